@@ -15,7 +15,7 @@ from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START, among
 from emdsl.derive.joint.functions import call
 from emdsl.derive.joint.rows import flattened, places_of
-from emdsl.derive.joint.scope import Closure, Scope, operand, size_number, summed
+from emdsl.derive.joint.scope import Closure, Gates, Scope, operand, size_number, summed
 from emdsl.derive.joint.spikes import is_point_mass, reading, with_spikes
 from emdsl.derive.joint.symmetric import Known, by_symmetric
 from emdsl.errors import ModelError, Problem
@@ -32,7 +32,7 @@ class Tensors:
         self.variables = {v.name: v for v in model.variables}
         self.lets = {v.name: v for v in model.lets}
         self.tables: dict[str, tuple[object, ...]] = {}
-        self.gates: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+        self.gates: Gates = {}
         self.known: dict[tuple[str, tuple[Idx, ...]], Expr] = {}  # lets: one that stands twice is opened once
         self.parts: dict[int, tuple[Expr, int]] = {}
         self.deterministic = frozenset(
@@ -87,7 +87,7 @@ class Tensors:
                 loops[p.index] = ix
                 measure.append(ix)
         scope = Scope(
-            loops, around=self.around
+            loops, around=self.around, gates=self.gates
         )  # conditions last: a ragged plate changes how the loops outside it are reached
         masks = [self.element(p.condition, (), scope) for p in plates if p.condition is not None]
         return scope, tuple(measure), tuple(masks)
@@ -162,7 +162,7 @@ class Tensors:
             own = next(a for a in call.family.signatures[call.signature].arguments if a.name == name)
             leading = event if len(arg.shape) > len(own.domain.dims) else ()
             bindings[name] = Closure(arg, scope, leading)
-        return Scope({}, bindings, dict(call.sizes), self.around)
+        return Scope({}, bindings, dict(call.sizes), self.around, gates=self.gates)
 
     def density(
         self, v: m.Variable, home: tuple[Idx, ...], event: tuple[Idx, ...], call: m.FamilyCall, scope: Scope
@@ -205,7 +205,9 @@ class Tensors:
             case m.Stack():
                 return self._stack(e, idx, scope)
             case m.Each():
-                inner = Scope({**scope.loops, e.index: idx[0]}, scope.bindings, scope.sizes, scope.around)
+                inner = Scope(
+                    {**scope.loops, e.index: idx[0]}, scope.bindings, scope.sizes, scope.around, gates=scope.gates
+                )
                 return self.element(e.body, idx[1:], inner)
             case m.SumOver():
                 return self._sum_over(e, idx, scope)
@@ -248,7 +250,9 @@ class Tensors:
             key = (e.name, idx)
             if key not in self.known:
                 loops = {p.index: i for p, i in zip(let.plates, idx, strict=False)}
-                value = self.element(let.body, idx[len(let.plates) :], Scope(loops, around=self.around))
+                value = self.element(
+                    let.body, idx[len(let.plates) :], Scope(loops, around=self.around, gates=self.gates)
+                )
                 if x.count_parts(value, self.parts) > MOST_PARTS:
                     text = f"`{e.name}` has more than {MOST_PARTS:,} parts when all lets in it are put in"
                     raise ModelError(Problem("E008", text, let.span))
@@ -259,7 +263,7 @@ class Tensors:
             assert isinstance(v.distribution, m.FamilyCall)
             loops = {p.index: i for p, i in zip(v.plates, idx, strict=False)}
             body = v.distribution.args[0][1]
-            return self.element(body, idx[len(v.plates) :], Scope(loops, around=self.around))
+            return self.element(body, idx[len(v.plates) :], Scope(loops, around=self.around, gates=self.gates))
         return self.read(v, idx)
 
     def read(self, v: m.Variable, idx: tuple[Idx, ...], less: Expr = x.ZERO) -> Expr:
@@ -268,7 +272,7 @@ class Tensors:
             return self.leaf(v, idx)
         assert v.distribution is not None
         plates = len(v.plates)
-        scope = Scope({p.index: i for p, i in zip(v.plates, idx, strict=False)}, around=self.around)
+        scope = Scope({p.index: i for p, i in zip(v.plates, idx, strict=False)}, around=self.around, gates=self.gates)
         return reading(
             v.distribution, lambda: self.leaf(v, idx), lambda e: self.element(e, operand(e, idx[plates:]), scope), less
         )
@@ -293,7 +297,7 @@ class Tensors:
 
         def body(ix: Idx) -> Expr:
             under.extend([ix] if isinstance(ix, Ix) else [])
-            inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes, scope.around)
+            inner = Scope({**scope.loops, e.index: ix}, scope.bindings, scope.sizes, scope.around, gates=scope.gates)
             value = self.element(e.body, idx, inner)
             return value if e.cond is None else x.mul(self.element(e.cond, (), inner), value)
 

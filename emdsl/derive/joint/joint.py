@@ -23,6 +23,7 @@ from emdsl.derive.joint.constraints import (
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.ends import guarded, limits_of, short_of_ends, within_support
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
+from emdsl.derive.joint.gated_sums import opened_sums
 from emdsl.derive.joint.ranges import decided_by_givens
 from emdsl.derive.joint.scope import Closure, Scope, size_number
 from emdsl.derive.joint.spikes import is_point_mass, leaves, of_its_own
@@ -61,7 +62,7 @@ def expand(model: m.ModelText, drawn: Sequence[str] = ()) -> LogJoint:
             tensors.begin()
             body = tensors.element(p.expression, (), scope)
             base = Factor("", "potential", (), masks, body, plates, p.span)
-            factors += [guarded(g, tensors) for g in _lift(_with_gates(base, tensors))]
+            factors += [guarded(g, tensors) for whole in _with_gates(base, tensors) for g in _lift(whole)]
         except ModelError as e:
             problems += e.problems
     if problems:
@@ -84,7 +85,7 @@ def told_of(v: m.Variable, tensors: Tensors) -> Told:
         tensors.begin()
         value = x.mul(*(tensors.read(v, home + i, El(origin(v.name), home + i)) for i in own))
         base = Factor("", "told", (), masks, value, plates, v.span)  # its own axes stay: what is told has them
-        return tuple(_lift(_with_gates(base, tensors), plates))
+        return tuple(g for whole in _with_gates(base, tensors) for g in _lift(whole, plates))
 
     return Told(plates, row, column, lifted(row), lifted(row, column if v.domain.dims else row))
 
@@ -122,11 +123,12 @@ def _variable_factors(
         measure = plates + array + event
         base = Factor(v.name, v.kind, (), masks + conditions + present, body, measure, call.span)
         value = tensors.variate(v, home, event) if not call.family.x.domain.dims else None
-        lifted += ((g, value) for g in _lift(_with_gates(base, tensors), unseen=tensors.continuous))
+        opened = _with_gates(base, tensors)
+        lifted += ((g, value) for whole in opened for g in _lift(whole, unseen=tensors.continuous))
         if held and present:
             idle = idle_where_missing(held.multiplier, home, event, tensors)
             gone = replace(base, masks=(*masks, *conditions, x.add(x.ONE, x.neg(x.mul(*present)))), body=idle)
-            lifted += ((g, None) for g in _lift(_with_gates(gone, tensors)))
+            lifted += ((g, None) for whole in _with_gates(gone, tensors) for g in _lift(whole))
     reached: frozenset[str] = frozenset()
     if v.kind == "observed" and not held:
         closed[v.name], lifted = reached, lifted = short_of_ends(v, lifted)
@@ -154,7 +156,7 @@ def _cut(
     def at(body: m.Expr) -> Callable[[Expr], Expr]:
         def element(value: Expr) -> Expr:
             bound = {**inner.bindings, name: Closure(None, None, ready=value)}
-            return tensors.element(body, (), Scope(inner.loops, bound, inner.sizes, inner.around))
+            return tensors.element(body, (), Scope(inner.loops, bound, inner.sizes, inner.around, gates=inner.gates))
 
         return element
 
@@ -175,7 +177,7 @@ def _within_bounds(v: m.Variable, tensors: Tensors) -> list[Factor]:
     terms = [x.fn("log", x.fn("ge" if side == "lower" else "le", value, tensors.element(b, (), scope)))
              for side, b in bounds.items()]  # fmt: skip
     base = [Factor("", "bound", (), masks, t, plates + own, v.span) for t in terms if t != x.ZERO]
-    return [g for f in base for g in _lift(_with_gates(f, tensors), unseen=tensors.continuous)]
+    return [h for f in base for g in _with_gates(f, tensors) for h in _lift(g, unseen=tensors.continuous)]
 
 
 def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:
@@ -242,23 +244,25 @@ def _atoms(v: m.Variable) -> tuple[m.Expr, ...]:
     return tuple(c.args[0][1] for c in masses) if 0 < len(masses) < len(calls(v)) else ()
 
 
-def _with_gates(f: Factor, tensors: Tensors) -> Factor:
+def _with_gates(f: Factor, tensors: Tensors) -> list[Factor]:
     """The factor in each configuration of the discrete latents it reads. Raises ModelError where they are not counted.
 
     A latent that stands under a sum has as many elements there as the sum has terms, which one gate does not select.
     """
-    for name, idx in tensors.gates:
-        if not set(x.free(El("", idx))) <= set(f.plates):  # `z[i]` and `z[team[n, i]]`
-            what = f"the posterior of {name} is not tractable: a density reads the elements of {name} under a sum"
-            hint = "where they are few, write the sum out, element by element, or over a number: `for j in 3`"
-            raise ModelError(Problem("E110", what, f.span, hint))
-    gates = tuple(x.Sel(El(name, idx), k) for (name, idx), k in tensors.gates.items())
-    return replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
+    gates = tuple(x.Sel(El(*place), k) for place, k in tensors.gates.items())
+    under = (n for n, idx in tensors.gates if not set(x.free(El("", idx))) <= set(f.plates))  # of a ragged row
+    whole = replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
+    found = next(under, None) or opened_sums(whole, tensors.discrete)
+    if isinstance(found, str):
+        what = f"the posterior of {found} is not tractable: a density reads the elements of {found} under a sum"
+        hint = "where they are few, write the sum out, element by element, or over a number: `for j in 3`"
+        raise ModelError(Problem("E110", what, f.span, hint))
+    return found
 
 
 def lifted(f: Factor, tensors: Tensors) -> Iterator[Factor]:
     """The factor under the gates that were met while it was written, each case of it by itself."""
-    return _lift(_with_gates(f, tensors), unseen=tensors.continuous)
+    return (h for g in _with_gates(f, tensors) for h in _lift(g, unseen=tensors.continuous))
 
 
 def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozenset()) -> Iterator[Factor]:

@@ -33,6 +33,7 @@ class Scope:
     around: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of ragged plates those that they lie in
     under: list[Ix] | None = None  # where the indices of sums are noted
     written_out: bool = False  # sums over a number of terms stand term by term
+    gates: Gates | None = None  # the discrete latents met so far
 
     def dim(self, size: m.Size) -> str:
         """The spelling of a size as the dimension of an index: the longest, of a ragged one."""
@@ -52,6 +53,7 @@ class Scope:
         return str(size)
 
 
+Gates = dict[tuple[str, tuple[Idx, ...]], Ix]  # the state index of each element of a discrete latent
 Element = Callable[[m.Expr, tuple[Idx, ...], Scope], Expr]  # the element of an expression at index positions
 
 
@@ -104,11 +106,24 @@ def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Idx], Expr]) 
     if scope.under is not None:
         scope.under.append(k)
     if not k.dim.endswith("[max]"):
-        return x.total(k, body(k))
+        return x.total(k, selected(k, body(k), scope))
     if not isinstance(size, m.Ragged) or size.by not in scope.loops:
         text = "a family or function sums over a vector whose length differs by row, which is not known there"
         raise ModelError(Problem("E102", text, span))
     return x.total(k, x.mul(x.fn("lt", x.Val(k), size_number(size, scope)), body(k)))
+
+
+def selected(i: Ix, term: Expr, scope: Scope) -> Expr:
+    """`sum_k [z_i = k] f(i, k)` for what a sum over i reads of discrete latents that lie there: no gates of the whole.
+
+    Sums of a number of terms are written out instead.
+    """
+    own = [] if scope.gates is None or i.dim.isdigit() else [p for p in scope.gates if i in x.free(El("", p[1]))]
+    for place in own:
+        assert scope.gates is not None
+        k = scope.gates.pop(place)
+        term = x.total(k, x.mul(x.Sel(El(*place), k), term))
+    return term
 
 
 def operand(e: m.Expr, idx: tuple[Idx, ...]) -> tuple[Idx, ...]:

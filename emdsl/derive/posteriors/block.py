@@ -54,6 +54,10 @@ class Block:
     filters: tuple[tuple[Expr, ...], ...] = ()  # for each latent, the conditions of filtered plates, 0 or 1
 
     @property
+    def all_terms(self) -> tuple[Term, ...]:
+        return (*self.terms, *(t for c in self.network for t in c.terms))
+
+    @property
     def gates(self) -> tuple[Ix, ...]:
         return tuple(n.at for n in self.neighbours if isinstance(n.at, Ix))
 

@@ -34,7 +34,7 @@ def collapsed(draws: Sampling, elimination: Elimination, model: m.ModelText) -> 
     unit = Ix(*next((i.name, i.dim) for home in first for i in home))
     seen: dict[str, Idx | None] = {}
     for block in elimination.blocks:
-        found = {_outside(block, i) for t in block.terms for i in _places(t, draws, seen, elimination)}
+        found = {_outside(block, i) for t in block.all_terms for i in _places(t, draws, seen, elimination)}
         found |= {i for i in block.outside if i.dim == unit.dim and found}
         if len(found) > 1 or not all(set(x.free(El("", (i,)))) <= set(block.outside) for i in found):
             return draws

@@ -135,10 +135,14 @@ def largest_factors(joint: LogJoint, weighted: str | None) -> Elimination | None
     if best is None:
         single = _continuous(joint, wanted)
         best = _tractable(joint, weighted, wanted, single) if single else None
+    apart = frozenset[str]()
+    if best is not None and not joint.model.enumerated:  # states together are too many: of elements there are few
+        apart = frozenset(p.latents[0] for p in best.parts if len(p.latents) == 1 and any(b.network for b in p.blocks))
+        best, single = _tractable(joint, weighted, wanted, single | apart) or best, single | apart
     pairs = [(a, b) for k, a in enumerate(wanted) for b in wanted[k + 1 :]] if len(wanted) <= MOST else []
     for a, b in pairs if best is not None else []:
         first, second = (next(w for w in wanted if n in w) for n in (a[0], b[0]))
-        if first == second or any(map(joint.events_of, (*first, *second))):
+        if first == second or any(map(joint.events_of, (*first, *second))) or apart & {*first, *second}:
             continue
         if not any(touches(t, first) and touches(t, second) for t, _ in everything):
             continue
@@ -341,16 +345,12 @@ def _points_of(block: Block, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     return out
 
 
-def _terms_of(block: Block) -> tuple[Term, ...]:
-    return (*block.terms, *(t for c in block.network for t in c.terms))
-
-
 def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix, ...]]:
     """The arrays that one factor hands to the others, to the statistics, or to whoever asks for the posterior."""
     read = {
         e.var
         for part in elimination.parts
-        for t in (*(t for b in part.blocks for t in _terms_of(b)), *part.own, *elimination.free)
+        for t in (*(t for b in part.blocks for t in b.all_terms), *part.own, *elimination.free)
         for f in t.factors
         for e in x.walk(f)
         if isinstance(e, El)

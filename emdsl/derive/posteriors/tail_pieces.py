@@ -105,7 +105,9 @@ class Branch:
 
         def element(value: Expr) -> Expr:
             bound = {**inner.bindings, name: Closure(None, None, ready=value)}
-            return self.tensors.element(body, (), Scope(inner.loops, bound, inner.sizes, inner.around))
+            return self.tensors.element(
+                body, (), Scope(inner.loops, bound, inner.sizes, inner.around, gates=inner.gates)
+            )
 
         return element
 

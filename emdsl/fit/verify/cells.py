@@ -327,7 +327,8 @@ def reads(
                 others = list({*range(min(c.levels, MOST_TRIED)), *_beside(as_drawn[k], c.levels)})
             mine = range(len(every)) if world.held else readers[c.latent]  # others may follow from it
             moved = [(k, np.where(np.arange(len(cells)) == k, v, base)) for v in others if v != base[k]]
-            asked.setdefault(tuple(mine), []).extend(moved)
+            if moved:  # not where a cell has one value alone
+                asked.setdefault(tuple(mine), []).extend(moved)
         for some, changes in asked.items():
             there = [placed(world, cells, point) for _, point in changes]
             for n, after in zip(some, world.parts_at([every[n] for n in some], params, there), strict=True):

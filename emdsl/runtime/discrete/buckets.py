@@ -131,7 +131,7 @@ def in_order(states: Array, members: Sequence[Array]) -> tuple[tuple[int, ...], 
             raise DataError(
                 f"the elements are tied too closely to sum over exactly: eliminating one would need a table over "
                 f"{len(tied[v]) + 1} of them with {size:.3g} entries (at most {WIDEST} are allowed)",
-                hint="fewer states, or fewer ties",
+                hint="fewer states, or fewer ties; one element after the other by `infer z by meanfield`, z the latent",
                 code="D016",
             )
         place[v] = len(scopes)

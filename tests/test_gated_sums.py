@@ -1,0 +1,91 @@
+"""Sums over the elements of a discrete latent, on a plate whose length the data tell: subsets of regressors."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from gallery import written
+from scipy import stats
+from scipy.special import logsumexp
+
+from emdsl.fit.verify import certify
+
+TEXT = """
+model Subset
+param s : positive
+for p in P:
+    latent g[p] ~ Bernoulli(0.3)
+    latent b[p] ~ Normal(0, {sd})
+for n in N:
+    given X[n] : real[P]
+    observed y[n] ~ Normal({mean}, s)
+{infer}
+"""
+PRODUCTS = TEXT.replace("{sd}", "1").replace("{mean}", "sum(X[n, p] * g[p] * b[p] for p in P)")
+POINTS = TEXT.replace("{sd}", "1) if g[p] else Delta(0").replace("{mean}", "X[n] @ b")
+
+
+def rows(count=8, others=3):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(count, others))
+    return x, x @ np.array([1, 0, -1, *[0] * (others - 3)]) + 0.7 * rng.normal(size=count)
+
+
+@pytest.mark.parametrize("text", [PRODUCTS, POINTS], ids=["products", "points"])
+def test_all_subsets_and_bounds_below_them(text):
+    """Exact: the sum over all subsets, with what each regressor's share is; a bound lies below, and climbs."""
+    x, y = rows()
+    data = {"X": x, "y": y}
+    logs = []
+    for g in product([0, 1], repeat=3):
+        cov = 0.49 * np.eye(8) + (x * g) @ x.T
+        logs.append(stats.bernoulli.logpmf(g, 0.3).sum() + stats.multivariate_normal.logpdf(y, np.zeros(8), cov))
+    evidence, weights = logsumexp(logs), np.exp(np.array(logs) - logsumexp(logs))
+    fit = written(text.replace("{infer}", "")).fitter(max_iter=0).fit(data, init={"s": 0.7})
+    assert fit.log_likelihood_ == pytest.approx(evidence, rel=1e-12)
+    shares = weights @ np.array(list(product([0, 1], repeat=3)))
+    np.testing.assert_allclose(fit.posterior_["g"][:, 1], shares, rtol=1e-9)
+    apart = text.replace("{infer}", "infer g, b by meanfield")
+    own = written(apart).fitter(seed=0, tol=1e-12, fixed={"s": 0.7}).fit(data)
+    spelled = apart.replace("in P:", "in 3:").replace("in P)", "in 3)").replace("[P]", "[3]")
+    other = written(spelled).fitter(seed=0, tol=1e-12, fixed={"s": 0.7}).fit(data)
+    assert own.objective_ == pytest.approx(other.objective_, rel=1e-9) and own.objective_ < evidence
+    assert (np.diff(own.history_) >= -1e-10).all()
+
+
+def test_subsets_of_many_by_elements():
+    """Their states together are too many: each element is a factor of q, with a word of warning."""
+    x, y = rows(60, 30)
+    with pytest.warns(UserWarning, match="30 configurations of g .* by meanfield"):
+        fit = written(PRODUCTS.replace("{infer}", "")).fitter(seed=0).fit({"X": x, "y": y})
+    assert set(np.flatnonzero(fit.posterior_["g"][:, 1] > 0.5)) == {0, 2}
+
+
+PAIRS = """
+model Field
+given J : real
+for i in I:
+    latent z[i] ~ Bernoulli(0.4)
+    observed x[i] ~ Normal(z[i], 1)
+factor J * sum(2 * z[i] - 1 for i in I) ^ 2
+"""
+
+
+def test_a_power_of_a_sum_counts_an_element_with_itself():
+    x = np.array([0.3, -1.0, 1.6, 0.2])
+    joint = []
+    for z in product([0, 1], repeat=4):
+        joint.append(
+            stats.bernoulli.logpmf(z, 0.4).sum()
+            + stats.norm.logpdf(x, z).sum()
+            - 0.2 * np.sum(2 * np.array(z) - 1) ** 2
+        )
+    fit = written(PAIRS).fitter().fit({"x": x, "J": -0.2})
+    assert fit.objective_ == pytest.approx(logsumexp(joint), rel=1e-12)
+
+
+def test_gaps_and_draws_of_subsets():
+    """A cell of one value alone had no oracle; draws that a network ties had a density of their priors alone."""
+    found = certify(written(POINTS.replace("{infer}", "")), 1, only=("log-likelihood with gaps",))
+    assert [c.status for c in found.checks] == ["passed"]
+    assert not written(PRODUCTS.replace("{infer}", "infer b by saem")).derived.draws.units
