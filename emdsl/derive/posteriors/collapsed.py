@@ -53,11 +53,11 @@ def collapsed(draws: Sampling, elimination: Elimination, model: m.ModelText) -> 
 
 
 def _moved_by_kernel(g: Drawn, unit: Ix) -> Drawn:
-    """A group that no conditional closes for: by slices, unless a kernel without a gradient was asked for."""
-    sloped = KERNELS[g.kernel].sloped
-    if g.elimination is not None or (sloped and g.asked):
+    """A group that no conditional closes for: by the kernel asked for, else by one that needs no gradient."""
+    if g.elimination is not None:
         return g
-    return replace(g, kernel="slice" if sloped else g.kernel, batch=(unit,), collapsed=True)
+    kernel = "slice" if KERNELS[g.kernel].sloped and not g.asked else g.kernel
+    return replace(g, kernel=kernel, batch=(unit,), collapsed=True)
 
 
 def _places(t: Term, draws: Sampling, seen: Mapping[str, Idx | None], elimination: Elimination) -> set[Idx]:

@@ -41,7 +41,7 @@ class Kernel:
     said: str
     several: str = ""  # the function where the density may have several modes, as sums over classes and waves have
     whole: str = ""  # the function that moves whole numbers
-    sloped: bool = False  # whether it follows the gradient, which no density with something summed out has
+    sloped: bool = False  # whether it follows the gradient: by differences where something is summed out
 
 
 KERNELS = {  # by the word of the language, `emdsl.language.inference.KERNELS`
@@ -55,9 +55,10 @@ KERNELS = {  # by the word of the language, `emdsl.language.inference.KERNELS`
     "hmc": Kernel(
         "hmc_kernel",
         "by Hamiltonian Monte Carlo on the log conditional and its gradient, step sizes by dual averaging",
+        several="leaping_hmc_kernel",
         sloped=True,
     ),
-    "metropolis": Kernel("metropolis_kernel", "by random-walk Metropolis"),
+    "metropolis": Kernel("metropolis_kernel", "by random-walk Metropolis", several="leaping_metropolis_kernel"),
 }
 DOMAINS = (
     "real",

@@ -24,6 +24,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fitting.climbs import Setup
+from emdsl.runtime.montecarlo.sampler import exact_names
 from emdsl.runtime.numeric.unconstrained import from_free, stretch, to_free
 
 TELLING = 12.0  # a covariance whose squared correlation is below this over the number of draws is taken for noise
@@ -39,11 +40,12 @@ class Carried:
         self.parts, self.count = parts, 0
         self.bounds: dict[str, tuple[Any, Any]] = {}
         self.domains: dict[str, str] = {}
-        cut = {n for g in setup.module.groups() for n in g.cut}
+        groups = setup.module.groups()
+        staying = {n for g in groups for n in g.cut} | exact_names(groups)  # what is exact is in no density of draws
         for n, v in entries.items():
             plain = all(b is None or isinstance(b, int | float) for b in (v["lower"], v["upper"]))
             continuous = np.issubdtype(np.asarray(draws[n]).dtype, np.floating)
-            if v["domain"] in ("real", "positive", "unit") and plain and continuous and n not in cut:
+            if v["domain"] in ("real", "positive", "unit") and plain and continuous and n not in staying:
                 self.domains[n], self.bounds[n] = v["domain"], (v["lower"], v["upper"])
         self.together = sum(np.size(draws[n]) for n in self.domains) > MOST_TOGETHER_CARRIED * parts
         self.sums: dict[str, list[Any]] = {}

@@ -246,6 +246,36 @@ def metropolis_kernel(
     return points
 
 
+def leaping_hmc_kernel(
+    density: Callable[[Array], Array],
+    gradient: Callable[[Array], Array],
+    points: Array,
+    tuner: Tuner,
+    rng: np.random.Generator,
+) -> Array:
+    """A leap that other modes may be met by, and a trajectory."""
+    return hmc_kernel(density, gradient, _leapt(density, points, tuner, rng), tuner, rng)
+
+
+def leaping_metropolis_kernel(
+    density: Callable[[Array], Array],
+    gradient: Callable[[Array], Array] | None,
+    points: Array,
+    tuner: Tuner,
+    rng: np.random.Generator,
+) -> Array:
+    """A leap and a step: of rows of two kinds a group stayed at its lesser mode, the spread 71 stated errors off."""
+    return metropolis_kernel(density, gradient, _leapt(density, points, tuner, rng), tuner, rng)
+
+
+def _leapt(density: Callable[[Array], Array], points: Array, tuner: Tuner, rng: np.random.Generator) -> Array:
+    """One step of Metropolis of up to WIDER times the width, of which nothing is learnt."""
+    f = _finite(density)
+    new = points + rng.uniform(1, WIDER) * tuner.scale * rng.normal(size=points.shape)
+    chance = np.exp(np.minimum(0.0, np.nan_to_num(f(new) - f(points), nan=0.0)))
+    return np.where(rng.uniform(size=points.shape[1]) < chance, new, points)
+
+
 def _counted(tuner: Tuner, chance: float) -> None:
     """Acceptance since warm-up."""
     if not tuner.active:

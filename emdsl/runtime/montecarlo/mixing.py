@@ -12,7 +12,7 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.montecarlo.sampler import Chain
+from emdsl.runtime.montecarlo.sampler import Chain, exact_names
 
 UNMIXED = 1.1  # R-hat above which chains have not mixed
 MOST_TRACED = 64  # elements of a latent whose draws are looked at
@@ -38,7 +38,7 @@ def long_run_covariance(chains: Sequence[Array]) -> Array:
 
 def _trace(traces: dict[str, list[list[Array]]], chain: Chain, which: int) -> None:
     """Some elements of each drawn latent, spread over all."""
-    exact = {n.strip() for g in chain.groups if g.exact for n in g.names.split(",")}
+    exact = exact_names(chain.groups)
     for name, value in chain.draws.items():
         if name in exact:
             continue

@@ -30,6 +30,7 @@ Bounds = tuple[float | None, float | None]
 TUNED_ANEW = 60  # sweeps
 DOUBLINGS = 20  # doublings of how far off a start without a density looks for one
 TRIES = 4  # places at each
+DIFFERENCE = 1e-5  # of a point, between which the slope of a density with something summed out is taken
 OWN_AXES = {"simplex": 1, "ordered": 1, "spd": 2}  # of an element whose free coordinates hold one another
 
 
@@ -53,6 +54,11 @@ class Group(NamedTuple):
     coordinates: tuple[Coordinates, ...] = ()
     exact: bool = False
     cut: tuple[str, ...] = ()
+
+
+def exact_names(groups: Sequence[Group]) -> set[str]:
+    """Latents that are drawn only for the others to move by."""
+    return {n.strip() for g in groups if g.exact for n in g.names.split(",")}
 
 
 def first_states(shape: tuple[int, ...], levels: int, data: Sequence[Any], rng: np.random.Generator) -> Array:
@@ -201,8 +207,9 @@ class Target:
 
     def gradient(self, points: Array) -> Array:
         """Its gradient, (d, B)."""
+        if self.slope is None:
+            return self._differences(points)
         values = self.values(points)
-        assert self.slope is not None
         out = []
         with np.errstate(all="ignore"):
             slopes = self.slope(values)
@@ -219,6 +226,15 @@ class Target:
                     free = pullback(value, g, c.domain, c.bounds, value) + second / first
                 out.append(self._rows(c, free))
         return np.concatenate(out)
+
+    def _differences(self, points: Array) -> Array:
+        """The same where no slopes are printed. Steps along any function of the points leave a density as it is."""
+        out = np.empty(points.shape)
+        for i in range(len(points)):
+            step = np.zeros(points.shape)
+            step[i] = DIFFERENCE * (1 + np.abs(points[i]))
+            out[i] = (self.density(points + step) - self.density(points - step)) / (2 * step[i])
+        return out
 
 
 class Chain:
