@@ -24,11 +24,11 @@ from emdsl.runtime.montecarlo.drawing import draw_network
 from emdsl.runtime.montecarlo.kernels import (
     counts_kernel,
     hmc_kernel,
-    leaping_hmc_kernel,
-    leaping_metropolis_kernel,
     metropolis_kernel,
     modes_kernel,
     new_tuner,
+    roaming_hmc_kernel,
+    roaming_metropolis_kernel,
     slice_kernel,
     stop_tuning,
 )
@@ -37,12 +37,12 @@ from emdsl.runtime.montecarlo.newton import Batch, stepped, told_by
 from emdsl.runtime.montecarlo.sampler import Chain, Coordinates, Group, Target
 
 KERNELS = {"slice": slice_kernel, "modes": modes_kernel, "hmc": hmc_kernel, "metropolis": metropolis_kernel}
-LEAPING = {"leaping hmc": leaping_hmc_kernel, "leaping metropolis": leaping_metropolis_kernel}
-LONG = {"slice": 0.5, "modes": 0.5, "hmc": 1.0, "metropolis": 0.5, "leaping hmc": 1.0}  # leapfrog steps
+ROAMING = {"roaming hmc": roaming_hmc_kernel, "roaming metropolis": roaming_metropolis_kernel}
+LONG = {"slice": 0.5, "modes": 0.5, "hmc": 1.0, "metropolis": 0.5, "roaming hmc": 1.0}  # leapfrog steps
 FALSE_ALARM = 4.5  # standard errors
 
 
-@pytest.mark.parametrize("name", KERNELS | LEAPING)
+@pytest.mark.parametrize("name", KERNELS | ROAMING)
 def test_kernels_leave_a_joint_as_it_is(name: str) -> None:
     """exp(a), exp(b) ~ Exponential(1), y | a, b ~ Poisson(exp(a + b)), 5000 elements side by side; steps so long that
     much is refused, as what is accepted anyway would hide a wrong rule. y ties the coordinates: each was tried alone
@@ -64,7 +64,7 @@ def test_kernels_leave_a_joint_as_it_is(name: str) -> None:
         def slope(p: Any, y: Any = y) -> Any:
             return 1 - np.exp(p) + y - np.exp(p.sum(0))
 
-        x = (KERNELS | LEAPING)[name](density, slope, x, tuner, rng)
+        x = (KERNELS | ROAMING)[name](density, slope, x, tuner, rng)
     assert min(stats.kstest(np.exp(each), "expon").pvalue for each in x) > 1e-3
     assert 0.15 < tuner.accepted and (tuner.accepted < 0.9 or "s" in name) and len(np.unique(x)) == x.size
 
@@ -116,7 +116,7 @@ def test_steps_that_are_being_learnt_do_not_narrow_what_is_drawn() -> None:
     assert tuner.active and np.mean(seen) > 0.93
 
 
-@pytest.mark.parametrize("name", ["modes", *LEAPING])
+@pytest.mark.parametrize("name", ["modes", *ROAMING])
 def test_a_kernel_that_finds_other_modes(name: str) -> None:
     """Two modes 20 standard deviations apart, all elements in the lighter one: each is left in the long run."""
     rng = np.random.default_rng(2)
@@ -133,7 +133,7 @@ def test_a_kernel_that_finds_other_modes(name: str) -> None:
 
     stop_tuning(tuner)
     for _ in range(140):
-        x = (KERNELS | LEAPING)[name](density, slope, x, tuner, rng)
+        x = (KERNELS | ROAMING)[name](density, slope, x, tuner, rng)
     assert abs((x > 3).mean() - 0.8) < FALSE_ALARM * 0.02
 
 
@@ -636,7 +636,7 @@ def test_kernels_asked_for_move_what_is_summed_out(kernel: str) -> None:
     """HMC was left to Gibbs between classes and effects, which stood still: 22 stated errors off, "converged"."""
     model = compiled(PLATED["classes summed out"][0], f"saem(kernel = {kernel})")
     (group,) = model.module.groups()
-    assert group.names == "b" and group.kernel.__name__ in ("modes_kernel", f"leaping_{kernel}_kernel")
+    assert group.names == "b" and group.kernel.__name__ in ("modes_kernel", f"roaming_{kernel}_kernel")
 
 
 def optimum() -> np.ndarray[Any, Any]:

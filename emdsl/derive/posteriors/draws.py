@@ -55,10 +55,10 @@ KERNELS = {  # by the word of the language, `emdsl.language.inference.KERNELS`
     "hmc": Kernel(
         "hmc_kernel",
         "by Hamiltonian Monte Carlo on the log conditional and its gradient, step sizes by dual averaging",
-        several="leaping_hmc_kernel",
+        several="roaming_hmc_kernel",
         sloped=True,
     ),
-    "metropolis": Kernel("metropolis_kernel", "by random-walk Metropolis", several="leaping_metropolis_kernel"),
+    "metropolis": Kernel("metropolis_kernel", "by random-walk Metropolis", several="roaming_metropolis_kernel"),
 }
 DOMAINS = (
     "real",

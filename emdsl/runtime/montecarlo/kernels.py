@@ -8,6 +8,7 @@ invariant whatever the tuning; tuning moves only while `tuner.active`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -118,12 +119,7 @@ def modes_kernel(
 ) -> Array:
     """Slice sampling for densities of several modes, as sums over classes have: every other sweep begins with brackets
     so wide that other modes lie in them. A narrow slice alone stayed 11 standard deviations from the mass."""
-    tuner.sweeps += 1
-    if tuner.sweeps % 2:
-        wide = Tuner(WIDER * tuner.scale, tuner.step)
-        wide.active = False
-        points = slice_kernel(density, gradient, points, wide, rng)
-    return slice_kernel(density, gradient, points, tuner, rng)
+    return slice_kernel(density, gradient, _widely(density, points, tuner, tuner.scale, rng), tuner, rng)
 
 
 def counts_kernel(
@@ -246,34 +242,36 @@ def metropolis_kernel(
     return points
 
 
-def leaping_hmc_kernel(
+def roaming_hmc_kernel(
     density: Callable[[Array], Array],
     gradient: Callable[[Array], Array],
     points: Array,
     tuner: Tuner,
     rng: np.random.Generator,
 ) -> Array:
-    """A leap that other modes may be met by, and a trajectory."""
-    return hmc_kernel(density, gradient, _leapt(density, points, tuner, rng), tuner, rng)
+    """The same before a trajectory; a coordinate's scale is its standard deviation, three of which span a slice."""
+    return hmc_kernel(density, gradient, _widely(density, points, tuner, 3.0 * tuner.scale, rng), tuner, rng)
 
 
-def leaping_metropolis_kernel(
+def roaming_metropolis_kernel(
     density: Callable[[Array], Array],
     gradient: Callable[[Array], Array] | None,
     points: Array,
     tuner: Tuner,
     rng: np.random.Generator,
 ) -> Array:
-    """A leap and a step: of rows of two kinds a group stayed at its lesser mode, the spread 71 stated errors off."""
-    return metropolis_kernel(density, gradient, _leapt(density, points, tuner, rng), tuner, rng)
+    """The same before a step: of rows of two kinds a group stayed at its lesser mode, the spread 71 errors off."""
+    return metropolis_kernel(density, gradient, _widely(density, points, tuner, tuner.scale, rng), tuner, rng)
 
 
-def _leapt(density: Callable[[Array], Array], points: Array, tuner: Tuner, rng: np.random.Generator) -> Array:
-    """One step of Metropolis of up to WIDER times the width, of which nothing is learnt."""
-    f = _finite(density)
-    new = points + rng.uniform(1, WIDER) * tuner.scale * rng.normal(size=points.shape)
-    chance = np.exp(np.minimum(0.0, np.nan_to_num(f(new) - f(points), nan=0.0)))
-    return np.where(rng.uniform(size=points.shape[1]) < chance, new, points)
+def _widely(density: Callable[[Array], Array], points: Array, tuner: Tuner, width: Array, rng: Any) -> Array:
+    """Every other sweep a slice from brackets so wide that other modes lie in them, of which nothing is learnt."""
+    tuner.sweeps += 1
+    if not tuner.sweeps % 2:
+        return points
+    wide = Tuner(WIDER * width, tuner.step)
+    wide.active = False
+    return slice_kernel(density, None, points, wide, rng)
 
 
 def _counted(tuner: Tuner, chance: float) -> None:
