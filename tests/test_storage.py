@@ -91,7 +91,7 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
     assert "no array of numbers" in refused(written(params={"mean": [[1], [1, 2]]}))
     assert "declared with shape" in refused(written(params={**document["params"], "mean": [0.0]}))
     assert "lacks the parameters" in refused(written(params={"mean": document["params"]["mean"]}))
-    for key in set(document) - {"format"}:
+    for key in set(document) - {"format", *storage.MORE}:
         path.write_text(json.dumps({k if k != key else f"{k}x": v for k, v in document.items()}))
         assert f"lacks {key}" in refused(path)
     assert "has format True" in refused(written(format=True))
@@ -100,10 +100,12 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
         "labels": {"V": "ab"}, "history": [], "sizes": {"K": -1}, "status": "evil", "message": "\x1b[31m", "n_iter": -1,
         "objective": 10**400,
         "plan": {"z": 3}, "fixed": [1], "reference": {"x": ["a"]}, "factors": {"z": [[1], [1, 2]]},
+        "options": {"init": 3}, "monte_carlo": {"rhat": {"b": "x"}},
     }  # fmt: skip
     for key, value in {"labels": 3, **parts}.items():
         assert f"its {key} is " in refused(written(**{key: value})), key
     assert "no array of numbers" in refused(written(params={**document["params"], "weights": ["0.5", "0.5"]}))
+    assert "max_iter" in refused(written(options={"max_iter": -1}))
     assert "none of this model's" in refused(written(reference={**document["reference"], "x": [1.0, 2.0, 3.0]}))
     assert "its sizes is" in refused(written(sizes={**document["sizes"], "N": [[1, 2], [3]]}))
     assert "size D is no number" in refused(written(sizes={**document["sizes"], "D": []}))
@@ -120,6 +122,23 @@ def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"params": {}}))
     assert "pickles are not read" in refused(path)
     assert "cannot be read" in refused(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("name", ["fit.json", "fit.npz"])
+def test_a_loaded_fit_is_fitted_again_as_it_was(tmp_path: Path, name: str) -> None:
+    """Of draws: another seed and other options led to other numbers, and what the fit told of its errors was lost."""
+    text = (
+        "model M\nparam s : positive\nfor n in N:\n    latent u[n] ~ Gamma(2, s)\n    observed y[n] ~ Poisson(u[n])\n"
+    )
+    model = emdsl.compile(text=text + "infer u by saem(warm = 5)\n")
+    model.module.MOST_SWEEPS, data = 200, {"y": [3, 0, 2, 5, 1]}
+    fit = model.fitter(max_iter=9, tol=0).fit(data) if name == "fit.npz" else model.fitter(seed=4, max_iter=8).fit(data)
+    fit.save(tmp_path / name)
+    again = model.fitter().restore(tmp_path / name)
+    assert str(again.monte_carlo_) == str(fit.monte_carlo_) and "monte_carlo_errors" in again.monte_carlo_
+    assert again.get_params()["max_iter"] == fit.max_iter and again.get_params()["seed"] == fit.seed_
+    assert again.fit(data).params_ == fit.params_
+    assert model.fitter(max_iter=3).restore(tmp_path / name).max_iter == 3
 
 
 def test_a_fit_with_a_design_is_loaded(tmp_path: Path) -> None:

@@ -371,6 +371,8 @@ class Estimator(Answers):
             "seed": self.seed_,
             "reference": self._reference or {},
             "factors": self.factors_ or {},
+            **({} if self.monte_carlo_ is None else {"monte_carlo": self.monte_carlo_}),
+            "options": self._again(),
             "emdsl_version": spec.get("emdsl_version"),
         }
 
@@ -380,16 +382,14 @@ class Estimator(Answers):
             write_document(path, self.document())
 
     def restore(self, path: str | os.PathLike[str] | Mapping[str, Any]) -> Self:
-        """Take over a saved fit of this model; DataError where the file is not one."""
+        """Take over a saved fit of this model, and how it was made; DataError where the file is not one."""
         with self._told():
             saved = read_document(path)
             check_same_model(saved, self._module.SPEC, bool({"start", "climb_by_draws"} & set(vars(self._module))))
             params, _ = starting_values(self._module.SPEC, saved["params"], saved["sizes"], self._constants())
+            self._as_before(saved)
         self.params_ = {**params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = [float("nan") if v is None else v for v in saved.get("history", [])]
-        names = ("objective", "log_likelihood", "quadrature_error", "converged", "status", "message")
-        for name in (*names, "n_iter", "n_parameters", "n_units"):
-            setattr(self, f"{name}_", saved.get(name))
         self.sizes_, self.labels_, self.seed_ = dict(saved["sizes"]), dict(saved.get("labels") or {}), saved.get("seed")
         self._reference = points(saved["reference"])
         self._times = saved.get("points_times", 1)

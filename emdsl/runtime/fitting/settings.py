@@ -16,7 +16,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.domains import Ends, check_parameter, with_ends
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.sizes import Equation, SizeValue, parse_size, settle_sizes, size_value
-from emdsl.runtime.fitting.storage import read_document
+from emdsl.runtime.fitting.storage import AGAIN, read_document
 
 OPTIONS: dict[str, Any] = {
     "sizes": None,
@@ -29,6 +29,10 @@ OPTIONS: dict[str, Any] = {
     "progress": None,
     "on_degenerate": "raise",
 }
+RESTORED = (
+    *("objective", "log_likelihood", "quadrature_error", "converged", "status", "message", "n_iter", "n_parameters"),
+    *("n_units", "monte_carlo"),
+)
 POLICIES = ("raise", "keep", "restart", "regularise")
 
 
@@ -83,6 +87,20 @@ class Settings:
                 hint = closest(name, [*OPTIONS, *self._module.SPEC["sizes"]])
                 raise TypeError(f"{type(self).__name__} has no option or size {name}; {hint}")
         return self
+
+    def _again(self) -> dict[str, Any]:
+        """The options by which a loaded fit is fitted as before."""
+        return {n: self._options[n] for n in AGAIN}
+
+    def _as_before(self, saved: Mapping[str, Any]) -> None:
+        """Those of a saved fit, where no others were asked for here, and what it says of itself. DataError for one out
+        of its range."""
+        before = {**saved.get("options", {}), "seed": saved["seed"]}
+        options = {n: before.get(n, v) if v == OPTIONS[n] else v for n, v in self._options.items()}
+        check_options(options)
+        self._options = options
+        for name in RESTORED:
+            setattr(self, f"{name}_", saved.get(name))
 
     def __getattr__(self, name: str) -> Any:
         if name in OPTIONS:

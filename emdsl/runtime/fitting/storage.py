@@ -21,6 +21,7 @@ FIT_FORMAT = 1
 PACKED = 100  # an npz may be so many times as large as its file, beside MEGABYTES that any fit may have
 MEGABYTES = 1 << 26
 MOST_OBJECTIVE = 10**300  # an objective, which JSON may hold as a whole number of any length
+AGAIN = ("max_iter", "tol", "n_init", "on_degenerate")  # by which, and its seed, a loaded fit is fitted as before
 STATES = ("converged", "max_iter", "boundary", "degenerate", "decreased", "interrupted")
 NO_VALUE = type(None)
 # what reading a file that was cut or altered raises, an array's shape beyond all memory among it
@@ -44,7 +45,7 @@ KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
 }  # fmt: skip
 MORE: dict[str, tuple[type, ...]] = {  # what some hold
     "quadrature_error": (float, int, NO_VALUE), "source": (str,), "infer": (dict,), "fixed": (list,),
-    "completed": (list,), "many": (bool,), "points_times": (int,),
+    "completed": (list,), "many": (bool,), "points_times": (int,), "options": (dict,), "monte_carlo": (dict,),
 }  # fmt: skip
 
 
@@ -130,6 +131,8 @@ def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     if fault:
         raise DataError(f"{shown}: {fault}", code="D020")
     document["params"] = {n: _array(shown, n, v) for n, v in document["params"].items()}
+    if "monte_carlo" in document:
+        document["monte_carlo"] = _told_by_draws(document["monte_carlo"])
     return dict(document)
 
 
@@ -165,6 +168,10 @@ def _holds(key: str, value: Any) -> bool:
             return bool(value) and all(v is None or type(v) in (int, float) for v in value)
         case "sizes":
             return all(_are_sizes(v) for v in value.values())
+        case "monte_carlo":
+            return all(_told(n, v) for n, v in value.items())
+        case "options":
+            return set(value) <= set(AGAIN)
         case "plan" | "updates" | "infer":
             return all(isinstance(v, str) for v in value.values())
         case "fixed" | "completed":
@@ -198,6 +205,26 @@ def _numbers(value: Any, gaps: bool = False) -> Array | None:
         return np.array(found, np.float64) if number else None
     except (ValueError, TypeError):
         return None
+
+
+def _told(name: str, value: Any) -> bool:
+    """Whether this is a part of what a fit by draws tells: a count, names, numbers by name."""
+    if name == "ended":
+        return isinstance(value, list) and all(isinstance(v, str) for v in value)
+    if not isinstance(value, Mapping):
+        return name == "draws" and type(value) is int
+    return all(_numbers(v, gaps=True) is not None for v in value.values())
+
+
+def _told_by_draws(held: Mapping[str, Any]) -> dict[str, Any]:
+    """What a fit by draws tells of itself, read again: errors as arrays, the rest as numbers."""
+    arrays = ("standard_errors", "monte_carlo_errors")
+    return {
+        k: {n: np.array(_numbers(v, gaps=True)) if k in arrays else np.nan if v is None else v for n, v in part.items()}
+        if isinstance(part, Mapping)
+        else part
+        for k, part in held.items()
+    }
 
 
 def _array(shown: str, name: str, value: Any) -> Array:
