@@ -188,3 +188,34 @@ def test_mixed_words_as_topics_of_tokens_and_as_counts() -> None:
     np.testing.assert_allclose(one.history_, said[0].history_, rtol=1e-12)
     one_document = said[1].score({"x": x[:1]})
     assert one_document == pytest.approx(said[0].score({"w": tokens[:1]}) + orders_of(x[:1]), abs=1e-6)
+
+
+SITES = """
+model Sites
+size K = 2
+for k in K:
+    for l in L: latent f[k, l] ~ Beta(1, 2)
+for i in I:
+    latent q[i] ~ Dirichlet(ones(K))
+    for l in L:
+        {}
+infer q, f{} by meanfield
+"""
+MIXED = SITES.format("observed y[i, l] ~ Bernoulli(q[i] @ [f[k, l] for k in K])", "")
+OF_ONE = "latent z[i, l] ~ Categorical(q[i])\n        observed y[i, l] ~ Bernoulli(f[z[i, l], l])"
+
+
+def test_mixed_chances_of_yes_and_no() -> None:
+    """1 - sum_k q_k f_k is a sum of q_k (1 - f_k), as the q_k add up to 1: the bound is that of cells which say
+    of which they are, and lies below the evidence of two rows by a grid."""
+    y = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 0.0]])
+    spelled = (MIXED, SITES.format(OF_ONE, ", z"))
+    ends = [emdsl.compile(text=t).fitter(seed=0, tol=1e-11).fit({"y": y}).objective_ for t in spelled]
+    assert ends[0] == pytest.approx(ends[1], rel=1e-7)
+    grid = (np.arange(40) + 0.5) / 40
+    q, f, g = np.meshgrid(grid, grid, grid, indexing="ij")
+    weight = stats.beta.pdf(f[0], 1, 2) * stats.beta.pdf(g[0], 1, 2) / 1600
+    chance = (q * f + (1 - q) * g).mean(0)  # each row's own share integrated out
+    evidence = np.log((weight * chance * (1 - chance)).sum())
+    two = emdsl.compile(text=MIXED).fitter(seed=0, tol=1e-11).fit({"y": np.array([[1.0], [0.0]])})
+    assert evidence - 1.2 < two.objective_ < evidence

@@ -66,7 +66,7 @@ def _log_of_sum(
     logs = [e for e in t.factors if isinstance(e, x.Fn) and e.name == "log" and any(map(side, x.variables(e)))]
     if len(logs) != 1 or t.coef <= 0:
         return None
-    found = _addends(logs[0].args[0])
+    found = _addends(_shared(logs[0].args[0], joint.model))
     latent = {v.name for v in joint.model.of_kind("latent")} - joint.discrete
     number = tuple(e for e in t.factors if e is not logs[0] and e not in f.masks)
     if (len(found) == 1 and not found[0].ixs) or not x.variables(logs[0]) & latent:
@@ -76,6 +76,26 @@ def _log_of_sum(
     if not all(x.positive(a.body) for a in found) or not all(_counts(e, joint.model) for e in number):
         return None
     return logs[0], found, number
+
+
+def _shared(e: Expr, model: m.ModelText) -> Expr:
+    """1 - sum_k q_k f_k = sum_k q_k (1 - f_k), where the q_k add up to 1; another expression as it is."""
+    match e:
+        case x.Add((x.Num(one), t)) | x.Add((t, x.Num(one))) if one == 1:
+            coefficient, inner = x.split_number(t)
+            if coefficient == -1 and isinstance(inner, x.Sum):
+                parts = x.factors_of(inner.body)
+                q = next(
+                    (p for p in parts if isinstance(p, El) and p.idx[-1:] == (inner.ix,) and _adds_up(p, model)), None
+                )
+                if q is not None:
+                    rest = x.mul(*(p for p in parts if p is not q))
+                    return x.total(inner.ix, x.mul(q, x.add(x.ONE, x.neg(rest))))
+    return e
+
+
+def _adds_up(e: El, model: m.ModelText) -> bool:
+    return any(v.name == e.var and v.domain.kind == "simplex" for v in model.variables)
 
 
 def _addends(e: Expr) -> tuple[Addend, ...]:
@@ -93,7 +113,12 @@ def _addends(e: Expr) -> tuple[Addend, ...]:
 
 
 def _counts(e: Expr, model: m.ModelText) -> bool:
-    """Whether it is data that are no less than 0."""
+    """Whether it is data that are no less than 0, or what 0 and 1 leave of 1."""
+    match e:
+        case x.Add((x.Num(one), t)) | x.Add((t, x.Num(one))) if one == 1:
+            coefficient, y = x.split_number(t)
+            told = isinstance(y, El) and any(v.name == y.var and v.domain.kind == "bool" for v in model.variables)
+            return coefficient == -1 and told and _counts(y, model)
     return isinstance(e, El) and any(
         v.name == e.var and v.kind in ("observed", "given") and v.domain.kind in EVENTS for v in model.variables
     )
