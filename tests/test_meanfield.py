@@ -798,6 +798,31 @@ def test_groups_that_come_first_start_from_their_division() -> None:
         assert same.all() or not same.any()
 
 
+MEMBERSHIPS = """
+model Memberships
+size K = 3
+param p[K, K] : unit
+for i in N: latent share[i] ~ Dirichlet(0.2 * ones(K))
+for i in N:
+    for j in N if i != j:
+        latent s[i, j] ~ Categorical(share[i])
+        latent r[i, j] ~ Categorical(share[j])
+        observed a[i, j] ~ Bernoulli(p[s[i, j], r[i, j]])
+infer share, (s, r) by meanfield
+"""
+
+
+def test_cells_of_a_table_start_from_its_rows_and_columns() -> None:
+    """One link says nothing of its ends: divided cell by cell, bounds ended far below."""
+    z = np.arange(24) % 3
+    chance = np.array([[0.8, 0.1, 0.2], [0.2, 0.7, 0.1], [0.1, 0.2, 0.6]])[np.ix_(z, z)]
+    a = (np.random.default_rng(3).random(chance.shape) < chance).astype(float)
+    model = by(MEMBERSHIPS, "")
+    told = model.fitter(max_iter=60, tol=1e-7).fit(a, init={"share": {"concentration": 20 * np.eye(3)[z] + 0.2}})
+    for seed in range(2):
+        assert model.fitter(max_iter=60, tol=1e-7, seed=seed).fit(a).objective_ > told.objective_ - 0.5
+
+
 def test_rows_and_columns_of_a_table_are_divided() -> None:
     """Either lies on one plate of the table: they started at random, about alike, and stayed so."""
     z, u = np.arange(14) % 2, np.arange(18) // 9

@@ -215,7 +215,7 @@ def start(params, data, prepared, rng, given):
     a = prepared["a"]
     t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)
     factors = {
-        "q:z": seeded(np.empty((K, N)), 1, [from_both_ends(a, t.T)], rng),
+        "q:z": seeded_by_links(np.empty((K, N)), [from_both_ends(a, t.T)], rng),
         "entropy z": 0.0,
         "normaliser z": 0.0,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix, Sel
@@ -134,7 +134,12 @@ def _event(v: m.Variable) -> tuple[Ix, ...]:
 
 def seen_of_elements(printer: Printer, f: Function, block: Block) -> str:
     """What tied elements are told apart by: observed arrays that read them, on their plate and on others (links)."""
-    home = {i.dim for v in block.latents for i in home_of(printer.plan.joint.model.variable(v))}
+    homes = [home_of(printer.plan.joint.model.variable(v)) for v in block.latents]
+    return seen_of(printer, f, block, {i.dim for home in homes for i in home})
+
+
+def seen_of(printer: Printer, f: Function, block: Block, home: Set[str]) -> str:
+    """The same of the elements of a plate: tables whose rows or columns they are."""
     part = next(p for p in printer.plan.elimination.parts if block in p.blocks)
     read = {n for t in part.own for e in t.factors for n in x.variables(e)}
     found = []
@@ -159,3 +164,22 @@ def _present(f: Function, v: m.Variable, conditions: Sequence[Expr]) -> str:
     em.outer += em.lines[start:]
     del em.lines[start:]
     return code
+
+
+def ends_of(printer: Printer, block: Block) -> tuple[Ix, ...]:
+    """Where each latent of a block on the cells of a table has the one row or column that its own density reads of
+    other latents; () where one reads both, or neither, or where cells hold labels, which are no numbers."""
+    joint, out = printer.plan.joint, list[Ix]()
+    hidden = {v.name for v in joint.model.of_kind("latent")}
+    seen = [v for v in joint.model.of_kind("observed") if [i.dim for i in home_of(v)] == [i.dim for i in block.home]]
+    if len(block.home) != 2 or block.chain is not None or any(v.domain.kind == "category" for v in seen):
+        return ()
+    for n in block.latents:
+        own = [f for f in joint.factors if f.about == n]
+        read = {i for f in own for e in (f.body, *(g.of for g in f.gates)) for part in x.walk(e) for i in x.free(part)
+                if isinstance(part, El) and part.var != n and part.var in hidden}  # fmt: skip
+        found = [i for i in block.home if i in read]
+        if len(found) != 1:
+            return ()
+        out.append(found[0])
+    return tuple(out)

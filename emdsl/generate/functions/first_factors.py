@@ -27,7 +27,7 @@ from emdsl.derive.posteriors.meanfield import moments_of
 from emdsl.derive.posteriors.slopes import components
 from emdsl.generate.blocks.clouds import limits
 from emdsl.generate.context import Function
-from emdsl.generate.functions.divisions import own_data, seen_of_elements
+from emdsl.generate.functions.divisions import ends_of, own_data, seen_of, seen_of_elements
 from emdsl.generate.functions.regrouped import divided_rows
 from emdsl.generate.printer import Printer
 
@@ -84,13 +84,32 @@ def _first_value(printer: Printer, f: Function, block: Block, key: str, axes: tu
 def _first_probabilities(printer: Printer, f: Function, block: Block, shape: str) -> str:
     """Code of seeded probabilities: elements that were seen are what they are, others differ a little."""
     if block.network:
-        return f"seeded(np.empty({shape}), 1, {seen_of_elements(printer, f, block)}, rng)"
+        return _by_links(shape, seen_of_elements(printer, f, block))
     if block.states and (divided := divided_rows(printer, block, f.emitter.size(block.states[0].dim))):
         return divided
     states, rows = len(block.states) + len(block.gates), own_data(printer, f, block)
+    if (ends := ends_of(printer, block)) and not block.gates:
+        return _by_ends(printer, f, block, shape, ends, rows)
     if rows == "[]" and len(block.home) == 1 and not block.chain:  # rows or columns of a table
         rows = seen_of_elements(printer, f, block)
+        if states == 1:
+            return _by_links(shape, rows)
     return f"seeded(np.empty({shape}), {states}, {rows}, rng)"
+
+
+def _by_links(shape: str, links: str) -> str:
+    if links == "[]":
+        return f"seeded(np.empty({shape}), 1, [], rng)"
+    return f"seeded_by_links(np.empty({shape}), {links}, rng)"
+
+
+def _by_ends(printer: Printer, f: Function, block: Block, shape: str, ends: tuple[Ix, ...], cells: str) -> str:
+    """Code of probabilities that hold to a division of the rows and columns of a table."""
+    stored = f.emitter.order((*block.states, *block.home))
+    dims = list(dict.fromkeys(i.dim for i in ends))
+    tables = ", ".join(seen_of(printer, f, block, {d}) for d in dims)
+    where = ", ".join(f"({stored.index(i)}, {dims.index(i.dim)})" for i in ends)
+    return f"by_ends(np.empty({shape}), [{where}], [{tables}], {cells}, rng)"
 
 
 def _first_member(printer: Printer, f: Function, block: Block, record: Posterior) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 
 from emdsl.runtime.data.columns import Array
 
@@ -177,3 +178,58 @@ def seeded_beside(
     within = q / np.where(own > 0, own, 1.0)
     division = seeded(np.squeeze(own, points), states, data, rng, weight, ordered)
     return np.expand_dims(division, points) * within
+
+
+CENTRINGS = 3  # of means of the elements of each division, after seeds
+
+
+def seeded_by_links(q: Array, data: Sequence[Any], rng: np.random.Generator) -> Array:
+    """A start for elements that links tie: (states, elements), from arrays with elements last.
+
+    One division in three is by seeds among the rows of links as they are. The others are by what these have in common,
+    their leading singular vectors, or by its direction alone, which how many links an element has does not change (Qin
+    and Rohe 2013).
+    """
+    k, n = len(q), q.size // max(len(q), 1)
+    parts = [np.asarray(a, float).reshape(-1, n) for a in data if n and np.size(a) % n == 0]
+    way = int(rng.integers(3)) if parts and 1 < k <= n else 0
+    if not way:
+        return seeded(q, 1, data, rng)
+    links = np.concatenate(parts)
+    size, common = scipy.linalg.eigh(links.T @ links, subset_by_index=[n - k, n - 1])
+    place = common * np.sqrt(np.maximum(size, 0.0))
+    if way == 2:
+        length = np.linalg.norm(place, axis=1, keepdims=True)
+        place /= np.where(length > 0, length, 1.0)
+    centres, pick, shortest = place[:0], int(rng.integers(n)), np.full(n, np.inf)
+    for _ in range(k):
+        centres = np.concatenate([centres, place[[pick]]])
+        shortest = np.minimum(shortest, ((place - place[pick]) ** 2).sum(1) + 1e-12)
+        pick = int(rng.choice(n, p=shortest / shortest.sum()))
+    for _ in range(CENTRINGS):
+        choice = ((place[:, None] - centres) ** 2).sum(2).argmin(1)
+        centres = np.array([place[choice == s].mean(0) if (choice == s).any() else centres[s] for s in range(k)])
+    soft = np.full((k, n), 0.1 / k)
+    soft[((place[:, None] - centres) ** 2).sum(2).argmin(1), np.arange(n)] += 0.9
+    return soft.reshape(q.shape)
+
+
+def by_ends(
+    q: Array, ends: Sequence[tuple[int, int]], tables: Sequence[Sequence[Any]], cells: Sequence[Any],
+    rng: np.random.Generator,
+) -> Array:  # fmt: skip
+    """A start for the cells of a table: each latent of a cell holds to the state of the cell's row or of its column.
+
+    ends : for each latent the axis of q that it holds to, and which of the `tables` tell the elements of that apart.
+    Every other division is by the cells' own data; all are by rows and columns where these are none, or 0 and 1.
+    """
+    told = [a for a in cells if not np.isin(np.asarray(a), (0, 1)).all()]
+    if told and rng.random() < 0.5:
+        return seeded(q, len(ends), told, rng)
+    shapes = {which: (q.shape[s], q.shape[axis]) for s, (axis, which) in enumerate(ends)}
+    found = {which: seeded_by_links(np.empty(shapes[which]), tables[which], rng) for which in sorted(shapes)}
+    out = np.ones(q.shape)
+    for s, (axis, which) in enumerate(ends):
+        out *= found[which].reshape([len(found[which]) if a == s else n if a == axis else 1
+                                     for a, n in enumerate(q.shape)])  # fmt: skip
+    return out
