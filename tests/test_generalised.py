@@ -165,6 +165,21 @@ def test_vectors_in_free_coordinates(domain: str) -> None:
         np.testing.assert_allclose(hessian[r, k], ((up[1] - down[1]) / 2e-5)[r], rtol=1e-6, atol=1e-6)
 
 
+def test_a_flat_place_of_one_block_beside_others_is_left() -> None:
+    """v^3 - v^4 hardly bends at 0, as a skew normal at slant 0: blocks side by side had been left there."""
+
+    def objective(at: dict[str, Any]) -> Any:
+        v, u = at["v"], at["u"]
+        bend = {("v", "v"): (6 * v - 12 * v**2 + 1e-6)[:, None], ("u", "u"): np.full((3, 1), -2.0)}
+        slope = {"v": 3 * v**2 - 4 * v**3 + 1e-6 * v, "u": -2 * (u - 1)}
+        return [(v**3 - v**4 + 5e-7 * v**2).sum(), -((u - 1) ** 2).sum()], slope, bend
+
+    plain = {"v": "real", "u": "real"}, {"v": (None, None), "u": (None, None)}, {"v": (0,), "u": (0,)}
+    for start in ([0.0, 0.7, 0.7], [0.7, 0.0, 0.0]):
+        found = ascend(objective, {"v": np.array(start), "u": np.zeros(3)}, *plain)
+        np.testing.assert_allclose(found["v"], 0.75, rtol=1e-5)
+
+
 def moved(at: dict[str, Any], name: str, k: int, step: float) -> dict[str, Any]:
     flat = np.array(at[name], float).ravel()
     flat[k] += step

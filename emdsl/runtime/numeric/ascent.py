@@ -16,6 +16,7 @@ from emdsl.runtime.numeric.quasi import REACH, WIDE, maximise
 from emdsl.runtime.numeric.unconstrained import bent, from_free, pullback, stretch, tangent, to_free, uphill
 
 PROBES = 3  # how often Newton may go on from beyond a flat place
+MOST_PROBED = 20  # blocks side by side of which each is looked at for these
 STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on their own scale
 STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
 FLAT = 1e-4  # of the largest curvature: less is hardly any
@@ -48,7 +49,7 @@ def ascend(
     if np.isnan(place[0]):
         told = f"the expected log joint is no number at the last {', '.join(start)}: its terms have overflowed"
         raise Degenerate(list(start), told)
-    for _ in range(PROBES if isinstance(place[2], np.ndarray) and layout.rows == 1 else 0):
+    for _ in range(PROBES if isinstance(place[2], np.ndarray) and layout.rows <= MOST_PROBED else 0):
         further = beyond_flat(layout, objective, t, place)
         if further is None:
             break
@@ -106,19 +107,19 @@ def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, plac
 
     Such a place may be an inflection (a skew normal's slant 0, whatever the data) or a plain far from the maximum.
     """
-    bend = place[2][0]
-    errors = layout.errors(place[2])[0]  # in numbers on their own scale a step is ten of their errors
-    unit = np.where(errors > 0, 10 * errors, 1.0)
-    spectrum, vectors = np.linalg.eigh(bend * unit[:, None] * unit)
-    share = np.abs(spectrum) / max(np.abs(spectrum).max(initial=0.0), 1e-300)
-    for k in np.flatnonzero(share < FLAT)[:3]:
-        direction = vectors[:, k] / np.abs(vectors[:, k]).max() * unit
-        strides = STRIDES if share[k] > TOGETHER else STRIDES[-1:]  # numbers that are known only together: no use
-        steps = [sign * h * direction for h in strides for sign in (1, -1)]
-        places = [layout.at(objective, t + step) for step in steps]
-        found = np.nan_to_num([p[0] - 1e-13 * p[3] for p in places], nan=-np.inf)  # less what rounding may feign
-        if found.max() > place[0] + 1e-3 + 1e-9 * abs(place[0]):
-            return np.asarray(t + steps[int(np.argmax(found))])
+    for row, (bend, errors) in enumerate(zip(place[2], layout.errors(place[2]), strict=True)):
+        unit = np.where(errors > 0, 10 * errors, 1.0)  # in numbers on their own scale a step is ten of their errors
+        spectrum, vectors = np.linalg.eigh(bend * unit[:, None] * unit)
+        share = np.abs(spectrum) / max(np.abs(spectrum).max(initial=0.0), 1e-300)
+        for k in np.flatnonzero(share < FLAT)[:3]:
+            direction = vectors[:, k] / np.abs(vectors[:, k]).max() * unit
+            strides = STRIDES if share[k] > TOGETHER else STRIDES[-1:]  # numbers that are known only together: no use
+            starts = np.repeat(t[None], 2 * len(strides), axis=0)
+            starts[:, row] += [sign * h * direction for h in strides for sign in (1, -1)]
+            places = [layout.at(objective, start) for start in starts]
+            found = np.nan_to_num([p[0] - 1e-13 * p[3] for p in places], nan=-np.inf)  # less what rounding may feign
+            if found.max() > place[0] + 1e-3 + 1e-9 * abs(place[0]):
+                return starts[int(np.argmax(found))]
     return None
 
 
