@@ -19,6 +19,9 @@ for n in N:
     observed x[n] ~ Laplace(m[z[n]], s)
 """
 
+SPREAD = """latent w[n] ~ Exponential(0.5)
+            observed y[n] ~ Normal(X[n] @ b, var = s^2 * w[n])"""
+
 
 def test_no_place_is_better_than_the_weighted_median() -> None:
     """Ties, weights of 0 and weight that halves exactly; without weight the old value stays."""
@@ -94,9 +97,13 @@ def test_distances_from_a_plane_end_at_the_linear_programme() -> None:
             given    X[n] : real[P]
             observed y[n] ~ Laplace(X[n] @ b, s)
     """
+    highest = -n * np.log(2 * corner.fun / n) - n
     fit = written(text).fitter().fit({"X": x, "y": y})
     np.testing.assert_allclose(fit.params_["b"], corner.x[:5], atol=1e-6)
-    assert fit.objective_ == pytest.approx(-n * np.log(2 * corner.fun / n) - n, rel=1e-9)
+    assert fit.objective_ == pytest.approx(highest, rel=1e-9)
+    mixed = text.replace("observed y[n] ~ Laplace(X[n] @ b, s)", SPREAD)  # rows on the plane weigh 1 / 0
+    fit = written(mixed).fitter(tol=1e-12, max_iter=2000).fit({"X": x, "y": y})
+    assert fit.converged_ and fit.objective_ == pytest.approx(highest, abs=1e-6)
 
 
 def test_a_family_with_a_kink_of_its_own_ends_at_the_quantile() -> None:

@@ -156,6 +156,7 @@ def von_mises_posterior(cos: Array, sin: Array) -> tuple[Array, dict[str, Any]]:
 
 
 LEAST_PRODUCT = 1e-120  # of the two rates of a generalised inverse Gaussian: the square of what its moments depend on
+LEAST_RESIDUAL = 1e-14  # of it, where the mean of 1 / u is what a row weighs: of sums with larger weights nothing is left
 
 
 def generalised_inverse_gaussian_posterior(log: Array, id: Array, recip: Array) -> tuple[Array, dict[str, Any]]:
@@ -167,7 +168,8 @@ def generalised_inverse_gaussian_posterior(log: Array, id: Array, recip: Array) 
     1974), also where Bessel functions overflow (order 200, argument 1).
     """
     p, a, b = np.broadcast_arrays(log + 1.0, -2.0 * id, -2.0 * recip)
-    b = np.maximum(b, LEAST_PRODUCT / np.maximum(a, 1e-100))  # a Gamma, where nothing was seen
+    seen, steep = b, (p >= 0.5) & (p < 1)  # as a Laplace's weights at its centre
+    b = np.maximum(b, np.where(steep, LEAST_RESIDUAL, LEAST_PRODUCT) / np.maximum(a, 1e-100))  # a Gamma at last
     a = np.maximum(a, LEAST_PRODUCT / b)
     omega, log_scale = np.sqrt(a) * np.sqrt(b), 0.5 * (np.log(b) - np.log(a))
     peak = np.arcsinh(p / omega)
@@ -190,9 +192,11 @@ def generalised_inverse_gaussian_posterior(log: Array, id: Array, recip: Array) 
     t = width[..., None] * np.sinh(v)
     weight = np.exp(-below_top(t, p[..., None], omega[..., None], peak[..., None])) * np.cosh(v)
     total, centre = weight.sum(-1), peak + log_scale
-    return np.log(total * step * width) + p * centre - omega * np.cosh(peak), {
+    recip = np.exp(-centre) * (weight * np.exp(-t)).sum(-1) / total
+    along = np.where(steep, 0.5 * recip * (b - seen), 0.0)  # below the least residual the normaliser is its tangent
+    return np.log(total * step * width) + p * centre - omega * np.cosh(peak) + along, {
         "id": np.exp(centre) * (weight * np.exp(t)).sum(-1) / total,
-        "recip": np.exp(-centre) * (weight * np.exp(-t)).sum(-1) / total,
+        "recip": recip,
         "log": centre + (weight * t).sum(-1) / total,
         "arguments": {"p": p, "a": a, "b": b},
     }
