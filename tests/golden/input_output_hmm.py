@@ -383,7 +383,8 @@ def initial(data, prepared, rng):
     def step(params):
         statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
-        return refine(params, m_step(statistics, params, prepared, "keep"), data, prepared), value
+        new = m_step(statistics, params, prepared, "keep")
+        return refine(params, new, data, prepared) if few else new, value
     
     with np.errstate(all="ignore"):
         return best_start(draw, step, 5, 6)

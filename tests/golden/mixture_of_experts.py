@@ -407,7 +407,8 @@ def initial(data, prepared, rng):
     def step(params):
         statistics = e_step(params, data, some)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
-        return refine(params, m_step(statistics, params, prepared, "keep"), data, some), value
+        new = m_step(statistics, params, prepared, "keep")
+        return refine(params, new, data, some) if few else new, value
     
     with np.errstate(all="ignore"):
         return best_start(draw, step, 5, 6)

@@ -164,7 +164,8 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         tries += ", margin=5.0"
     units = _units(neutral)
     first, some = _some_rows(printer)
-    twice, after, moved = [], "    return params", 'm_step(statistics, params, prepared, "keep")'
+    twice, after = list[str](), "    return params"
+    moved = ['    return m_step(statistics, params, prepared, "keep"), value']
     if any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates):
         first.append(
             'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
@@ -172,7 +173,8 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         twice = ["    again = twin(rng)  # one division for all parameters"]
         after = "    return refine(params, params, data, prepared, again) if few else params"
         if states:  # else starts would be compared by what passes over the data had not moved
-            moved = f"refine(params, {moved}, data, {some})"
+            raised = f"    return refine(params, new, data, {some}) if few else new, value"
+            moved = ['    new = m_step(statistics, params, prepared, "keep")', raised]
     if searched:
         first += _search(plan, neutral, searched, some)
         neutral = [f"params = plain(units, rng{''.join(f', {n}' for n in units)})"]
@@ -182,7 +184,7 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
             '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
     step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
             '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
-            f"    return {moved}, value", ""]  # fmt: skip
+            *moved, ""]  # fmt: skip
     return [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
 
 

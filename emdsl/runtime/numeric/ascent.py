@@ -111,7 +111,8 @@ def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, plac
         unit = np.where(errors > 0, 10 * errors, 1.0)  # in numbers on their own scale a step is ten of their errors
         spectrum, vectors = np.linalg.eigh(bend * unit[:, None] * unit)
         share = np.abs(spectrum) / max(np.abs(spectrum).max(initial=0.0), 1e-300)
-        for k in np.flatnonzero(share < FLAT)[:3]:
+        least = TOGETHER if layout.rows > 1 else -1.0  # of many blocks not what is known only together
+        for k in np.flatnonzero((share < FLAT) & (share > least))[:3]:
             direction = vectors[:, k] / np.abs(vectors[:, k]).max() * unit
             strides = STRIDES if share[k] > TOGETHER else STRIDES[-1:]  # numbers that are known only together: no use
             starts = np.repeat(t[None], 2 * len(strides), axis=0)

@@ -156,7 +156,9 @@ def von_mises_posterior(cos: Array, sin: Array) -> tuple[Array, dict[str, Any]]:
 
 
 LEAST_PRODUCT = 1e-120  # of the two rates of a generalised inverse Gaussian: the square of what its moments depend on
-LEAST_RESIDUAL = 1e-14  # of it, where the mean of 1 / u is what a row weighs: of sums with larger weights nothing is left
+LEAST_RESIDUAL = (
+    1e-14  # of it, where the mean of 1 / u is what a row weighs: of sums with larger weights nothing is left
+)
 
 
 def generalised_inverse_gaussian_posterior(log: Array, id: Array, recip: Array) -> tuple[Array, dict[str, Any]]:
