@@ -137,8 +137,8 @@ def find_case(model: Compiled, seed: int) -> Case:
 def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
     """More data that the oracle reaches, each of which tries what those before did not; then what none of them tries.
 
-    Sizes that no plate has are others than before, givens lie near what conditions compare them with, plates are as
-    long as positions are compared with.
+    Sizes that no plate has are others than before, and givens than by default; givens lie near what conditions compare
+    them with, plates are as long as positions are compared with.
     """
     text = sized(model.resolved)
     numbers, last = compared(text)
@@ -151,7 +151,7 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
         try:
             found = _draw(
                 model, text, first.seed + APART * (k + 1), last + 2 if far else plates, ((3, 2), (2, 3))[k % 2],
-                numbers if k % 3 < 2 else None, 2, first.drawn.setting.folded,
+                numbers if k % 3 < 2 else None, 2, first.drawn.setting.folded, other=k % 2 == 0,
             )  # fmt: skip
             new = tried(text, found[0]) - met
             if kept == MOST:
@@ -195,7 +195,7 @@ def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
 
 def _draw(
     model: Compiled, text: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3),
-    near: Numbers | None = None, tries: int = DRAWS, rising: bool = False,
+    near: Numbers | None = None, tries: int = DRAWS, rising: bool = False, other: bool = False,
 ) -> tuple[Drawn, Mapping[str, Array]]:  # fmt: skip
     """Data on which an M-step has what it needs: others, and then more of them, where a component is empty.
 
@@ -211,7 +211,7 @@ def _draw(
             folded = rising or (last is not None and attempt % 2 == 1)
             many = plates * 2 ** ((attempt + 2 * lost) // 4)
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
-            drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many)
+            drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
             one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
             found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
             if far_out(model, drawn, found[1]):

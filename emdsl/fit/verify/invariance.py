@@ -106,12 +106,33 @@ def alone(case: Case) -> Iterator[Check]:
             setattr(module, name, lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)])
         module.LONG_PASS = module.FOR_TWO = 2
         module.blas_threads = lambda: 2  # either half on a thread of its own
-        cut = fitted(make, case.model, case.drawn, case.start, 2)
-        yield measured("chunks of two rows", "", *_as_good(case, cut, wanted, case.drawn))
+        yield from _in_chunks(case, make, wanted)
     if hasattr(module, "e_step_once"):
         yield _row_by_row(case, module, make, wanted)
     else:
         yield skipped("sums made once", "", "every pass is over the rows")
+
+
+def _in_chunks(case: Case, make: Any, whole: Any) -> Iterator[Check]:
+    """A fit by chunks is the fit of all rows at once, where each weighs what it does; so are its rows' likelihoods."""
+    plates = (v.plates[0].size for v in case.world.model.of_kind("observed") if v.plates)
+    name = next((s.name for s in plates if isinstance(s, Dim) and s.name), None)
+    beside: dict[str, Any] = {}
+    if name is not None:
+        weights = 1.0 + np.arange(case.drawn.setting.sizes[name]) % 3
+        try:
+            whole = case.fit(case.start, 2, sample_weight=weights, weights_over=name)
+            beside = {"sample_weight": weights, "weights_over": name}
+        except EmdslError:  # an ordered plate, or one that makes no sense of weights
+            pass
+    cut = fitted(make, case.model, case.drawn, case.start, 2, **beside)
+    yield measured("chunks of two rows", "", *_as_good(case, cut, whole, case.drawn, **beside))
+    try:
+        rows = whole.score_samples(case.data())
+    except EmdslError:
+        return
+    there = fitted(make, case.model, case.drawn, whole.params_, 0)
+    yield measured("chunks of two rows", "row by row", _far(there.score_samples(case.data()), rows), SAME)
 
 
 def _row_by_row(case: Case, module: Any, make: Any, wanted: Any) -> Check:
@@ -155,12 +176,12 @@ def _apart(a: Any, b: Any) -> float:
     return float(max([_climbs_apart(a, b), *(_far(a.params_[n], v) for n, v in b.params_.items())]))
 
 
-def _as_good(case: Case, a: Any, b: Any, drawn: Drawn) -> tuple[float, float]:
+def _as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[float, float]:
     """How far two fits are apart, and how far they may be: Newton that ends elsewhere ends in as good a place."""
     off = _apart(a, b)
     if off <= SAME:
         return off, SAME
-    return max(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn)), AS_GOOD
+    return max(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside)), AS_GOOD
 
 
 def _climbs_apart(a: Any, b: Any) -> float:
@@ -168,9 +189,9 @@ def _climbs_apart(a: Any, b: Any) -> float:
     return float(np.abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1])))
 
 
-def _worse(case: Case, a: Mapping[str, Any], b: Mapping[str, Any], drawn: Drawn) -> float:
+def _worse(case: Case, a: Mapping[str, Any], b: Mapping[str, Any], drawn: Drawn, **beside: Any) -> float:
     """How far two ends are apart in the objective: on a ridge, where Newton ends anywhere, they must be as good."""
-    one, other = (case.fit(p, 1, drawn).history_[0] for p in (a, b))
+    one, other = (case.fit(p, 1, drawn, **beside).history_[0] for p in (a, b))
     return float(abs(one - other) / (1 + abs(one)))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from emdsl.families.normalised import random_element
 from emdsl.families.scope import Array, Scope
-from emdsl.fit.interpret import plate_rows, ragged_axes
+from emdsl.fit.interpret import model_scope, plate_rows, ragged_axes
 from emdsl.fit.sampling import sample
 from emdsl.language.model import Dim, ModelText, Ragged, Variable
 
@@ -41,10 +41,11 @@ class Drawn(NamedTuple):
 
 def plausible(
     model: ModelText, seed: int = 0, plates: int = 4, others: tuple[int, ...] = (4,), folded: bool = False,
-    near: Numbers | None = None, many: int = 0,
+    near: Numbers | None = None, many: int = 0, other: bool = False,
 ) -> Setting:  # fmt: skip
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
 
+    Where `other`, givens with a default are not what they are by default.
     Plates of which no parameter has an element for each are `many`, where it is given: rows, not parameters, are more.
 
     Where `folded`, givens on the line are positive and rise: distances and times are often declared as numbers alone.
@@ -79,7 +80,23 @@ def plausible(
             values[variable.name] = _near(values[variable.name], near[variable.name], variable, rng)
     params = {v.name: values[v.name] for v in model.of_kind("param")}
     givens = {v.name: values[v.name] for v in model.of_kind("given") if v.default is None}
+    if other:
+        scope = model_scope(model, {**givens, **params}, sizes, lengths)
+        given = [v for v in model.of_kind("given") if v.default is not None and v.name in scope.values]
+        givens |= {v.name: _beside(scope.values[v.name], v, rng) for v in given if _is_free(v)}
     return Setting(sizes, lengths, params, givens, folded)
+
+
+def _is_free(v: Variable) -> bool:
+    """Whether a value a little beside another is in the domain, too."""
+    return v.domain.interval and not v.domain.discrete and v.domain.lower is None and v.domain.upper is None
+
+
+def _beside(value: Any, v: Variable, rng: np.random.Generator) -> Array:
+    """All numbers of a given longer or shorter by one factor; those of an interval to a power."""
+    by = np.exp(rng.uniform(0.1, 0.4) * rng.choice([-1, 1]))
+    old = np.asarray(value, float)
+    return np.asarray(old**by if np.isfinite(v.domain.ends).all() else old * by)
 
 
 def _near(values: Array, numbers: frozenset[float], v: Variable, rng: np.random.Generator) -> Array:
@@ -102,14 +119,14 @@ def _rising(values: Array, v: Variable) -> Array:
 
 def draw(
     model: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3), folded: bool = False,
-    near: Numbers | None = None, many: int = 0,
+    near: Numbers | None = None, many: int = 0, other: bool = False,
 ) -> Drawn:  # fmt: skip
     """Parameters from their domains, then latents and data from the model. Raises what the sampler raises.
 
     The sampler has a stream of its own: of the numbers that the covariate of a row is made of, its noise would be a
     multiple, and a line would fit such data exactly.
     """
-    s = plausible(model, seed, plates, others, folded, near, many)
+    s = plausible(model, seed, plates, others, folded, near, many, other)
     totals = {
         v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS)
         for v in model.of_kind("observed")
