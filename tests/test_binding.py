@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import emdsl
 from emdsl.language.kinds import KINDS, DomainKind
 from emdsl.runtime.data.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.data.columns import read_column
@@ -489,3 +490,11 @@ def test_columns_by_name_number_and_mapping() -> None:
 def test_integers_too_large_are_not_wrapped() -> None:
     column = read_column("x", np.array([2**63], np.uint64))
     assert column.values.dtype == np.float64 and column.values[0] == 2.0**63
+
+
+def test_a_default_outside_its_domain_is_refused() -> None:
+    """It was taken as it stood: data alone were looked at."""
+    latent = "    latent z[n] ~ Categorical(w)\n    observed y[n] ~ Normal(m[z[n]], 1)\n"
+    text = f"model M\ngiven w : simplex[2] = [0.5, 0.6]\nparam m[2] : real\nfor n in N:\n{latent}"
+    with pytest.raises(emdsl.errors.DataError, match="w: its default must be probabilities that sum to 1"):
+        emdsl.compile(text=text).fitter().fit({"y": [1.0, 2.0]})

@@ -170,6 +170,15 @@ def test_lets_that_double_are_opened_once() -> None:
     assert float(fitted.params_["m"]) == pytest.approx(1.5)
 
 
+def test_a_function_of_many_binary_latents() -> None:
+    """It was written out for each of their 2^16 states together: 25 of them did not end."""
+    latents = "\n".join(f"    latent z{i}[n] ~ Bernoulli(0.5)" for i in range(16))
+    mean = " + ".join(f"w[{i}] * z{i}[n]" for i in range(16))
+    text = f"model M\nparam w : real[16]\nfor n in N:\n{latents}\n    observed y[n] ~ Normal(exp({mean}), 1)\n"
+    model = emdsl.compile(text=text)
+    assert model.updates["w"].kind == "gradient" and {p.method for p in model.plan.values()} == {"exact:enumeration"}
+
+
 def test_lets_too_large_to_put_in() -> None:
     lets = "\n".join(f"let a{i} = exp(a{i - 1}) * sin(a{i - 1})" for i in range(1, 40))
     text = f"model M\nparam m : real\nlet a0 = m\n{lets}\nfor n in N: observed x[n] ~ Normal(a39, 1)"

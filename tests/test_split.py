@@ -110,6 +110,8 @@ def test_a_users_family_is_checked_and_drawn_from(name):
         "family P(x : count | r : positive) = x*log(r) - r",
         "family C(x : category[3] | p : unit) = log(p)",
         "family V(x : real[2] | s : positive) = -sum(x[i]^2 for i in 2)/(2*s) - log(s)",
+        "family L(x : real | a : real) = a * x",  # whose tails have no end
+        "family S(x : positive | a : real) = sin(a * x)",
     ],
 )
 def test_a_density_that_does_not_integrate_to_one_is_found(text):

@@ -14,6 +14,7 @@ from emdsl.language.model import Domain, Family
 
 TRIALS = 3
 TOLERANCE = 1e-3
+FAR = 1e30
 ENDS = 100.0  # a bounded interval is cut off at a share of exp(-100)
 Density = Callable[[Array], Array]
 
@@ -129,7 +130,8 @@ def integral(family: Family, signature: int, args: Mapping[str, Array], sizes: M
         seen[0], seen[1] = seen[0] + int(lost.sum()), seen[1] + lost.size
         return np.asarray(np.where(lost, 0.0, value))
 
-    total = _total(f, family.x.domain, args, sizes)
+    with np.errstate(all="ignore"):
+        total = _total(f, family.x.domain, args, sizes)
     return None if 2 * seen[0] > seen[1] else total
 
 
@@ -179,6 +181,9 @@ def _tail(f: Density, start: float) -> float | None:
 
 def quadrature(f: Density, low: float, high: float) -> float | None:
     """Adaptive Gauss-Kronrod on intervals that shrink geometrically towards finite ends, zero and the peak."""
+    far = np.array([sign * FAR for sign, end in ((1.0, high), (-1.0, low)) if np.isinf(end)])
+    if (FAR * f(far) > 1).any():  # a tail that falls no faster than 1 / x has no end
+        return np.inf
     edges = _edges(low, high, None)
     peak = float(edges[:-1][np.argmax(f((edges[:-1] + edges[1:]) / 2))])
     edges = np.union1d(edges, _edges(low, high, peak))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -13,6 +14,7 @@ from emdsl.derive.joint.terms import Symmetry, Term, merge, opened
 from emdsl.language import model as m
 
 FEW_STATES = 12  # values of an index that are written out where a function reads its number
+MOST_STATES = 256  # of all such indices of a term together
 
 
 def axes_of(v: m.Variable) -> tuple[Ix, ...]:
@@ -43,10 +45,11 @@ def _by_state(t: Term, names: frozenset[str]) -> list[Term]:
 
     `sum_j S[j] log(1 - j p)` is `S[1] log(1 - p)`: what is a function of its own in each state has one coefficient.
     """
-    read = (e.ix for f in t.factors if names & x.variables(f) for e in x.walk(f) if isinstance(e, x.Val))
-    ix = next((i for i in read if i in t.ixs and i.dim.isdigit() and int(i.dim) <= FEW_STATES), None)
-    if ix is None:
+    read = {e.ix: None for f in t.factors if names & x.variables(f) for e in x.walk(f) if isinstance(e, x.Val)}
+    few = [i for i in read if i in t.ixs and i.dim.isdigit() and int(i.dim) <= FEW_STATES]
+    if not few or prod(int(i.dim) for i in few) > MOST_STATES:
         return [t]
+    ix = few[0]
     out: list[Term] = []
     for v in range(int(ix.dim)):
         c, rest = x.split_number(x.mul(*(x.substitute(f, {ix: v}) for f in t.factors)))

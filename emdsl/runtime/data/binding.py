@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import UNSEEN, Array, Column, read_column, refuse_text, refuse_where
-from emdsl.runtime.data.domains import Ends, check_limits, checked_values
+from emdsl.runtime.data.domains import Ends, check_limits, checked_values, outside_domain
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
 from emdsl.runtime.data.sizes import Equation, Levels, SizeValue, ragged_name, size_value, solve_sizes
@@ -85,7 +85,7 @@ def bind_data(
     values, masks = _check_all(variables, columns, sizes, ragged, kept, options.fitting)
     if defaults is not None:
         given = defaults(sizes, {n: a for n, a in values.items() if variables[n]["kind"] == "given"})
-        values.update({n: np.asarray(a) for n, a in given.items() if n not in values})
+        values.update({n: _checked_default(variables[n], np.asarray(a)) for n, a in given.items() if n not in values})
     if limits is not None:
         named = {v["name"]: v for v in spec["variables"]}
         for n, ends in limits(sizes, values, ragged).items():
@@ -93,6 +93,17 @@ def bind_data(
     _refuse_empty(variables, values, {} if options.fitting else sizes)
     weights, over = _weights(spec, variables, options, sizes)
     return Bound(sizes, values, masks, weights, over, ragged, labels)
+
+
+def _checked_default(variable: Mapping[str, Any], value: Array) -> Array:
+    """The default of a given; DataError where it is none of the real numbers, vectors or matrices of its domain."""
+    if variable["domain"] in ("simplex", "zero_sum", "ordered", "spd", "correlation", "positive", "unit"):
+        bad, what = outside_domain(
+            variable["domain"], np.asarray(value, float), len(variable["event"]), variable.get("closed", ())
+        )
+        if bad.any():
+            raise DataError(f"{variable['name']}: its default {what}", code="D005")
+    return value
 
 
 def _ragged_names(spec: Spec) -> set[str]:
