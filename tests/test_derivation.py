@@ -836,7 +836,7 @@ def test_long_equations_are_broken() -> None:
 
 def test_what_no_line_holds_is_listed_in_rows() -> None:
     """In LaTeX: a density of many long names; names of ours keep their spaces; the longest lines are set smaller."""
-    names = [f"one_of_many_long_names_{n}" for n in range(4)]
+    names = [f"one_of_many_names_that_are_longer_than_most_{n}" for n in range(4)]
     text = (
         "model M\n"
         + "".join(f"param {n} : real\n" for n in names)
@@ -847,10 +847,16 @@ def test_what_no_line_holds_is_listed_in_rows() -> None:
     observed other[n] ~ Normal({names[2]} + {names[3]} * {names[0]} * {names[1]}, 1)
 """
     )
-    shown = emdsl.compile(text=text).derivation.to_latex()
-    assert r"\mathrm{first\ is\ a}" in shown
+    derivation = emdsl.compile(text=text).derivation
+    shown = derivation.to_latex()
+    assert r"\mathrm{first\ is\ a}" in shown and r"\texttt{one\_\allowbreak{}of" in shown
     assert r"\left(\begin{aligned} & \mathrm{first}, \mathrm{other}, \mathrm{first\ is\ a} \mid \\ & " in shown
     assert r"{\small \begin{" in shown or r"{\footnotesize \begin{" in shown
+    assert r"\begin{aligned} & \mathrm{one\_of\_many\_names\_that\_are\_longer\_than\_most\_3} \\ & \times" in shown
+    page = derivation.to_html()
+    given = '<mrow><mo>(</mo><mtable displaystyle="true"><mtr><mtd'
+    assert f"<mo>&#x2061;</mo>{given}" in page
+    assert "$$\n\\begin{aligned}" in derivation.to_markdown()
 
 
 def test_a_notebook_shows_equations() -> None:

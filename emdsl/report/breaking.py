@@ -13,6 +13,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula, Terms
 
 Size = Callable[[Formula], int]
+PRODUCT = 1.35  # of the width of a sum within an equation: a product or a list that is longer is broken, too
 SHORT = 12  # letters of a product that would look lost on a line
 
 
@@ -54,7 +55,7 @@ def broken(e: Formula, size_of: Size, wide: int, inner: int) -> Broken | None:
         longest = max(width(t, size_of, inner) for _, t in e.right.terms)
     else:
         longest = max(_size(p, size_of, inner) for p in pieces(e.right))
-    alone = left > 0.6 * wide or longest <= wide < longest + left
+    alone = left > 0.6 * wide or (longest + left > wide and (longest <= wide or left > 0.25 * wide))
     used = 0 if alone else left
     if several and isinstance(e.right, f.Plus):
         rows = _sum_rows(e.right.terms, size_of, wide - (3 if alone else 0), inner, used)
@@ -105,6 +106,41 @@ def _product_rows(found: list[Piece], size_of: Size, wide: int, inner: int, used
     return [Row("×" if n else "", (), tuple(row)) for n, row in enumerate(rows)]
 
 
+def factor_rows(e: f.Times, size_of: Size, inner: int) -> list[Row]:
+    """The rows of a product within brackets or a fraction, where it is longer than a line."""
+    wide = int(PRODUCT * inner)
+    return _product_rows(pieces(e), size_of, wide, inner, 0) if size_of(e) > wide else []
+
+
+def argument_rows(e: f.Apply, size_of: Size, inner: int) -> list[tuple[list[Formula], str]]:
+    """What a function is of in rows, each with what separates it from the next; empty where it is short."""
+    if size_of(e) <= PRODUCT * inner or (len(e.arguments) == 1 and not isinstance(e.arguments[0], f.Relation)):
+        return []
+    sides: tuple[Formula, ...] = (f.Listed(e.arguments),)
+    match e.arguments:
+        case (f.Relation("|", left, right),):
+            sides = (left, right)
+        case (_,):
+            return []
+    found = [item_rows(side, size_of, inner) for side in sides]
+    ends = [
+        end
+        for rows, last in zip(found, ("|", "")[2 - len(sides) :], strict=True)
+        for end in [*[","] * (len(rows) - 1), last]
+    ]
+    return list(zip((row for rows in found for row in rows), ends, strict=True))
+
+
+def item_rows(e: Formula, size_of: Size, inner: int) -> list[list[Formula]]:
+    """A list in rows."""
+    rows: list[list[Formula]] = [[]]
+    for item in e.items if isinstance(e, f.Listed) else (e,):
+        if rows[-1] and sum(map(size_of, (*rows[-1], item))) > inner:
+            rows.append([])
+        rows[-1].append(item)
+    return rows
+
+
 def widest(e: Formula, parts: Broken | None, size_of: Size, inner: int) -> int:
     """About how wide the widest line of an equation is, broken as it is."""
     if not isinstance(e, f.Relation):
@@ -116,7 +152,7 @@ def widest(e: Formula, parts: Broken | None, size_of: Size, inner: int) -> int:
         sum(width(t, size_of, inner) + 3 for _, t in row.terms) + sum(_size(p, size_of, inner) for p in row.pieces)
         for row in parts.rows
     ]
-    return max(left, *rows) if parts.alone else left + max(rows)
+    return max(width(e.left, size_of, inner), *rows) if parts.alone else left + max(rows)
 
 
 def _size(p: Piece, size_of: Size, inner: int) -> int:
@@ -130,9 +166,13 @@ def width(e: Formula, size_of: Size, inner: int) -> int:
     match e:
         case f.Plus(terms):
             rows = f.in_rows(terms, size_of, inner)
-            return max(sum(size_of(t) + 3 for _, t in row) for row in rows)
+            return max(sum(width(t, size_of, inner) + 3 for _, t in row) for row in rows)
         case f.Over(top, bottom):
             return max(width(top, size_of, inner), width(bottom, size_of, inner))
+        case f.Apply(function, _) if listed := argument_rows(e, size_of, inner):
+            return size_of(function) + 4 + max(sum(map(size_of, items)) + 2 * len(items) for items, _ in listed)
+        case f.Mean(body, None):
+            return width(body, size_of, inner) + 3
         case f.Apply(function, arguments):
             return size_of(function) + 2 + sum(width(a, size_of, inner) for a in arguments)
         case f.Big(_, _, body):
@@ -142,5 +182,8 @@ def width(e: Formula, size_of: Size, inner: int) -> int:
         case f.Raised(base, f.Number(_)):
             return width(base, size_of, inner) + 3
         case f.Times(factors):
+            several = factor_rows(e, size_of, inner)
+            if len(several) > 1:
+                return max(sum(_size(p, size_of, inner) for p in row.pieces) for row in several) + 2
             return sum(width(p, size_of, inner) + 1 for p in factors)
     return size_of(e)

@@ -16,7 +16,7 @@ from emdsl.derive.plan import Plan
 from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
 from emdsl.report.incomplete import missing_step
-from emdsl.report.latex import display, escaped, tex
+from emdsl.report.latex import display, escaped, inside, tex
 from emdsl.report.mathml import mathml
 from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, by_function, listing, places
@@ -26,10 +26,11 @@ from emdsl.report.unicode import lines, text
 STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
     "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
-    "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap}"
+    "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}"
     "h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
     ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
-    ".show math{flex:1}.show>span{text-align:right;margin-left:1em;white-space:nowrap}"
+    ".show math{flex:1}.show>span{text-align:right;margin-left:auto;padding-left:1em;overflow-wrap:anywhere}"
+    ".show>span>a{white-space:nowrap}.show{flex-wrap:wrap}"
     ".where{font-size:.85em;color:#666}.where a,pre a{color:inherit}pre span:target{background:#fd6}"
     ".show code{color:#666;margin-right:.8em}.show a{color:inherit;text-decoration:none}"
     "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}"
@@ -156,8 +157,7 @@ class Derivation:
                     out += [line.text, ""]
                 else:
                     name = f"`{line.name}`:\n\n" if line.name else ""
-                    tag = rf" \tag{{{label}}}" if label else ""
-                    out += [f"{name}$$\n{tex(line.formula)}{tag}\n$$", ""]
+                    out += [f"{name}$$\n{inside(line.formula, label)}\n$$", ""]
             out += [self.where(k, step), ""] if self.module else []
         return "\n".join([*out, self.note]).rstrip() + "\n"
 
@@ -261,8 +261,9 @@ def _fenced(source: str) -> list[str]:
 
 
 def _ticked(said: str) -> str:
-    parts = said.split("`")
-    return "".join(rf"\texttt{{{escaped(p)}}}" if n % 2 else escaped(p) for n, p in enumerate(parts))
+    """A sentence for LaTeX; lines may be broken within the user's names, after an underscore."""
+    parts = [escaped(p).replace(r"\_", r"\_\allowbreak{}") for p in said.split("`")]
+    return "".join(rf"\texttt{{{p}}}" if n % 2 else p for n, p in enumerate(parts))
 
 
 def _coded(said: str) -> str:

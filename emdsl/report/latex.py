@@ -9,12 +9,12 @@ from typing import assert_never
 
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
-from emdsl.report.breaking import Broken, Piece, Row, broken, widest
+from emdsl.report.breaking import Broken, Piece, Row, argument_rows, broken, factor_rows, widest
 from emdsl.report.formula import Formula
 from emdsl.report.measure import measure
 
 WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
-SIZES = ((130, r"\scriptsize"), (108, r"\footnotesize"), (94, r"\small"))  # of what is wider than so many letters
+SIZES = ((122, r"\scriptsize"), (102, r"\footnotesize"), (88, r"\small"))  # of what is wider than so many letters
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
     "or": r"\text{ or }", "|": r"\mid", "∝": r"\propto", "is": r"\text{ is }", "<-": r"\gets", "in": r"\in",
@@ -65,9 +65,9 @@ def tex(e: Formula) -> str:
             return rf"\sqrt{{{tex(body)}}}"
         case f.Apply(function, (argument,)) if f.plain_log(e):
             return rf"{tex(function)} {tex(argument)}"
-        case f.Apply(function, (f.Relation("|", left, right),)) if measure(e) > WIDE - INNER // 4:
-            rows = [_row(left, r" \mid"), _row(right, "")]
-            return rf"{tex(function)}\left(\begin{{aligned}} & " + r" \\ & ".join(rows) + r" \end{aligned}\right)"
+        case f.Apply(function, _) if rows := argument_rows(e, measure, INNER):
+            lines = [", ".join(map(tex, items)) + {"|": r" \mid"}.get(end, end) for items, end in rows]
+            return rf"{tex(function)}\left({_aligned(lines)}\right)"
         case f.Apply(function, arguments):
             return rf"{tex(function)}\left({', '.join(map(tex, arguments))}\right)"
         case f.Bracket(body):
@@ -86,16 +86,6 @@ def tex(e: Formula) -> str:
             return _wide(e)
 
 
-def _row(e: Formula, end: str) -> str:
-    """A list that is long, in rows."""
-    rows: list[list[Formula]] = [[]]
-    for item in e.items if isinstance(e, f.Listed) else (e,):
-        if rows[-1] and sum(map(measure, (*rows[-1], item))) > INNER:
-            rows.append([])
-        rows[-1].append(item)
-    return r", \\ & ".join(", ".join(map(tex, row)) for row in rows) + end
-
-
 def _wide(e: f.Wide) -> str:
     """What does not hold together of itself: sums, products, relations."""
     match e:
@@ -103,10 +93,11 @@ def _wide(e: f.Wide) -> str:
             first, *rest = f.in_rows(terms, measure, INNER)
             if rest:  # within a fraction or brackets
                 rows = [_terms(first), *(r if r.startswith("-") else f"+ {r}" for r in map(_terms, rest))]
-                return r"\begin{aligned} & " + r" \\ & ".join(rows) + r" \end{aligned}"
+                return _aligned(rows)
             return _terms(terms)
         case f.Times(factors):
-            return _factors(factors)
+            several = list(map(_line, factor_rows(e, measure, INNER)))
+            return _aligned(several) if len(several) > 1 else _factors(factors)
         case f.Over(top, bottom):
             return rf"\frac{{{tex(top)}}}{{{tex(bottom)}}}"
         case f.Big():
@@ -122,6 +113,10 @@ def _wide(e: f.Wide) -> str:
             assert_never(e)
 
 
+def _aligned(rows: list[str]) -> str:
+    return r"\begin{aligned} & " + r" \\ & ".join(rows) + r" \end{aligned}"
+
+
 def display(e: Formula, label: str = "") -> str:
     """A display equation, with its number; a long one is broken over lines."""
     parts = broken(e, measure, WIDE, INNER)
@@ -130,16 +125,25 @@ def display(e: Formula, label: str = "") -> str:
     return rf"{{{small} {shown}}}" if small else shown
 
 
+def inside(e: Formula, label: str = "") -> str:
+    """The same between signs that start and end a display, as Markdown has them."""
+    parts, tag = broken(e, measure, WIDE, INNER), rf" \tag{{{label}}}" if label else ""
+    return rf"\begin{{aligned}} {_lines(parts)} \end{{aligned}}{tag}" if parts is not None else f"{tex(e)}{tag}"
+
+
 def _displayed(e: Formula, parts: Broken | None, tag: str) -> str:
     if parts is None:
         return rf"\begin{{equation*}} {tex(e)}{tag} \end{{equation*}}"
+    return rf"\begin{{align*}} {_lines(parts)}{tag} \end{{align*}}"
+
+
+def _lines(parts: Broken) -> str:
     first, *rest = map(_line, parts.rows)
     sign = SIGNS[parts.sign]
     head = (
         rf"& {tex(parts.left)} \\ & \quad {sign} {first}" if parts.alone else f"{tex(parts.left)} {sign} {{}} & {first}"
     )
-    body = r" \\ & \qquad ".join([head, *rest])
-    return rf"\begin{{align*}} {body}{tag} \end{{align*}}"
+    return r" \\ & \qquad ".join([head, *rest])
 
 
 def _line(row: Row) -> str:

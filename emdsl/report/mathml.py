@@ -7,11 +7,12 @@ from typing import assert_never
 
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
-from emdsl.report.breaking import Piece, Row, broken
+from emdsl.report.breaking import Piece, Row, argument_rows, broken, factor_rows, widest
 from emdsl.report.formula import Formula
 from emdsl.report.latex import GREEK
 from emdsl.report.measure import measure
 
+SIZES = ((150, "55%"), (125, "65%"), (102, "80%"))  # of what is wider than so many letters
 WIDE, INNER = 84, 66  # of a display equation and of a sum within one, in characters of the plain text
 LEFT, RIGHT = 'style="text-align:left"', 'style="text-align:right"'
 SIGNS = {
@@ -44,8 +45,10 @@ LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘ�
 def mathml(e: Formula) -> str:
     """A display equation; a long sum is broken over lines, as is one within it."""
     parts = broken(e, measure, WIDE, INNER)
+    small = next((size for room, size in SIZES if widest(e, parts, measure, INNER) > room), "")
+    head = f'<math display="block" style="font-size:{small}">' if small else '<math display="block">'
     if parts is None:
-        return f'<math display="block">{_row(e)}</math>'
+        return f"{head}{_row(e)}</math>"
     sign = f"<mo>{SIGNS[parts.sign]}</mo>"
     rows = list(map(_line, parts.rows))
     if parts.alone:
@@ -53,10 +56,10 @@ def mathml(e: Formula) -> str:
         lines = [f"<mtd {LEFT}><mrow>{r}</mrow></mtd>" for r in (_of(parts.left), *indented)]
         table = "".join(f"<mtr>{line}</mtr>" for line in lines)
     else:
-        head = f"<mtd {RIGHT}><mrow>{_of(parts.left)}{sign}</mrow></mtd>"
+        before = f"<mtd {RIGHT}><mrow>{_of(parts.left)}{sign}</mrow></mtd>"
         lines = [f"<mtd {LEFT}><mrow>{r}</mrow></mtd>" for r in rows]
-        table = "".join(f"<mtr>{head if n == 0 else '<mtd></mtd>'}{line}</mtr>" for n, line in enumerate(lines))
-    return f'<math display="block"><mtable displaystyle="true">{table}</mtable></math>'
+        table = "".join(f"<mtr>{before if n == 0 else '<mtd></mtd>'}{line}</mtr>" for n, line in enumerate(lines))
+    return f'{head}<mtable displaystyle="true">{table}</mtable></math>'
 
 
 def _line(row: Row) -> str:
@@ -76,6 +79,12 @@ def _piece(p: Piece, last: bool) -> str:
 def _sum_sign(e: f.Big) -> str:
     own = f.filtered(e)
     return f"<munder><mo>∑</mo>{_row(own)}</munder>" if own is not None else _sums(e.indices, e.where)
+
+
+def _stacked(rows: list[str]) -> str:
+    """Lines below one another."""
+    lines = "".join(f"<mtr><mtd {LEFT}><mrow>{r}</mrow></mtd></mtr>" for r in rows)
+    return f'<mtable displaystyle="true">{lines}</mtable>'
 
 
 def _signed(rows: list[f.Terms]) -> list[str]:
@@ -112,6 +121,9 @@ def _of(e: Formula) -> str:
             return f"<msqrt>{_of(body)}</msqrt>"
         case f.Apply(function, (argument,)) if f.plain_log(e):
             return f"{_of(function)}<mspace width='0.17em'/>{_of(argument)}"
+        case f.Apply(function, _) if rows := argument_rows(e, measure, INNER):
+            stacked = _stacked([_listed(tuple(items)) + (f"<mo>{end}</mo>" if end else "") for items, end in rows])
+            return f"{_of(function)}<mo>&#x2061;</mo><mrow><mo>(</mo>{stacked}<mo>)</mo></mrow>"
         case f.Apply(function, arguments):
             return f"{_of(function)}<mo>&#x2061;</mo><mrow><mo>(</mo>{_listed(arguments)}<mo>)</mo></mrow>"
         case f.Bracket(body):
@@ -142,10 +154,10 @@ def _wide(e: f.Wide) -> str:
             rows = f.in_rows(terms, measure, INNER)
             if len(rows) == 1:
                 return _terms(terms)
-            lines = "".join(f"<mtr><mtd {LEFT}><mrow>{r}</mrow></mtd></mtr>" for r in _signed(rows))
-            return f'<mtable displaystyle="true">{lines}</mtable>'
+            return _stacked(_signed(rows))
         case f.Times(factors):
-            return _factors(factors)
+            several = list(map(_line, factor_rows(e, measure, INNER)))
+            return _stacked(several) if len(several) > 1 else _factors(factors)
         case f.Over(top, bottom):
             return f"<mfrac>{_row(top)}{_row(bottom)}</mfrac>"
         case f.Big():

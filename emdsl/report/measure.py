@@ -10,6 +10,7 @@ from emdsl.report import unicode
 from emdsl.report.formula import Formula
 
 SMALL = 0.7  # of a letter in an index or an exponent
+WORD, UPRIGHT = 10, 1.2  # letters of a long name, and how wide one is
 SIGN, SPACE = 3.0, 0.5  # of an operator with the room around it, and between factors
 
 
@@ -51,14 +52,22 @@ def _wide(e: Formula) -> float:
         case f.Listed(items):
             return _listed(items)
         case f.Name(text) if text in STATISTIC:
-            return 1 + SMALL * (len(text) - 2)
+            return 1 + SMALL * _letters(len(text) - 2)
+        case f.Name():
+            return _letters(len(unicode.text(e)))
     return len(unicode.text(e))
+
+
+def _letters(count: int) -> float:
+    """Letters of a word stand upright and close: a long one is wider than as many signs with room between them."""
+    return UPRIGHT * count if count >= WORD else count
 
 
 def _sign(index: Formula, size: Formula, where: Formula | None) -> float:
     """The sign of a sum: as wide as what stands under it, or above."""
     if where is not None:
-        return max(SIGN, SMALL * (_wide(where) + SIGN))
+        own = isinstance(where, f.Relation) and where.left == index
+        return max(SIGN, SMALL * (_wide(where) + (0 if own else _wide(index) + SIGN)))
     return max(SIGN, SMALL * max(_wide(index) + 2, _wide(size) + 2) if size != f.Word("") else SMALL * _wide(index))
 
 
