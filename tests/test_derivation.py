@@ -778,6 +778,31 @@ for r in S:
         "w = (Σ_r z[r] z[r]ᵀ)⁻¹ Σ_r (v[r] - E[shift[r]]) z[r]",
         "sigma = √(Σ_r E[(v[r] - fixed[r] - shift[r])²] / S)",
     ),
+    """size K = 2
+param share : simplex[K]
+param w[K] : real[3]
+param s[K] : positive
+for i in I:
+    latent z[i] ~ Categorical(share)
+    for t in T[i]:
+        given age[i, t] : real
+        let basis[i, t] = [1, age[i, t], age[i, t]^2]
+        observed y[i, t] ~ Normal(basis[i, t] @ w[z[i]], s[z[i]])
+param omega : positive
+param alpha : positive
+param mu : real
+for n in N:
+    let v[n] = omega if n == 0 else omega + alpha * (r[n-1] - mu)^2
+    observed r[n] ~ Normal(mu, var = v[n])
+param cov : spd[2] ~ InverseWishart(4, eye(2))
+for m in M: observed e[m] ~ MvNormal(zeros(2), cov)
+""": (
+        "w[k] = (Σ_{i, t} q(z[i] = k) basis[i, t] basis[i, t]ᵀ)⁻¹ Σ_{i, t} q(z[i] = k) y[i, t] basis[i, t]",
+        "+ (y[i, t] - basis[i, t]ᵀ w[k])² / s[k]²)",  # in the posterior, too
+        "- ½ Σ_{n > 0} log v[n] - ½ Σ_{n > 0} (r[n] - mu)² / v[n]",
+        "log(omega + alpha (r[n - 1] - mu)²) ties",
+        "logdet(cov) - ½ tr(cov⁻¹)",
+    ),
     """param k : positive
 for g in G: latent u[g] ~ Gamma(2, 2)
 for n in N:

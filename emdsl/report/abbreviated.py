@@ -54,7 +54,14 @@ def _repeated(shown: Sequence[Formula]) -> list[f.Plus]:
         if isinstance(e, f.Plus) and len(e.terms) > 1:
             found.setdefault(frozenset(e.terms), []).append(e)
     often = [own[0] for own in found.values() if _saved(own) > WORTH]
-    return [e for e in often if not any(e in parts(o) for o in often if o is not e)]
+    apart = [e for e in often if not any(e in parts(o) for o in often if o is not e)]
+    return [e for e in apart if not _of_others(frozenset(e.terms), [frozenset(o.terms) for o in apart])]
+
+
+def _of_others(terms: Key, all_: Sequence[Key]) -> bool:
+    """Whether a sum is the sum of others that have letters: `R + C`."""
+    smaller = [k for k in all_ if k < terms]
+    return len(smaller) > 1 and frozenset.union(*smaller) == terms
 
 
 def _saved(same: list[f.Plus]) -> int:

@@ -25,6 +25,7 @@ class Meaning:
     home: tuple[Ix, ...]
     body: Expr
     mean: bool = False  # under q
+    when: Expr | None = None  # in which branch of it
 
 
 def folded(e: Expr, meanings: Sequence[Meaning]) -> Expr:
@@ -35,21 +36,27 @@ def folded(e: Expr, meanings: Sequence[Meaning]) -> Expr:
 class Folding(x.Rebuilding):
     """From outside to inside, at each place the first that fits."""
 
-    __slots__ = ("meanings",)
+    __slots__ = ("held", "meanings")
 
     def __init__(self, meanings: Sequence[Meaning]) -> None:
         super().__init__(lambda _: None, {})
         self.meanings = meanings
+        self.held: tuple[Expr, ...] = ()  # what is so where an expression counts
 
     def of(self, e: Expr) -> Expr:
         for m in self.meanings:
-            found = _found(m, e)
+            found = _found(m, e, self.held)
             if found is not None:
                 return self.of(found)
-        return self.below(e)
+        before = self.held
+        if isinstance(e, x.Mul):
+            self.held = (*before, *(p for p in e.factors if isinstance(p, x.Fn)))
+        out = self.below(e)
+        self.held = before
+        return out
 
 
-def _found(m: Meaning, e: Expr) -> Expr | None:
+def _found(m: Meaning, e: Expr, held: Sequence[Expr]) -> Expr | None:
     """The expression with the name in place of the body; None where the body is no part of it."""
     number, body = x.split_number(m.body)
     if isinstance(m.body, x.Add):
@@ -57,28 +64,29 @@ def _found(m: Meaning, e: Expr) -> Expr | None:
             for sign in (x.ONE, x.num(-1)):
                 terms = [x.mul(sign, t) for t in m.body.terms]
                 for at, rest in _some(terms, e.terms, {}):
-                    if (own := _element(m, at)) is not None:
+                    if (own := _element(m, at, held)) is not None:
                         return x.add(*rest, x.mul(sign, own))
         return None
     if isinstance(body, x.Mul):
         c, whole = x.split_number(e)
         if isinstance(whole, x.Mul) and len(body.factors) <= min(len(whole.factors), MOST):
             for at, rest in _some(body.factors, whole.factors, {}):
-                if (own := _element(m, at)) is not None:
+                if (own := _element(m, at, held)) is not None:
                     return x.mul(x.Num(c / number), own, *rest)
         return None
-    if isinstance(m.body, x.Fn) and m.body.name == "exp" and isinstance(e, x.Fn) and e.name == "exp":
+    if isinstance(m.body, x.Fn) and m.body.name == "exp" and isinstance(e, x.Fn) and e.name in ("exp", "softplus"):
         for power in (1, -1, 2, -2):
             for at in _fits(x.mul(x.num(power), m.body.args[0]), e.args[0], {}):
-                if (own := _element(m, at)) is not None:
-                    return x.power(own, x.num(power))
+                if (own := _element(m, at, held)) is not None:
+                    raised = x.power(own, x.num(power))
+                    return raised if e.name == "exp" else x.fn("log", x.add(x.ONE, raised))
         return None
-    places = (_element(m, at) for at in _fits(m.body, e, {}))
+    places = (_element(m, at, held) for at in _fits(m.body, e, {}))
     return next((own for own in places if own is not None), None)
 
 
-def _element(m: Meaning, at: At) -> Expr | None:
-    if any(i not in at for i in m.home):
+def _element(m: Meaning, at: At, held: Sequence[Expr]) -> Expr | None:
+    if any(i not in at for i in m.home) or (m.when is not None and x.substitute(m.when, dict(at)) not in held):
         return None
     whole = El(m.name, tuple(at[i] for i in m.home))
     return x.Fn("E", (whole,)) if m.mean else whole

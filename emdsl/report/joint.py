@@ -49,7 +49,8 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     plan = replace(plan, joint=joint)
     gone = {*plan.joint.multipliers, *plan.joint.tails}
     latent = [v.name for v in model.of_kind("latent") if v.name not in gone]
-    random = [*(v.name for v in model.of_kind("observed")), *latent]
+    latent += sorted(plan.drawn)
+    random = [*(v.name for v in model.of_kind("observed") if v.name not in plan.drawn), *latent]
     say = ("The complete data have" if latent else "The data have") + " this log density"
     say += ":"
     parts = _joined(_factors(plan, t, lets))

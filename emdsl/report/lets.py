@@ -50,6 +50,29 @@ def with_names(joint: LogJoint) -> tuple[LogJoint, tuple[m.Let, ...]]:
         return joint, ()
 
 
+def with_data_named(joint: LogJoint) -> LogJoint:
+    """The joint in which vectors and matrices that `let`s make of data stand under their names, as data do."""
+    model = joint.model
+    made = (joint.multipliers, joint.told, joint.tails, joint.clouds, joint.incomplete, joint.counted, joint.events)
+    plain = not any(made) and joint.configurations is None
+    data = {v.name for k in ("given", "observed") for v in model.of_kind(k)} | {s.name for s in model.sizes}
+    unknown = {v.name for v in model.variables} - data
+    lets = [let for let in _nameable(joint) if let.body.shape and not _inside(let, model) & unknown] if plain else []
+    if not lets:
+        return joint
+    names = {let.name for let in lets}
+    given = [m.Variable("given", let.name, let.plates, (), m.Domain("real", let.body.shape)) for let in lets]
+    rest = tuple(let for let in model.lets if let.name not in names)
+    try:
+        return expand(replace(model, variables=(*model.variables, *given), lets=rest))
+    except ModelError:
+        return joint
+
+
+def _inside(let: m.Let, model: m.ModelText) -> set[str]:
+    return read_through(names_in(let.body), model.lets)
+
+
 def read_through(names: set[str], lets: Sequence[m.Let]) -> set[str]:
     """What is read, by way of `let`s as well."""
     bodies = {let.name: let.body for let in lets}
@@ -165,11 +188,21 @@ def numbers(joint: LogJoint, facts: Known) -> tuple[Meaning, ...]:
         own: dict[Ix, x.Idx] = {i: x.fresh(i.dim) for i in home}  # indices of its own, whatever others are called
         tensors.begin()
         body = x.substitute(tidy(tensors.element(let.body, (), scope), facts), own)
-        if not tensors.gates and len(x.children(body)) > 0:
-            places = tuple(i for i in own.values() if isinstance(i, Ix))
-            out.append(Meaning(let.name, places, body))
-            out += [Meaning(let.name, places, mean, True) for mean in _means(body, latents)]
+        places = tuple(i for i in own.values() if isinstance(i, Ix))
+        for when, branch in _branches(body) if not tensors.gates else ():
+            if len(x.children(branch)) > 0:
+                out.append(Meaning(let.name, places, branch, False, when))
+                out += [Meaning(let.name, places, mean, True, when) for mean in _means(branch, latents)]
     return tuple(sorted(out, key=lambda m: -len(repr(m.body))))
+
+
+def _branches(body: Expr) -> Iterator[tuple[Expr | None, Expr]]:
+    """What it is in either branch, with what is so there."""
+    if isinstance(body, x.Where) and not isinstance(body.other, x.Where):
+        yield body.cond, body.then
+        yield x.fn("not", body.cond), body.other
+    else:
+        yield None, body
 
 
 def _means(body: Expr, latents: set[str]) -> Iterator[Expr]:

@@ -78,6 +78,7 @@ def worded(text: str) -> str:
     """A reason as a sentence has it: the signs of mathematics for the letters that stand for them."""
     for code, sign in CODED:
         text = text.replace(code, sign)
+    text = re.sub(r"\[\((\w+ [-+] \d+)\)\]", r"[\1]", text)  # `y[t - 1]`
     return re.sub(r"\bsum_(\w+'*) ", r"Σ_\1 ", text)
 
 

@@ -22,6 +22,7 @@ from emdsl.report.incomplete import MISSING, SEEN, part
 from emdsl.report.indices import unprimed
 from emdsl.report.joint import density, joint_step, log_density, told_apart
 from emdsl.report.latents import posterior_step
+from emdsl.report.lets import with_data_named
 from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -39,7 +40,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
         out.append(drawn_step(plan.draws, plan.joint.as_written.model))
     if plan.elimination.blocks:
         out.append(_bound(plan))
-    out += [posterior_step(plan, b, t) for b in plan.elimination.blocks]
+    named = replace(plan, joint=with_data_named(plan.joint)) if not (plan.shifts or plan.draws) else plan
+    out += [posterior_step(named, b, t) for b in plan.elimination.blocks]
     if plan.joint.deterministic:
         out.append(_substituted(plan))
     if plan.expected.statistics:
@@ -47,7 +49,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     whole_q = unopened(plan)
     if plan.updates:
         out.append(_expected(plan, whole_q, t))
-    out += update_steps(plan, whole_q, t)
+    out += update_steps(plan, named, whole_q, t)
     out.append(_objective(plan, t))
     return tuple(explained([_unprimed(step, t) for step in told_apart(plan, out)]))
 

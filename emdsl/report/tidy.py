@@ -7,7 +7,7 @@ sums, floats that stand for roots go back under the root, short literal sums are
 from __future__ import annotations
 
 from fractions import Fraction
-from math import gcd, isqrt, lcm
+from math import gcd, isfinite, isqrt, lcm
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
@@ -119,7 +119,7 @@ def terms_of(e: Expr) -> tuple[Expr, ...]:
 
 def content(e: x.Add) -> tuple[Fraction, Expr]:
     """`c * rest`: the rest has integer coefficients without a common divisor; it is positive, or its first one is."""
-    numbers = [x.split_number(t)[0] for t in e.terms]
+    numbers = [_exact(x.split_number(t)[0]) for t in e.terms]
     exact = [n for n in numbers if isinstance(n, Fraction)]
     if len(exact) < len(numbers):
         return (Fraction(-1), x.neg(e)) if all(n < 0 for n in numbers) else (Fraction(1), e)
@@ -127,6 +127,12 @@ def content(e: x.Add) -> tuple[Fraction, Expr]:
     from_number = any(isinstance(t, x.Num) and t.value > 0 for t in e.terms)  # `1 - a`, not `-(a - 1)`
     c = -size if exact[0] < 0 and not from_number and not x.positive(e) else size
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
+
+
+def _exact(v: Fraction | float) -> Fraction | float:
+    """A half that sympy gave as a float."""
+    near = Fraction(v) if isfinite(v) else Fraction(0)
+    return near if 0 < near.denominator <= LARGE and near == v else v
 
 
 def _met(terms: list[Expr], facts: Known) -> Expr:
@@ -204,8 +210,10 @@ def _product(factors: list[Expr]) -> Expr:
 
 
 def _multiples(e: x.Add) -> bool:
-    """Whether all terms are a multiple of one number: `2 a - 2 b`."""
-    return content(e)[0].denominator == 1 < abs(content(e)[0].numerator) <= LARGE
+    """Whether all terms are a multiple of one number: `2 a - 2 b`; of lengths and numbers also of a half."""
+    c, _ = content(e)
+    counts = all(isinstance(x.split_number(t)[1], x.SizeN | x.Num) for t in e.terms)
+    return abs(c) != 1 and abs(c.numerator) <= LARGE and (c.denominator == 1 or counts)
 
 
 def _roots(c: Fraction | float, rest: Expr) -> Expr:

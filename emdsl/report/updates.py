@@ -33,9 +33,9 @@ from emdsl.report.vectors import tensor
 from emdsl.report.written import SHORT_CASES, compared_with, written_out
 
 
-def update_steps(plan: Plan, whole_q: Unopened | None, t: Typeset) -> list[Step]:
-    """One step for each update, in the order of the M-step."""
-    return [_update(plan, u, _held(plan, u, whole_q), t) for u in plan.updates]
+def update_steps(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset) -> list[Step]:
+    """One step for each update, in the order of the M-step; in `named` what `let`s make of data has its name."""
+    return [_update(plan, u, _held(plan, u, whole_q), explicit(named, u), t) for u in plan.updates]
 
 
 def _held(plan: Plan, u: Update, whole_q: Unopened | None) -> Sequence[Term]:
@@ -48,7 +48,7 @@ def _held(plan: Plan, u: Update, whole_q: Unopened | None) -> Sequence[Term]:
     return (*about(whole_q.terms, names, q.symmetry), *whole_q.of(names), *priors)
 
 
-def _update(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Step:
+def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[Expr, Expr]], t: Typeset) -> Step:
     names = names_of(*u.params)
     shown = isinstance(u.rule, Linear) and concave_by(plan, u) is not None  # then it is said below, of what it is
     reason = re.sub("; concave where [^;]*", "", u.reason) if shown else u.reason
@@ -56,7 +56,7 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Step:
     taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
     reason = _in_free_letters(reason, taken) if isinstance(u.rule, Spread) else reason
     body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *_part(u, held, t)]
-    body += list(_rule(plan, u, held, t))
+    body += list(_rule(plan, u, held, found, t))
     if u.conditional_on:
         body.append(Say(f"This maximises Q with {names_of(*u.conditional_on)} held (ECM)."))
     facts = {
@@ -84,7 +84,9 @@ def _part(u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
     yield Show(f.Relation("=", left, f.plus(total, f.Word("const"))))
 
 
-def _rule(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
+def _rule(
+    plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[Expr, Expr]], t: Typeset
+) -> Iterator[Say | Show]:
     match u.rule:
         case Simplex():
             yield from _stationary_on_simplex(u.rule, u.params[0], t)
@@ -106,7 +108,6 @@ def _rule(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[S
             yield from _numeric(plan, u, held, t)
         case _:
             assert_never(u.rule)
-    found = explicit(plan, u)
     if found:
         yield Say("In terms of the data:" if len(found) == 1 else "In terms of the data, each with the others held:")
     for left, right in found:

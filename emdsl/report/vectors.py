@@ -288,9 +288,7 @@ def paths(
         elif len(places) == 1 and end is not None:
             return None
         out += factors
-    scalars: list[Formula] = [
-        f.Apply(f.Word("tr"), (t.named(p, p.idx[:-2], names),)) for p in traces if isinstance(p, El)
-    ]
+    scalars: list[Formula] = [f.Apply(f.Word("tr"), (_matrix_of(t, p, names),)) for p in traces]
     while left:
         closed = _scalar(t, tensors, ends, left, names)
         if closed is None:
@@ -301,9 +299,18 @@ def paths(
 
 def _traced(t: Writer, p: Expr, joined: Sequence[Ix], tensors: Sequence[Expr]) -> bool:
     """Whether a factor is an element of a matrix's diagonal that nothing else of the sum holds."""
-    if not isinstance(p, El) or t.own(p) != 2 or p.idx[-1] != p.idx[-2] or p.idx[-1] not in joined:
+    at = p.at if isinstance(p, x.MatInv) else p.idx[-2:] if isinstance(p, El) and t.own(p) == 2 else ()
+    if len(at) != 2 or at[0] != at[1] or at[0] not in joined:
         return False
-    return sum(p.idx[-1] in x.free(q) for q in tensors) == 1
+    return sum(at[0] in x.free(q) for q in tensors) == 1
+
+
+def _matrix_of(t: Writer, p: Expr, names: Names) -> Formula:
+    """The matrix that a factor is an element of."""
+    if isinstance(p, x.MatInv):
+        return f.Raised(t.matrix(p, names), f.Number("-1"))
+    assert isinstance(p, El)
+    return t.named(p, p.idx[:-2], names)
 
 
 def _walk(
