@@ -884,6 +884,15 @@ def test_what_no_line_holds_is_listed_in_rows() -> None:
     assert "$$\n\\begin{aligned}" in derivation.to_markdown()
 
 
+def test_sums_stand_beside_fractions_on_paper() -> None:
+    """Not above their line; an equation that fits is one line, whatever its right side; T is no transposition."""
+    shown = told("nonlinear_growth").to_latex()
+    assert r"\mathrm{top} = \frac{1}{T} \, \sum_{t=0}^{T-1} \mathrm{asymptote}_{t}" in shown
+    assert r"\mathrm{E}\left[T\left(\mathrm{asymptote}, \mathrm{trunk}\right)\right]" in shown
+    assert r"{\mathrm{cov}}^{-1} + \frac{1}{\mathrm{s2}} \, \sum_{n :" in told("random_slopes").to_latex()
+    assert "<mo>=</mo><mfrac><mrow><mn>1</mn></mrow>" in told("nonlinear_growth").to_html()
+
+
 def test_a_notebook_shows_equations() -> None:
     model = compiled("old_faithful")
     for shown in (model._repr_html_(), model.derivation._repr_html_()):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula, Terms
+from emdsl.report.walking import parts, rebuilt
 
 Size = Callable[[Formula], int]
 PRODUCT = 1.35  # of the width of a sum within an equation: a product or a list that is longer is broken, too
@@ -104,6 +105,22 @@ def _product_rows(found: list[Piece], size_of: Size, wide: int, inner: int, used
         rows[-1].append(p)
         length, held = length + size, held + size
     return [Row("×" if n else "", (), tuple(row)) for n, row in enumerate(rows)]
+
+
+def sums_out(e: Formula) -> Formula:
+    """`(sum_n a) / b` as `1 / b sum_n a`, as it stands on paper; a ratio of sums stays one."""
+
+    def step(p: Formula) -> Formula | None:
+        match p:
+            case f.Over(top, bottom):
+                *before, last = top.factors if isinstance(top, f.Times) else (top,)
+                if isinstance(last, f.Big) and not any(isinstance(q, f.Big) for q in parts(bottom)):
+                    return f.times(f.Over(f.times(*map(sums_out, before)), sums_out(bottom)), sums_out(last))
+            case f.Times(factors):
+                return f.times(*map(sums_out, factors))
+        return None
+
+    return rebuilt(e, step)
 
 
 def factor_rows(e: f.Times, size_of: Size, inner: int) -> list[Row]:

@@ -16,10 +16,12 @@ END = (
 def drawn_step(draws: Sampling, model: ModelText) -> Step:
     """The step that stands where an exact posterior would."""
     names = names_of(*draws.latents)
+    several = len(draws.latents) > 1
+    drawn = "are drawn: to all that follows they are data" if several else "is drawn: to all that follows it is data"
     observed = [v.name for v in model.of_kind("observed") if v.name not in draws.latents]
-    mean = f.Mean(f.Apply(f.Word("T"), (f.Listed(tuple(map(f.Name, (*draws.latents, *observed)))),)))
+    mean = f.Mean(f.Apply(f.Name("T"), (f.Listed(tuple(map(f.Name, (*draws.latents, *observed)))),)))
     body: list[Say | Show] = [
-        Say(f"{names} are drawn: to all that follows they are data, drawn anew in each E-step, and a statistic"),
+        Say(f"{names} {drawn}, drawn anew in each E-step, and a statistic"),
         Show(mean),
         Say("is its average over the draws. " + _exact(draws) + " ".join(map(_group, draws.groups))),
         Say(_climb(draws)),

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
-from emdsl.report.breaking import Broken, Piece, Row, argument_rows, broken, factor_rows, widest
+from emdsl.report.breaking import Broken, Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
 from emdsl.report.measure import measure
 
@@ -119,6 +119,7 @@ def _aligned(rows: list[str]) -> str:
 
 def display(e: Formula, label: str = "") -> str:
     """A display equation, with its number; a long one is broken over lines."""
+    e = sums_out(e)
     parts = broken(e, measure, WIDE, INNER)
     small = next((size for room, size in SIZES if widest(e, parts, measure, INNER) > room), "")
     shown = _displayed(e, parts, rf" \tag{{{label}}}" if label else "")
@@ -127,14 +128,25 @@ def display(e: Formula, label: str = "") -> str:
 
 def inside(e: Formula, label: str = "") -> str:
     """The same between signs that start and end a display, as Markdown has them."""
+    e = sums_out(e)
     parts, tag = broken(e, measure, WIDE, INNER), rf" \tag{{{label}}}" if label else ""
-    return rf"\begin{{aligned}} {_lines(parts)} \end{{aligned}}{tag}" if parts is not None else f"{tex(e)}{tag}"
+    return (
+        rf"\begin{{aligned}} {_lines(parts)} \end{{aligned}}{tag}" if parts is not None else f"{_on_one_line(e)}{tag}"
+    )
 
 
 def _displayed(e: Formula, parts: Broken | None, tag: str) -> str:
     if parts is None:
-        return rf"\begin{{equation*}} {tex(e)}{tag} \end{{equation*}}"
+        return rf"\begin{{equation*}} {_on_one_line(e)}{tag} \end{{equation*}}"
     return rf"\begin{{align*}} {_lines(parts)}{tag} \end{{align*}}"
+
+
+def _on_one_line(e: Formula) -> str:
+    """An equation that fits: its right side, too, where it is a sum."""
+    match e:
+        case f.Relation(op, left, f.Plus(terms)):
+            return f"{tex(left)} {SIGNS.get(op, op)} {_terms(terms)}"
+    return tex(e)
 
 
 def _lines(parts: Broken) -> str:

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
-from emdsl.report.breaking import Piece, Row, argument_rows, broken, factor_rows, widest
+from emdsl.report.breaking import Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
 from emdsl.report.latex import GREEK
 from emdsl.report.measure import measure
@@ -44,10 +44,13 @@ LETTERS = dict(zip(GREEK, "αβγδϵζηθικλμνξπρστυϕχψωΓΔΘ�
 
 def mathml(e: Formula) -> str:
     """A display equation; a long sum is broken over lines, as is one within it."""
+    e = sums_out(e)
     parts = broken(e, measure, WIDE, INNER)
     small = next((size for room, size in SIZES if widest(e, parts, measure, INNER) > room), "")
     head = f'<math display="block" style="font-size:{small}">' if small else '<math display="block">'
     if parts is None:
+        if isinstance(e, f.Relation) and isinstance(e.right, f.Plus) and e.op in SIGNS:  # it fits as it is
+            return f"{head}<mrow>{_of(e.left)}<mo>{SIGNS[e.op]}</mo>{_terms(e.right.terms)}</mrow></math>"
         return f"{head}{_row(e)}</math>"
     sign = f"<mo>{SIGNS[parts.sign]}</mo>"
     rows = list(map(_line, parts.rows))
