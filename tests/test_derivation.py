@@ -14,7 +14,7 @@ from zlib import crc32
 import algebra
 import numpy as np
 import pytest
-from gallery import compiled, told
+from gallery import MODELS, compiled, told
 from test_theorem import GALLERY, TEXTS, planned, point, world
 
 import emdsl
@@ -882,6 +882,18 @@ def test_what_no_line_holds_is_listed_in_rows() -> None:
     given = '<mrow><mo>(</mo><mtable displaystyle="true"><mtr><mtd'
     assert f"<mo>&#x2061;</mo>{given}" in page
     assert "$$\n\\begin{aligned}" in derivation.to_markdown()
+
+
+def test_what_a_step_holds_as_data_is_what_the_manual_says() -> None:
+    manual = (MODELS.parent / "docs" / "usage.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", manual, re.MULTILINE)
+    said = {kind: set(re.findall(r"`(\w+)`", holds)) for kinds, holds in rows for kind in re.findall(r"\w+", kinds)}
+    always = {"number", "title", "kind", "lines", "module"}
+    for name in ("old_faithful", "nonlinear_growth", "latent_dirichlet_allocation", "incomplete_gaussian"):
+        for step in told(name).to_dict()["steps"]:
+            assert {*step} - always <= said[step["kind"]] and {*step} >= always, step["kind"]
+            for one in (e for key in ("families", "groups", "statistics") for e in step.get(key, ())):
+                assert {*one} <= said[step["kind"]]
 
 
 def test_sums_stand_beside_fractions_on_paper() -> None:

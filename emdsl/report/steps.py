@@ -278,7 +278,10 @@ def _bound_reported(plan: Plan) -> Step:
         Say("The entropy of a factor is its log-normaliser less the expectation of its log joint."),
         Say(how),
     )
-    facts = {"kind": "objective", "exact": False, "priors": prior, "climbs": True, "code": "e_step"}
+    held = [n for u in plan.updates if u.conditional_on for n in u.params]
+    facts = {
+        "kind": "objective", "exact": False, "priors": prior, "climbs": True, "conditional": held, "code": "e_step",
+    }  # fmt: skip
     return Step("The objective", body, facts)
 
 
