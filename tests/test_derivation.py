@@ -803,6 +803,18 @@ for m in M: observed e[m] ~ MvNormal(zeros(2), cov)
         "log(omega + alpha (r[n - 1] - mu)²) ties",
         "logdet(cov) - ½ tr(cov⁻¹)",
     ),
+    """param cut : ordered[3]
+param beta : real[P]
+for n in N:
+    given x[n] : real[P]
+    let eta[n] = x[n] @ beta
+    let below[n] = [logistic(cut[k] - eta[n]) for k in 3]
+    observed y[n] : category[4] ~ Categorical(concat(below[n], 1) - concat(0, below[n]))
+""": (
+        "Σ_n [y[n] = 0] log below[n, 0]",  # not below[n, y[n]]
+        "Σ_n [y[n] = 3] log(1 - below[n, 2])",
+        "[i = 2] Σ_n [y[n] = 3] logistic(cut[i] - eta[n])",
+    ),
     """param k : positive
 for g in G: latent u[g] ~ Gamma(2, 2)
 for n in N:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START
 from emdsl.report.bounds import Whole, bounded, place
 
@@ -72,16 +72,33 @@ def shares_met(terms: list[Expr]) -> list[Expr]:
 
 
 def pointed(factors: Sequence[Expr]) -> list[Expr]:
-    """`[g[n] = k] b[g[n]]` is `[g[n] = k] b[k]`."""
-    to = {p.of: p.at for p in factors if isinstance(p, x.Sel)}
+    """`[g[n] = k] b[g[n]]` is `[g[n] = k] b[k]`; `[y[n] = 3] [y[n] - 1 = i]` is `[y[n] = 3] [i = 2]`."""
+    levels = {p.args[0]: p.args[1] for p in factors if isinstance(p, x.Fn) and _is_level(p)}
+    to: dict[Expr, Expr] = {p.of: x.value_of(p.at) for p in factors if isinstance(p, x.Sel)} | levels
+
+    def place(i: Idx) -> Idx:
+        held = isinstance(i, DataIx) and any(n in to for n in x.walk(i.value))
+        return x.as_index(x.rebuild(i.value, to.get)) if isinstance(i, DataIx) and held else i
 
     def step(n: Expr) -> Expr | None:
-        if not isinstance(n, El) or not any(isinstance(i, DataIx) and i.value in to for i in n.idx):
-            return None
-        places = (to.get(i.value, i) if isinstance(i, DataIx) else i for i in n.idx)
-        return El(n.var, tuple(places), n.sort)
+        found = tuple(map(place, n.idx)) if isinstance(n, El) else ()
+        return El(n.var, found, n.sort) if isinstance(n, El) and found != n.idx else None
 
-    return [p if isinstance(p, x.Sel) else x.rebuild(p, step) for p in factors] if to else list(factors)
+    def at_level(p: Expr) -> Expr:
+        if isinstance(p, x.Sel):
+            held = any(n in levels for n in x.walk(p.of))
+            return x.delta(p.at, x.as_index(x.rebuild(p.of, levels.get))) if held else p
+        return p if _is_level(p) else x.rebuild(p, step)
+
+    return list(map(at_level, factors)) if to else list(factors)
+
+
+def _is_level(p: Expr) -> bool:
+    """Whether a factor says that data are at a level: `[y[n] = 2]`."""
+    match p:
+        case x.Fn("eq", (El(), x.Num(v))):
+            return v == int(v)
+    return False
 
 
 def _without_sides(one: Expr, other: Expr) -> Expr | None:
