@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gallery import written
 from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.stats import norm, poisson
 
 LINES = """
 model Lines
@@ -99,3 +99,21 @@ def test_factors_of_one_sum_end_where_the_joint_gaussian_is():
     got = np.concatenate([np.ravel(fit.posterior_[n]["mean"]) for n in ("mu", "a", "b")])
     assert fit.converged_ and (np.diff(fit.history_) >= -1e-10).all()
     np.testing.assert_allclose(got, want, atol=1e-3)
+
+
+COUNTS = """
+model Counts
+param b : real
+param t : positive
+for g in G:
+    latent u[g] ~ Normal(0, t)
+    for n in N: observed y[g, n] ~ Poisson(log_rate = b + u[g])
+"""
+
+
+def test_points_of_quadrature_leap_to_a_variance_of_zero():
+    """Counts that differ less than a Poisson's: 5000 iterations had left 0.07 of such fits."""
+    y = np.array([[3, 3, 4, 2], [3, 4, 3, 3], [2, 3, 3, 4.0]])
+    fit = written(COUNTS).fitter(seed=0, tol=1e-9).fit({"y": y})
+    assert fit.status_ == "boundary" and (np.diff(fit.history_) >= -1e-10).all()
+    assert fit.log_likelihood_ == pytest.approx(poisson.logpmf(y, y.mean()).sum(), abs=1e-5)

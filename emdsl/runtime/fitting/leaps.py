@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.climbs import Point, Setup, evaluate
+from emdsl.runtime.fitting.climbs import ENOUGH, Point, Setup, evaluate, finer_error
 
 PATIENCE = 30  # iterations before the first leap: what converges by itself is left alone
 SLOW = 0.9  # of one gain that the next keeps, from which on EM crawls
@@ -30,11 +30,12 @@ SHRINK = np.log(TENFOLD)
 class Leaps:
     """The last points of one climb, and how far leaps have carried. `back` is the point before the last leap."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, state: Any) -> None:
         module = setup.module
         self.kinds = {v["name"]: _kind(v) for v in module.SPEC["variables"] if v["kind"] == "param"}
         wanted = setup.tol > 0  # a fit that never stops early is a count of steps of EM, and is to have just these
-        self.on = wanted and not setup.sampled and "finer" not in vars(module)
+        at_points = "finer" in vars(module)  # of quadrature; factors of q at points are a state that does not leap
+        self.on = wanted and not setup.sampled and not (at_points and state is not None)
         self.path: list[Point] = []
         self.reach, self.wait, self.rest = FIRST_REACH, 0, 0
         self.back: Point | None = None
@@ -54,7 +55,7 @@ class Leaps:
             return here
         there, steps = _tried(setup, self.path, self.kinds, self.reach)
         least = here.objective + ROUNDING * (setup.unit + abs(here.objective))
-        if there is None or not there.objective > least:
+        if there is None or not there.objective > least or not _sure(setup, here, there):
             self.path, self.gain = [here], 0.0
             self.reach, self.wait = FIRST_REACH, min(32, 2 * self.wait + 1)
             self.rest = self.wait + 2
@@ -80,6 +81,13 @@ def _tried(setup: Setup, path: Sequence[Point], kinds: Mapping[str, str], reach:
 
 def _can_leap(value: Any) -> bool:
     return isinstance(value, float | np.floating | np.ndarray) and np.asarray(value).dtype == np.float64
+
+
+def _sure(setup: Setup, here: Point, there: Point) -> bool:
+    """Whether what a leap gains is no error of quadrature, as twice the points tell it there."""
+    error = finer_error(setup, there.params, there.log_likelihood) if "state" not in there.statistics else None
+    gain = there.objective - here.objective
+    return error is None or abs(error) <= max(gain, ENOUGH * (1 + abs(there.log_likelihood)))
 
 
 def _kind(variable: Mapping[str, Any]) -> str:

@@ -96,7 +96,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
             return _bad_start(setup, here, state)
         before = start
         history, status, message, noise = [here.objective], "climbing", "", 0.0
-        leaps, untouched = Leaps(setup), Untouched(setup)
+        leaps, untouched = Leaps(setup, state), Untouched(setup)
         while status == "climbing" and len(history) <= setup.max_iter:
             try:
                 params, repaired = advance(setup, here, untouched)
