@@ -854,3 +854,26 @@ for n in N:
             chance = np.prod([q[:, k] if s else 1 - q[:, k] for k, s in enumerate(state)], axis=0)
             bound += (chance * stats.norm.logpdf(x, 2 * state[0] - 3 * state[1], 1)).sum()
         assert est.objective_ == pytest.approx(bound, abs=1e-9)
+
+
+KINDS_OF_TEXTS = """
+model Kinds
+size K = 3
+latent w ~ Dirichlet(ones(K))
+for k in K: latent word[k] ~ Dirichlet(0.5 * ones(V))
+for d in D:
+    latent z[d] ~ Categorical(w)
+    observed x[d] : count[V] ~ Multinomial(word[z[d]])
+infer w, word, z by meanfield
+"""
+
+
+def test_factors_that_hand_over_sums_start_from_the_best_of_several_divisions() -> None:
+    """They hold no probabilities between sweeps, and were taken for having none: 3 of 8 fits ended 106 to 131 below."""
+    rng, z = np.random.default_rng(4), np.arange(45) % 3
+    words = rng.dirichlet(0.4 * np.ones(10), 3)
+    x = np.array([rng.multinomial(20, words[k]) for k in z], float)
+    model = by(KINDS_OF_TEXTS, "")
+    told = model.fitter(tol=1e-7).fit(x, init={"z": 0.9 * np.eye(3)[z] + 0.1 / 3})
+    for seed in (1, 2, 3):
+        assert model.fitter(seed=seed, tol=1e-7).fit(x).objective_ == pytest.approx(told.objective_, abs=1e-3)

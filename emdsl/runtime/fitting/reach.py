@@ -45,6 +45,22 @@ def _nearer(setup: Setup, params: Mapping[str, Array], drawn: Sequence[str]) -> 
             yield {**params, **{n: share * params[n] for n in names}}
 
 
+def _handed_over(setup: Setup, state: Mapping[str, Any]) -> int:
+    """How many probabilities factors have of which the state holds sums over rows alone."""
+    sizes, ragged, total = setup.data.sizes, setup.data.ragged, 0
+    for v in setup.module.SPEC["variables"]:
+        n, levels = v["name"], v["levels"] or "2"
+        if v["kind"] != "latent" or f"entropy {n}" not in state or f"q:{n}" in state:
+            continue
+        if v["domain"] in ("category", "bool"):
+            count = 1
+            for _, size, _ in v["plates"]:
+                name = size.partition("[")[0]
+                count = len(ragged[name].row) if name in ragged else count * sizes.get(size, 1)
+            total += count * (int(levels) if levels.isdigit() else sizes.get(levels, 2))
+    return total
+
+
 def best_division(setup: Setup, draw: Callable[[], tuple[dict[str, Array], Any]]) -> tuple[dict[str, Array], Any]:
     """Parameters and factors of q to climb from: the best of a few seeded divisions after a few iterations each.
 
@@ -55,7 +71,7 @@ def best_division(setup: Setup, draw: Callable[[], tuple[dict[str, Array], Any]]
     first = draw()
     state = first[1] or {}
     divided = [n for n in state if n.startswith("q:") and f"volume:{n[2:]}" not in state]  # not what stands at points
-    size = sum(np.size(state[n]) for n in divided)
+    size = sum(np.size(state[n]) for n in divided) + _handed_over(setup, state)
     if not 0 < size <= DIVIDED or not setup.max_iter:
         return first
     short, runs = setup._replace(progress=None), [first, *(draw() for _ in range(HEATS[0][0] - 1))]
