@@ -89,3 +89,12 @@ def test_gaps_and_draws_of_subsets():
     found = certify(written(POINTS.replace("{infer}", "")), 1, only=("log-likelihood with gaps",))
     assert [c.status for c in found.checks] == ["passed"]
     assert not written(PRODUCTS.replace("{infer}", "infer b by saem")).derived.draws.units
+
+
+def test_one_factor_of_tied_elements_tells_their_most_probable_states_together():
+    """It is the posterior: each element's own most probable state was told instead."""
+    alone, whole = (written(PAIRS + line) for line in ("", "infer (z) by meanfield\n"))
+    data = {"x": np.array([0.55, 0.45, 0.76, 0.54]), "J": -0.6}
+    exact, factor = alone.fitter().fit(data), whole.fitter().fit(data)
+    np.testing.assert_array_equal(exact.predict(data), factor.predict(data))
+    assert (factor.predict(data) != factor.posterior_["z"].argmax(1)).any()

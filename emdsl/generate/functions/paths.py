@@ -21,9 +21,10 @@ from emdsl.generate.printer import Printer
 
 def path_lines(printer: Printer) -> list[str]:
     """`most_probable(params, data, prepared)`: states of every discrete latent; printed where some are tied."""
-    blocks = printer.plan.elimination.blocks
+    blocks, parts = printer.plan.elimination.blocks, printer.plan.elimination.parts
     if (
-        printer.plan.elimination.parts
+        len(parts) > 1  # one factor of all is the posterior
+        or (parts and not all(b.network and not b.apart for b in blocks))
         or printer.plan.joint.clouds
         or not (
             printer.plan.joint.configured
