@@ -199,7 +199,7 @@ def test_parts_without_noise(name: str) -> None:
 def test_data_without_noise_that_follow_from_one_another() -> None:
     text = "param q : positive\nlatent b ~ Normal(0, q)\nfor n in N:\n    latent u[n] ~ Normal(0, 1)\n"
     text = f"model M\n{text}    observed x[n] ~ Delta(b + u[n])\n    observed y[n] ~ Delta(b + u[n] + 1)\n"
-    with pytest.raises(ValueError, match="follow from one another"):
+    with pytest.raises(emdsl.DataError, match="follow from one another"):
         written(text).fitter(max_iter=0, init={"q": 0.5}).fit({"x": [1.0, 2.0], "y": [2.0, 3.5]})
 
 

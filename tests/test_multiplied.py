@@ -173,3 +173,116 @@ def test_crossed_effects_in_one_wide_block_stay_as_they_are(monkeypatch: pytest.
     fit.fit({"y": y, "g": g, "h": h})
     cov = (g[:, None] == g) * 1.0 + (h[:, None] == h) + 1e-4 * np.eye(300)
     assert fit.log_likelihood_ == pytest.approx(multivariate_normal.logpdf(y, np.zeros(300), cov), rel=1e-8)
+
+
+META = """
+model Meta
+param m : real
+param t2 : positive
+for n in N:
+    given se[n] : real(min = 0)
+    latent b[n] ~ Normal(m, var = t2)
+    observed y[n] ~ Normal(b[n], se[n])
+"""
+FACTORS = """
+model Factors
+size K = 2
+size Q = 2
+param pi : simplex[K]
+param load : real[K, D, Q]
+param noise : positive[D]
+for n in N:
+    latent z[n] ~ Categorical(pi)
+    latent f[n] : real[Q] ~ MvNormal(zeros(Q), eye(Q))
+    observed x[n] ~ MvNormal(load[z[n]] @ f[n], diag(noise))
+"""
+CLASSES = """
+model Classes
+size K = 2
+param pi : simplex[K]
+param q : positive[K]
+param r : positive
+for i in I:
+    latent z[i] ~ Categorical(pi)
+    for t in T:
+        latent a[i, t] ~ Normal(0, 1) if t == 0 else Normal(a[i, t-1], var = q[z[i]])
+        observed y[i, t] ~ Normal(a[i, t], var = r)
+"""
+REPEATED = """
+model Repeated
+param t2 : positive
+param s2 : positive
+for j in G:
+    latent b[j] ~ Normal(0, var = t2)
+for n in N:
+    given g[n] : index[G]
+    observed y[n] ~ Normal(b[g[n]], var = s2)
+"""
+
+
+def log_normal(x: Any, cov: Any) -> float:
+    return float(multivariate_normal.logpdf(x, np.zeros(len(x)), cov))
+
+
+def walk(q: float, steps: int) -> Any:
+    return 1 + q * np.minimum.outer(np.arange(steps), np.arange(steps))
+
+
+@pytest.mark.parametrize("se", [1e-9, 1e-12, 0.0, 1e-160])
+def test_data_far_more_exact_than_what_they_are_of(se: float, tmp_path: Any) -> None:
+    """se = 1e-9 had a log-likelihood of 500 for -13, and a variance of 1e-16 for 1e-18; with 0 nothing was a number."""
+    known = np.where(np.arange(8) % 3 == 0, se, 0.5)
+    data, start = {"y": NUMBERS[:8] + 2, "se": known}, {"m": 2.0, "t2": 1.5}
+    with pytest.warns(UserWarning, match="max_iter"):
+        found = emdsl.compile(text=META).fitter(max_iter=0, init=start).fit(data)
+    var = 1.5 + known**2
+    assert found.log_likelihood_ == pytest.approx(log_normal(NUMBERS[:8], np.diag(var)), rel=1e-13)
+    np.testing.assert_allclose(found.posterior_["b"]["var"], 1.5 * known**2 / var, rtol=1e-13, atol=1e-300)
+    found.save(tmp_path / "fit.json")
+    assert emdsl.load(tmp_path / "fit.json").score_samples(data).sum() == pytest.approx(
+        found.log_likelihood_, rel=1e-13
+    )
+
+
+@pytest.mark.parametrize("noise", [1e-8, 1e-12, 1e-16])
+def test_a_tiny_noise_of_factors_under_classes(noise: float) -> None:
+    """2e5 times the log-likelihood at 1e-12."""
+    rng = np.random.default_rng(3)
+    load, psi = rng.normal(size=(2, 4, 2)), np.array([noise, 0.5, 1.0, 2.0])
+    start = {"pi": np.array([0.4, 0.6]), "load": load, "noise": psi}
+    x = rng.normal(size=(5, 4))
+    found = emdsl.compile(text=FACTORS).fitter(max_iter=0, init=start).fit({"x": x})
+    each = [[np.log(p) + log_normal(row, a @ a.T + np.diag(psi)) for p, a in zip((0.4, 0.6), load, strict=True)]
+            for row in x]  # fmt: skip
+    assert found.log_likelihood_ == pytest.approx(np.logaddexp.reduce(each, 1).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("q", [1e-12, 1e-20])
+def test_a_tiny_drift_of_one_class(q: float) -> None:
+    """2e-6 off at 1e-12; with 1e-20 no fit began."""
+    y, start = NUMBERS.reshape(3, 8), {"pi": np.array([0.4, 0.6]), "q": np.array([q, 1.0]), "r": 1.0}
+    found = emdsl.compile(text=CLASSES).fitter(max_iter=0, init=start).fit({"y": y})
+    each = [[np.log(p) + log_normal(row, walk(s, 8) + np.eye(8)) for p, s in ((0.4, q), (0.6, 1.0))] for row in y]
+    assert found.log_likelihood_ == pytest.approx(np.logaddexp.reduce(each, 1).sum(), rel=1e-12)
+
+
+def test_a_tiny_drift_of_rows_with_weights() -> None:
+    """1e-5 off: with weights there was no second form."""
+    y, weights = NUMBERS.reshape(3, 8), np.array([1.0, 3.0, 1e-12])
+    text = CLASSES.replace("size K = 2\n", "").replace("param pi : simplex[K]\n", "").replace("positive[K]", "positive")
+    text = text.replace("    latent z[i] ~ Categorical(pi)\n", "").replace("q[z[i]]", "q")
+    found = (
+        emdsl.compile(text=text).fitter(max_iter=0, init={"q": 1e-14, "r": 1.0}).fit({"y": y}, sample_weight=weights)
+    )
+    value = weights @ [log_normal(row, walk(1e-14, 8) + np.eye(8)) for row in y]
+    assert found.log_likelihood_ == pytest.approx(value, rel=1e-12)
+
+
+def test_a_variance_of_almost_0_is_told_exactly_and_its_next_step_is_in_doubt() -> None:
+    data = {"y": NUMBERS[:12], "g": np.arange(12) % 3}
+    found = emdsl.compile(text=REPEATED).fitter(max_iter=0, init={"t2": 1e-30, "s2": 1.0}).fit(data)
+    assert found.log_likelihood_ == pytest.approx(log_normal(NUMBERS[:12], np.eye(12)), rel=1e-13)
+    np.testing.assert_allclose(found.posterior_["b"]["var"], 1e-30, rtol=1e-12)
+    for s, doubt in ((1e-14, True), (1.0, False)):
+        trend = MODELS["trend"].fitter(max_iter=0, init={"s": s, "C": np.ones((2, 1))}).fit(DATA["trend"])
+        assert ("rounding: the next step of a tiny scale" in trend.message_) == doubt

@@ -29,7 +29,7 @@ from emdsl.derive.posteriors.collapsed import collapsed
 from emdsl.derive.posteriors.configurations import MOST, asked, by_configurations
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, largest_factors, moments
-from emdsl.derive.posteriors.multiplied import multiplied
+from emdsl.derive.posteriors.multiplied import by_multipliers, multiplied
 from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, where_possible
 from emdsl.derive.posteriors.refusals import Refused, refused
@@ -173,9 +173,12 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         joint, elimination, above_it = posteriors(exact, weighted)
     if shared:
         joint, elimination = at_shared_points(exact, joint.clouds, weighted)
+    held = in_constraints(joint)
+    if model.multiplied and draws is None:
+        joint, elimination = by_multipliers(joint, elimination, weighted) or (joint, elimination)
     draws = None if draws is None else collapsed(draws, elimination, model)
     q = expected(joint, elimination, weighted)
-    updates = solve(model, q, in_constraints(joint))
+    updates = solve(model, q, held)
     centred = (*near.centred, *near.covariates)
     return Plan(
         joint,
@@ -192,7 +195,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         moments(elimination, model),
         _unweighted(model, weighted, together),
         draws,
-        multiplied(joint, elimination) if draws is None else None,
+        multiplied(joint, elimination) if draws is None and not joint.asked else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,9 +17,9 @@ from emdsl.fit.apart import likelier_start
 from emdsl.fit.few import too_many
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
-from emdsl.fit.onward import Onward
 from emdsl.fit.reached import of_no_row
 from emdsl.fit.rings import refuse_rings
+from emdsl.fit.rounded import ByMultipliers, Rounded
 from emdsl.fit.tied import tied
 from emdsl.fit.unsettled import Unidentified
 from emdsl.fit.variants import CompiledModel, Variant
@@ -38,7 +39,7 @@ class DegenerateError(EmdslError, faults.DegenerateFit):
     """A fit that collapsed, under `on_degenerate="raise"`: the likelihood has no maximum here."""
 
 
-class Fitter(Onward):
+class Fitter(ByMultipliers):
     """What `model.fitter(...)` gives; see `Estimator`. `fixed` compiles the model again with those params given."""
 
     def __init__(self, model: CompiledModel, **options: Any) -> None:
@@ -74,7 +75,7 @@ class Fitter(Onward):
         before, self._fitted = self._fitted, Variant(self.model, over=over)
         self._use(self._fitted)
         try:
-            super().fit(data, *arguments, **beside)
+            self._either(partial(super().fit, data, *arguments, **beside))
         except BaseException:
             self._fitted = before  # what was fitted before still answers
             raise
@@ -196,6 +197,8 @@ class Fitter(Onward):
 
     def _climbed(self, setup: Setup, start: dict[str, Any], state: Any) -> Climb:
         """EM under shared points, taken where adapted ones have the same likelihood at its end; else EM under these."""
+        if self._trying and state is None:
+            self._look_at_start(setup, start)
         quick = None if state is not None or not setup.max_iter else self._quick(setup)
         if quick is None:
             return super()._climbed(setup, start, state)
@@ -227,13 +230,16 @@ class Fitter(Onward):
         return wrong
 
     def _collapse(self, message: str) -> Exception:
-        return DegenerateError(Problem("D020", message))
+        error = DegenerateError(Problem("D020", message))
+        return error if self._with_multipliers() is None else Rounded(error)
 
     def _refuse_degenerate(self, best: Climb) -> None:
         try:
             super()._refuse_degenerate(best)
-        except faults.DegenerateFit as error:
-            raise DegenerateError(Problem("D020", str(error))) from None
+        except (faults.DegenerateFit, DataError) as error:
+            told = error if isinstance(error, DataError) else DegenerateError(Problem("D020", str(error)))
+            turn = best.failure is not None and self._with_multipliers() is not None  # no density at its start
+            raise (Rounded(told) if turn else told) from None
 
     def _constants(self) -> dict[str, Any]:
         return self._held
@@ -323,6 +329,7 @@ class Fitter(Onward):
                 "fixed": list(fitted.held),
                 "completed": list(fitted.completed),
                 "many": fitted.many,
+                "multiplied": fitted.multiplied,
                 "emdsl_version": __version__,
             }
         finally:
@@ -335,7 +342,8 @@ class Fitter(Onward):
             held = {n: saved["params"][n] for n in saved.get("fixed") or () if n in saved["params"]}
             self.set_params(fixed=held or None)
             self._hold_fixed(held)
-            self._use(self._fitted._replace(many=bool(saved.get("many"))))
+            many, multiplied = (bool(saved.get(n)) for n in ("many", "multiplied"))
+            self._use(self._fitted._replace(many=many, multiplied=multiplied))
             self._complete(saved.get("completed") or ())
             self._fitted = self._variant
         except faults.DataError as error:

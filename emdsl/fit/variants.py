@@ -46,7 +46,7 @@ class Variant(NamedTuple):
     held : the parameters that are fixed. over : the plate that is weighed, where the observed data lie on several.
     many : whether configurations are too many to be enumerated unasked. completed : the observed variables of which
     some entries are latents. tied : the rows that the gaps of the data tie. absent : the cases of latents, integrated
-    out by their tails, that no row has.
+    out by their tails, that no row has. multiplied : whether rounding takes digits where densities lack multipliers.
     """
 
     model: CompiledModel
@@ -56,13 +56,15 @@ class Variant(NamedTuple):
     completed: tuple[str, ...] = ()
     tied: Tied | None = None
     absent: tuple[tuple[str, int], ...] = ()
+    multiplied: bool = False
 
     @property
     def whole(self) -> CompiledModel:
         """The model for data that are complete."""
         whole = self.model.fix(self.held) if self.held else self.model
         whole = (whole.told(weights_over=self.over) or whole) if self.over else whole
-        return (whole.told(enumerated=False) or whole) if self.many else whole
+        whole = (whole.told(enumerated=False) or whole) if self.many else whole
+        return (whole.told(multiplied=True) or whole) if self.multiplied else whole
 
     @property
     def complete(self) -> CompiledModel:

@@ -10,6 +10,7 @@ from emdsl.runtime.bundle import runtime_source
 
 MODULES = (
     "numeric/numerics",
+    "numeric/digits",
     "numeric/updates",
     "numeric/sums",
     "numeric/unconstrained",

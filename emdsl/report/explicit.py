@@ -14,11 +14,10 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, Q
 from emdsl.derive.algebra.scalars import direction, solve_score
 from emdsl.derive.joint.coefficients import axes_of, matrix_term, scalar_term, total_of
-from emdsl.derive.joint.sides import ASKED, REST
+from emdsl.derive.joint.sides import ASKED, REST, classes
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.averages import expectation, in_turn
-from emdsl.derive.posteriors.blocks import classes
 from emdsl.derive.updates.quadratic import Linear, quadratic
 from emdsl.derive.updates.rules import Closed, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import selectors

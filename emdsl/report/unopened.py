@@ -12,11 +12,10 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import STATISTIC
 from emdsl.derive.joint.factors import Factor
-from emdsl.derive.joint.sides import REST, side_in
+from emdsl.derive.joint.sides import REST, classes, side_in
 from emdsl.derive.joint.terms import Term, opened, settle, terms
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.averages import expectation
-from emdsl.derive.posteriors.blocks import classes
 from emdsl.derive.updates.statistics import Expected, expected, selectors
 
 

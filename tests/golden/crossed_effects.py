@@ -456,15 +456,13 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_u, log_z_u, means_u = on()
-    part = means_u[0] * means_u[0]  # (4)
-    part_2 = means_u[1] * means_u[1]  # (4)
     part_0 = means_u[0]  # (4)
-    part_1 = part + covariances_u[0]  # (4)
-    part_2_2 = means_u[1]  # (4)
-    part_3 = part_2 + covariances_u[1]  # (4)
+    part_1 = covariances_u[0]  # (4)
+    part_2 = means_u[1]  # (4)
+    part_3 = covariances_u[1]  # (4)
     return {
-        "u": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
-        "v": {"mean": plates_first(np.asarray(part_2_2), 1), "var": plates_first(np.asarray(part_3), 1) - plates_first(np.asarray(part_2_2), 1) ** 2},  # (4)
+        "u": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4)
+        "v": {"mean": plates_first(np.asarray(part_2), 1), "var": plates_first(np.asarray(part_3), 1)},  # (4)
     }
 
 

@@ -387,13 +387,14 @@ def posterior(params, data, prepared):
     reference_y = prepared["reference y"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b, q_z, log_z_z = on()
-    part = mean_b[0] * q_z[:, None, :]  # (4)
+    off_b = mean_b[0] - np.einsum("abc,ac->bc", mean_b[0], q_z)  # (4)
+    part = off_b * q_z[:, None, :]  # (4)
     part_2 = cov_b[0][0] * q_z.sum(axis=0)  # (4)
     part_0 = np.einsum("abc,ac->bc", mean_b[0], q_z)  # (4)
-    part_1 = np.einsum("abc,adc->bdc", mean_b[0], part).transpose(1, 0, 2) + part_2  # (4)
+    part_1 = np.einsum("abc,adc->bdc", off_b, part).transpose(1, 0, 2) + part_2  # (4)
     part_2_2 = q_z  # (5)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
         "z": plates_first(np.asarray(part_2_2), 1),  # (5)
     }
 

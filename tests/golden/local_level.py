@@ -374,11 +374,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on()
-    part = means_level[0] * means_level[0]  # (4)
     part_0 = means_level[0]  # (4)
-    part_1 = part + covariances_level[0]  # (4)
+    part_1 = covariances_level[0]  # (4)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference flow"], "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
+        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference flow"], "var": plates_first(np.asarray(part_1), 1)},  # (4)
     }
 
 

@@ -488,9 +488,9 @@ def posterior(params, data, prepared):
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows)
         part_0.append(np.array(moments_truth["id"]))  # (4)
-        part_1.append(np.array(moments_truth["square"]))  # (4)
+        part_1.append(np.array(moments_truth["var"]))  # (4)
     return {
-        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1) + prepared["reference x"], "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},  # (4)
+        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1) + prepared["reference x"], "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
     }
 
 

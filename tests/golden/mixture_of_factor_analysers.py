@@ -331,12 +331,13 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     mean_y, cov_y, log_z_y, q_z, log_z_z = on()
-    part = mean_y[0] * q_z[:, None, :]  # (4)
+    off_y = mean_y[0] - np.einsum("abc,ac->bc", mean_y[0], q_z)  # (4)
+    part = off_y * q_z[:, None, :]  # (4)
     part_0 = np.einsum("abc,ac->bc", mean_y[0], q_z)  # (4)
-    part_1 = np.einsum("abc,adc->bdc", mean_y[0], part).transpose(1, 0, 2) + np.einsum("abcd,ad->bcd", cov_y[0][0], q_z)  # (4)
+    part_1 = np.einsum("abc,adc->bdc", off_y, part).transpose(1, 0, 2) + np.einsum("abcd,ad->bcd", cov_y[0][0], q_z)  # (4)
     part_2 = q_z  # (5)
     return {
-        "y": {"mean": plates_first(np.asarray(part_0), 1), "cov": less_outer(plates_first(np.asarray(part_1), 1), plates_first(np.asarray(part_0), 1))},  # (4)
+        "y": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
         "z": plates_first(np.asarray(part_2), 1),  # (5)
     }
 

@@ -237,9 +237,9 @@ def posterior(params, data, prepared):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         part_0.append(np.array(moments_u["id"]))  # (4)
-        part_1.append(np.array(moments_u["square"]))  # (4)
+        part_1.append(np.array(moments_u["var"]))  # (4)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2},  # (4)
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
     }
 
 

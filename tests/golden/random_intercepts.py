@@ -319,9 +319,9 @@ def posterior(params, data, prepared):
     on = expectations(params, prepared)
     moments_b, log_z_b = on()
     part_0 = moments_b["id"]  # (4)
-    part_1 = moments_b["square"]  # (4)
+    part_1 = moments_b["var"]  # (4)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4)
     }
 
 

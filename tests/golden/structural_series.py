@@ -727,19 +727,16 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on()
-    part = means_level[0] * means_level[0]  # (4)
-    part_2 = means_level[1] * means_level[1]  # (4)
-    part_3 = means_level[2] * means_level[2]  # (4)
     part_0 = means_level[0]  # (4)
-    part_1 = part + covariances_level[0]  # (4)
-    part_2_2 = means_level[1]  # (4)
-    part_3_2 = part_2 + covariances_level[3]  # (4)
+    part_1 = covariances_level[0]  # (4)
+    part_2 = means_level[1]  # (4)
+    part_3 = covariances_level[3]  # (4)
     part_4 = means_level[2]  # (4)
-    part_5 = part_3 + covariances_level[4]  # (4)
+    part_5 = covariances_level[4]  # (4)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference y"], "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2},  # (4)
-        "slope": {"mean": plates_first(np.asarray(part_2_2), 1), "var": plates_first(np.asarray(part_3_2), 1) - plates_first(np.asarray(part_2_2), 1) ** 2},  # (4)
-        "season": {"mean": plates_first(np.asarray(part_4), 1), "var": plates_first(np.asarray(part_5), 1) - plates_first(np.asarray(part_4), 1) ** 2},  # (4)
+        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference y"], "var": plates_first(np.asarray(part_1), 1)},  # (4)
+        "slope": {"mean": plates_first(np.asarray(part_2), 1), "var": plates_first(np.asarray(part_3), 1)},  # (4)
+        "season": {"mean": plates_first(np.asarray(part_4), 1), "var": plates_first(np.asarray(part_5), 1)},  # (4)
     }
 
 

@@ -537,13 +537,12 @@ def posterior(params, data, prepared, factors=None, learned=None):
     q_rule = factors["q:rule"]
     mean_level = factors["mean:level"]
     cov_level_level = factors["cov:level:level"]
-    part = mean_level * mean_level  # (5)
     part_0 = q_rule  # (4)
     part_1 = mean_level  # (5)
-    part_2 = part + cov_level_level  # (5)
+    part_2 = cov_level_level  # (5)
     return {
         "rule": plates_first(np.asarray(part_0), 1),  # (4)
-        "level": {"mean": plates_first(np.asarray(part_1), 1), "var": plates_first(np.asarray(part_2), 1) - plates_first(np.asarray(part_1), 1) ** 2},  # (5)
+        "level": {"mean": plates_first(np.asarray(part_1), 1), "var": plates_first(np.asarray(part_2), 1)},  # (5)
     }
 
 

@@ -90,6 +90,7 @@ LOG_NORMALISER = Kind("A")  # [gates, outside]: of a block that is eliminated
 MOMENT = Kind("E")  # latent, statistic [gates, home, own]: of a latent in a known family
 ARGUMENT = Kind("argument")  # latent, argument [home, own]: of the family of its posterior
 MEAN = Kind("mean")  # [gates, home, own]: of a Gaussian latent in a block of several
+OFF = Kind("off")  # [gates, home, own]: the same less its mean over the gates
 COV = Kind("cov")  # latent, latent, tie [gates, places, own, own]: their covariance, of one element or tied ones
 LOCATION = Kind("location")  # [home, own]: the mean of a Gaussian whose precision holds another latent
 VARIANCE = Kind("variance")  # [home, own, own]: that latent taken out of it

@@ -131,6 +131,7 @@ class LogJoint:
     configurations: Configurations | None = None  # discrete latents of which every configuration is a state
     told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
     multipliers: Mapping[str, str] = field(default_factory=dict)  # of constraints: latents that hold other ones
+    asked: tuple[Factor, ...] = ()  # those whose moments are asked, where multipliers stand for them
     closed: Mapping[str, frozenset[str]] = field(default_factory=dict)  # ends of open domains that data may reach
     tails: frozenset[str] = frozenset()  # latents that are integrated out already: nothing but their tails is left
     cases: Mapping[tuple[str, int], Expr] = field(default_factory=dict)  # of their factors: the conditions on data

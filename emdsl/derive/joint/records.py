@@ -80,7 +80,7 @@ POSTERIORS = (
         arguments=(("a", "log", 1, 1), ("b", "log1m", 1, 1)),
     ),
     Posterior(
-        "Normal", "normal_posterior", ("id", "square", "exp"), (0.0, -1.0), plan="exact:gaussian",
+        "Normal", "normal_posterior", ("id", "square", "exp", "var"), (0.0, -1.0), plan="exact:gaussian",
         arguments=(("precision", "square", -2, 0),),
     ),
     Posterior(

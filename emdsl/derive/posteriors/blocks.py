@@ -17,7 +17,7 @@ from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import AT, FIT, FREE, LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of
-from emdsl.derive.joint.sides import KNOWN, LATENT, PARAMETER, side_in
+from emdsl.derive.joint.sides import LATENT, PARAMETER, classes, side_in
 from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
 from emdsl.derive.joint.weights import of_all, weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, gates_outside, touches
@@ -58,21 +58,6 @@ class Elimination:
     terms: tuple[tuple[Term, Factor], ...]  # every term of the joint, with the factor it came from
     parts: tuple[Part, ...] = ()  # of mean-field: the factors of q, in the order of their updates
     others: tuple[Term, ...] = ()  # of these the terms of the bound that the last factor does not touch
-
-
-def classes(joint: LogJoint) -> Mapping[str, str]:
-    """variable -> its side: a parameter, known, or a continuous latent, each a side of its own."""
-    out = {}
-    for v in joint.model.variables:
-        if v.kind == "param":
-            out[v.name] = PARAMETER
-        elif v.name in joint.incomplete or (
-            v.kind == "latent" and v.name not in joint.discrete | joint.deterministic | joint.in_clouds
-        ):
-            out[v.name] = LATENT.of(v.name)
-        else:
-            out[v.name] = KNOWN
-    return out
 
 
 def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:

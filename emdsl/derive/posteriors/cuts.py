@@ -17,7 +17,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.preimages import Interval, either, interval
 from emdsl.errors import ModelError, Problem
 
-CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square"), (0.0, -1.0))
+CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square", "var"), (0.0, -1.0))
 CUT_FIELDS = ("mean", "var", "lower", "upper")  # what a cut Gaussian is drawn by
 LIMITED = frozenset(("gt", "ge", "lt", "le", "min", "max"))
 PARTED_NORMAL = Posterior("Normal", "parted_normal_posterior", ("id", "square"), (0.0, -1.0))

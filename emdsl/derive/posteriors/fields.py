@@ -52,6 +52,8 @@ class Field:
     ties: tuple[Tie, ...]
     outer: tuple[Ix, ...] = ()
     inside: Mapping[str, tuple[Idx, ...]] = field(default_factory=dict)
+    beside: tuple[tuple[str, str], ...] = ()  # latents of one element whose covariances are asked, tied there or not
+    asked: bool = False  # whether multipliers stand for densities, whose moments are asked all the same
     held: bool = False  # whether some latents are multipliers of constraints: the matrix of all is no precision
 
     @property

@@ -10,13 +10,15 @@ from emdsl.derive.algebra.expr import El, Idx, Ix
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of, inside_plates, plate_indices, pointed_at
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
+from emdsl.derive.joint.sides import classes, side_in
 from emdsl.derive.joint.terms import Term, continuous_in, symmetry_of
+from emdsl.derive.joint.terms import terms as terms_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, Tied, beside, place, touches
 from emdsl.derive.posteriors.chains import Neighbours
 from emdsl.derive.posteriors.fields import Field, Tie, atoms_of, field_role, place_outside, without_gates
 from emdsl.derive.posteriors.gaussian import gaussian_axes, polynomial_role
-from emdsl.derive.posteriors.roles import Role, merge_roles, quadratic_in
+from emdsl.derive.posteriors.roles import Monomial, Role, merge_roles, quadratic_in
 from emdsl.errors import Problem, Span
 from emdsl.language import model as m
 
@@ -166,6 +168,10 @@ def over_parts(
     terms: list[Term] = []
     roles: list[Role] = []
     neighbours: Neighbours = {}
+    more = [t for f in joint.asked for t in terms_of(f, side_in(classes(joint))) if touches(t, latents)]
+    asked = [without_gates(t, latents, apart, neighbours, joint.levels) for t in more]
+    told = [field_role(t, latents, homes, g, ties) for t in asked if isinstance(t, Term)]
+    pairs = dict.fromkeys(r[0].latents for r in told if isinstance(r[0], Monomial) and r[0].quadratic)
     for t, span in mine:
         bare = without_gates(t, latents, apart, neighbours, joint.levels)
         role = bare if isinstance(bare, str) else field_role(bare, latents, homes, g, ties)
@@ -184,7 +190,7 @@ def over_parts(
     fixed = tuple(dict.fromkeys([*places, *own, *neighbours.values()]))
     merged = merge_roles(terms, roles, symmetry_of(joint), fixed)
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
-    field = replace(apart, ties=tuple(ties), held=held)
+    field = replace(apart, ties=tuple(ties), held=held, beside=tuple((a, b) for a, b in pairs), asked=bool(more))
     return Block(latents[0], latents, (), (), gates, *merged, gaussian=g, field=field)
 
 

@@ -38,12 +38,12 @@ from emdsl.derive.joint.addends import by_addends
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
-from emdsl.derive.joint.sides import KNOWN, LATENT, side_in
+from emdsl.derive.joint.sides import KNOWN, LATENT, classes, side_in
 from emdsl.derive.joint.terms import Term, by_states, merge, most_states, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import averaged, hidden, in_turn
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, touches
-from emdsl.derive.posteriors.blocks import Elimination, Part, classes, eliminated, enumerable, is_prior
+from emdsl.derive.posteriors.blocks import Elimination, Part, eliminated, enumerable, is_prior
 from emdsl.derive.posteriors.discrete import WAYS_OUT, groups
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes
 from emdsl.derive.posteriors.refusals import placed

@@ -8,19 +8,22 @@ C y + c. Where some noises are far below others, or 0, the precision C' inv(W) C
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
+from emdsl.derive.joint.constraints import HALF_LOG_2PI
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, inside_plates
-from emdsl.derive.joint.sides import side_in
+from emdsl.derive.joint.sides import classes, side_in
 from emdsl.derive.joint.terms import flat, terms
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.blocks import Elimination, classes, is_prior
+from emdsl.derive.posteriors.blocks import Elimination, eliminate, is_prior
 from emdsl.derive.posteriors.joint_gaussian import over_parts
 from emdsl.language import model as m
+
+NORMALISER = x.mul(x.num(-2), HALF_LOG_2PI)  # of the integral over one multiplier
 
 
 def multiplied(joint: LogJoint, elimination: Elimination) -> Block | None:
@@ -32,12 +35,42 @@ def multiplied(joint: LogJoint, elimination: Elimination) -> Block | None:
         return None
     (block,) = blocks
     prior = {id(f) for t, f in elimination.terms if is_prior(t, f, joint)}
-    made = [_multiplied(f, joint, block.latents) for f in joint.factors if id(f) not in prior]
+    made = [_multiplied(f, joint, block.latents, x.ZERO) for f in joint.factors if id(f) not in prior]
     found = [f for f in made if f is not None]
     names = dict.fromkeys(f.about for f in found)
     if len(found) < len(made) or not set(block.latents) <= set(names):
         return None
     return _with_multipliers(block, joint, found, tuple(names))
+
+
+def by_multipliers(joint: LogJoint, plain: Elimination, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
+    """All that is eliminated with a multiplier for each density that is Gaussian and linear in latents, under gates and
+    beside other latents, too; None where there is no such latent. Terms, whose moments are asked, stay as they are."""
+    if joint.multipliers or plain.parts or joint.clouds:
+        return None
+    latents = {n for b in plain.blocks for n in b.latents if n not in joint.discrete}
+    latents = {n for n in latents if joint.model.variable(n).domain.unbounded}
+    while True:
+        mine = [f for f in joint.factors if x.variables(f.body) & latents]
+        made = {id(f): _multiplied(f, joint, latents, NORMALISER) for f in mine}
+        loose = {n for f in mine if made[id(f)] is None for n in x.variables(f.body)}
+        if not loose & latents:
+            break
+        latents -= loose
+    if not latents:
+        return None
+    names = dict.fromkeys(f.about for f in mine)
+    beside = {f.about: min(x.variables(f.body) & latents) for f in mine}
+    new = [_variable(joint.model.variable(n)) for n in names]
+    whole = replace(
+        joint,
+        model=replace(joint.model, variables=(*joint.model.variables, *new)),
+        factors=tuple(made.get(id(f)) or f for f in joint.factors),
+        multipliers={multiplier(n): n if n in latents else beside[n] for n in names},
+        asked=tuple(mine),
+    )
+    found = eliminate(whole, weighted)
+    return whole, replace(found, terms=plain.terms, prior=plain.prior)
 
 
 def _with_multipliers(block: Block, joint: LogJoint, found: Sequence[Factor], names: Sequence[str]) -> Block | None:
@@ -67,9 +100,10 @@ def _variable(v: m.Variable) -> m.Variable:
     return m.Variable("latent", multiplier(v.name), v.plates, v.array, m.Domain("real", v.domain.dims), span=v.span)
 
 
-def _multiplied(f: Factor, joint: LogJoint, latents: Sequence[str]) -> Factor | None:
-    """l r + l W l / 2 of a density -r inv(W) r / 2; its normaliser is known by how many multipliers there are."""
-    if f.gates or not f.about:
+def _multiplied(f: Factor, joint: LogJoint, latents: Collection[str], constant: Expr) -> Factor | None:
+    """l r + l W l / 2 of a density -r inv(W) r / 2, and `constant` for each multiplier; of a normaliser nothing else is
+    left."""
+    if not f.about:
         return None
     parts = f.body.terms if isinstance(f.body, x.Add) else (f.body,)
     squares = [t for t in parts if x.variables(t) & set(latents)]
@@ -81,12 +115,14 @@ def _multiplied(f: Factor, joint: LogJoint, latents: Sequence[str]) -> Factor | 
     place = _own(first, v)
     body = None if place is None or len(others) != 1 or c >= 0 else _held(
         El(multiplier(v.name), place.idx), (first, others[0]), sums,
-        [x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents))],
+        [x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents))], constant,
     )  # fmt: skip
     return None if body is None else replace(f, body=body)
 
 
-def _held(tied: El, residuals: tuple[Expr, Expr], sums: Sequence[Ix], precision: Sequence[Expr]) -> Expr | None:
+def _held(
+    tied: El, residuals: tuple[Expr, Expr], sums: Sequence[Ix], precision: Sequence[Expr], constant: Expr
+) -> Expr | None:
     """l r + l W l / 2, summed over these indices; `precision` are the factors of inv(W)."""
     first, second = residuals
     i = next((s for s in sums if s == tied.idx[-1]), None)
@@ -96,7 +132,7 @@ def _held(tied: El, residuals: tuple[Expr, Expr], sums: Sequence[Ix], precision:
         if x.alpha(first) != x.alpha(second):
             return None
         noise = x.mul(x.HALF, x.power(tied, x.num(2)), x.power(x.mul(*precision), x.num(-1)))
-        body = x.add(x.mul(tied, first), noise)
+        body = x.add(x.mul(tied, first), noise, constant)
         return body if i is None else x.total(i, body)
     (j,) = (s for s in sums if s != i)
     matrix = [g for g in precision if {i, j} <= set(x.free(g))]
@@ -106,7 +142,7 @@ def _held(tied: El, residuals: tuple[Expr, Expr], sums: Sequence[Ix], precision:
     if w is None or any({i, j} & set(x.free(g)) for g in scale):
         return None
     noise = x.mul(x.HALF, tied, El(tied.var, (*tied.idx[:-1], j)), x.power(x.mul(*scale), x.num(-1)), w)
-    return x.add(x.total(i, x.mul(tied, first)), x.total(i, x.total(j, noise)))
+    return x.add(x.total(i, x.add(x.mul(tied, first), constant)), x.total(i, x.total(j, noise)))
 
 
 def _residuals(factors: Sequence[Expr]) -> Iterator[Expr]:

@@ -16,8 +16,9 @@ from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of, in_terms_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
+from emdsl.derive.joint.sides import classes
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.blocks import Elimination, classes, eliminate
+from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.falls import falls_otherwise
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps

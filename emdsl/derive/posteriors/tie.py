@@ -8,9 +8,8 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import LogJoint
-from emdsl.derive.joint.sides import side_in
+from emdsl.derive.joint.sides import classes, side_in
 from emdsl.derive.joint.terms import terms
-from emdsl.derive.posteriors.blocks import classes
 
 
 def tie(joint: LogJoint, names: Sequence[str]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from emdsl.derive.joint.factors import Factor, LogJoint
-from emdsl.derive.joint.sides import LATENT, side_in
+from emdsl.derive.joint.sides import LATENT, classes, side_in
 from emdsl.derive.joint.terms import Term, terms
 from emdsl.derive.posteriors.averages import expectation
-from emdsl.derive.posteriors.blocks import Elimination, classes
+from emdsl.derive.posteriors.blocks import Elimination
 
 
 def told_tails(joint: LogJoint, elimination: Elimination) -> tuple[str, ...]:

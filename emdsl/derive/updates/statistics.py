@@ -32,11 +32,11 @@ from emdsl.derive.algebra.made import (
     made_of,
 )
 from emdsl.derive.joint.factors import Factor, LogJoint
-from emdsl.derive.joint.sides import KNOWN, PARAMETER
+from emdsl.derive.joint.sides import KNOWN, PARAMETER, classes
 from emdsl.derive.joint.terms import Symmetry, Term, blocks_of, canonical_form, merge, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import expectation
-from emdsl.derive.posteriors.blocks import Elimination, classes, is_prior
+from emdsl.derive.posteriors.blocks import Elimination, is_prior
 from emdsl.errors import InternalError
 
 

@@ -113,7 +113,9 @@ def fitted(
     data = as_data(model.resolved, drawn.data, drawn.setting.lengths)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a printed module has a warning class of its own
-        return make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy).fit(data, init=params, **beside)
+        estimator = make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy)
+        estimator.as_printed = True  # another variant of the model may hide what is wrong with this one
+        return estimator.fit(data, init=params, **beside)
 
 
 def told_sizes(model: Compiled, drawn: Drawn) -> dict[str, int]:

@@ -12,7 +12,7 @@ from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.roles import Across, Role, linear_in, quadratic_in
 from emdsl.generate.blocks.chains import add_up
-from emdsl.generate.blocks.gaussian import absent_precision
+from emdsl.generate.blocks.gaussian import about_mean, absent_precision
 from emdsl.generate.blocks.kinds import by_kind
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -103,7 +103,9 @@ Part = tuple[str, str] | int  # of a precision: of two latents of one element, o
 def parts_of_precision(block: Block) -> list[Part]:
     """Where a precision has entries, in order."""
     order = {n: k for k, n in enumerate(block.latents)}
-    pairs = [(a, b) for a in block.latents for b in block.latents[order[a] :] if quadratic_in(a, b) in block.roles]
+    beside = block.field.beside if block.field else ()
+    pairs = [(a, b) for a in block.latents for b in block.latents[order[a] :]
+             if quadratic_in(a, b) in block.roles or (a, b) in beside]  # fmt: skip
     return [*pairs, *range(len(block.field.ties if block.field else ()))]
 
 
@@ -203,7 +205,7 @@ def field_line(block: Block, field: Field, key: str = "") -> str:
         families.append("[" + ", ".join(f"({order[n]}, {w})" for n, w in zip(family, widths, strict=True)) + "]")
         counts.append(" * ".join(f"({size_expression(i.dim)})" for i in field.homes[family[0]]) or "1")
     names = ", ".join(block.latents)
-    held = ", constrained_moments" if field.held else ""
+    held = (", multiplied_moments" if field.asked else ", constrained_moments") if field.held else ""
     return f'out["the field of {key}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}"{held})'
 
 
@@ -217,8 +219,9 @@ def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[t
     cov = El(COV.of(latent, latent), (*gates, *home, *rows, *columns))
     q = [El(Q.of(block.name), (*gates, *field.inside[latent]))] if gates else []
     found = em.contract([mean, *q], (*rows, *home))
-    if rows and not gates:
-        return [("id", found), ("cov", em.contract([cov], (*rows, *columns, *home)))]
     axes = (*rows, *columns, *home)
-    square = em.sum([em.contract([mean, other, *q], axes), em.contract([cov, *q], axes)])
-    return [("id", found), ("outer" if rows else "square", square)]
+    kind = "cov" if rows else "var"
+    if not gates:
+        return [("id", found), (kind, em.contract([cov], axes))]
+    between = about_mean(f, mean, other, q, found, (gates, rows, columns, home))
+    return [("id", found), (kind, em.sum([between, em.contract([cov, *q], axes)]))]

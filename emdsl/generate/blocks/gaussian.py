@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import COV, FIT, MEAN, PATTERN, Q
+from emdsl.derive.algebra.made import COV, FIT, MEAN, OFF, PATTERN, Q, made_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.averages import average
 from emdsl.derive.posteriors.block import Block
@@ -169,14 +169,31 @@ def gaussian_fields(f: Function, block: Block, latent: str) -> list[tuple[str, A
     cov = El(COV.of(latent, latent), (*held, *rows, *columns))
     pattern = pattern_of(block, held)
     axes = (*rows, *columns, *block.home)
-    if not rows:
-        parts = [em.contract([first, first, *gates], axes), em.contract([cov, *pattern, *gates], axes)]
-        return [("id", mean), ("square", em.broadcast(em.sum(parts), axes))]
+    kind = "cov" if rows else "var"
     if not gates:
         own_axes = axes if pattern else _carried(f, cov, axes)
-        return [("id", mean), ("cov", em.broadcast(em.contract([cov, *pattern], own_axes), axes))]
-    parts = [em.contract([first, second, *gates], axes), em.contract([cov, *pattern, *gates], axes)]
-    return [("id", mean), ("outer", em.broadcast(em.sum(parts), axes))]
+        return [("id", mean), (kind, em.broadcast(em.contract([cov, *pattern], own_axes), axes))]
+    between = about_mean(f, first, second, gates, mean, (block.gates, rows, columns, block.home))
+    parts = [between, em.contract([cov, *pattern, *gates], axes)]
+    return [("id", mean), (kind, em.broadcast(em.sum(parts), axes))]
+
+
+def about_mean(
+    f: Function, first: El, second: El, gates: Sequence[El], mean: Array, parts: tuple[tuple[Ix, ...], ...]
+) -> Array:
+    """The covariance of means over the gates: about their own mean, for squares of both may leave nothing.
+
+    parts : gates, own axes, own axes once more, plates.
+    """
+    em, (states, rows, columns, home) = f.emitter, parts
+    latent = made_of(first.var)[1][0]
+    axes, name = (*states, *rows, *home), OFF.of(latent)
+    off = f"{em.broadcast(em.value(first), axes).wrapped} - {em.align(mean, axes)}"
+    made = em.name(f"off_{latent}", Array(off, axes, True))
+    idx = first.idx
+    cut = em.chunk is not None and any(i.dim == em.chunk for i in home)
+    f.runtime[name] = Leaf(made.code, tuple(idx.index(i) for i in axes), True, cut=cut)
+    return em.contract([El(name, idx), El(name, second.idx), *gates], (*rows, *columns, *home))
 
 
 def _given_scale(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:

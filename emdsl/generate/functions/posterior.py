@@ -17,7 +17,7 @@ from emdsl.derive.posteriors.told import opened_about_latents, told_tails
 from emdsl.generate.blocks.clouds import cloud_fields
 from emdsl.generate.blocks.configurations import configured_fields
 from emdsl.generate.blocks.fields import field_fields
-from emdsl.generate.blocks.gaussian import gaussian_fields
+from emdsl.generate.blocks.gaussian import about_mean, gaussian_fields
 from emdsl.generate.context import Function, counted_plate
 from emdsl.generate.functions.parts import part_name
 from emdsl.generate.lines.arrays import Array
@@ -125,8 +125,9 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
     record = block.record
     assert record is not None
     out = []
-    for kind in dict.fromkeys(("id", "square", *record.statistics)):
-        if kind not in record.moments or kind in WHOLE:
+    second = "var" if "var" in record.moments and block.scale is None else "square"
+    for kind in dict.fromkeys(("id", second, *record.statistics)):
+        if kind not in record.moments or kind in WHOLE or {kind, second} == {"square", "var"}:
             continue
         axes = (*block.own, *block.home)
         if block.scale is not None:
@@ -137,6 +138,9 @@ def _fields(f: Function, block: Block, latent: str) -> list[tuple[str, Array]]:
         if block.gates:
             factors.append(El(Q.of(block.name), (*block.gates, *block.home)))
         value = em.contract(factors, tuple(i for i in axes if _carried(f, factors, i)))
+        if kind == "var" and block.gates:
+            at = El(MOMENT.of(latent, "id"), factors[0].idx)
+            value = em.sum([about_mean(f, at, at, factors[1:], out[0][1], (block.gates, (), (), axes)), value])
         out.append((kind, em.broadcast(value, axes)))
     if not block.gates and block.scale is None:
         for field in record.fields:
@@ -214,7 +218,7 @@ def _results(
             continue
         if "var" in codes:
             cells.append(f'"var": {codes["var"]}')
-        if "square" in codes and "id" in codes:
+        elif "square" in codes and "id" in codes:
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
         own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ")]
         cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square", "var")]

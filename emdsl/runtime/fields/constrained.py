@@ -19,6 +19,8 @@ from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fields.fields import tridiagonal_moments
 
 NO_PIVOT = -34.5  # the log of what rounding leaves of a zero, in matrices of entries near 1
+ROUNDED = 1e-16  # what is added to the diagonal of a balanced matrix that is singular, where its inverse is a guess
+LEAST_AT_ONCE = 1e-8  # of a standard deviation: its square is what rounding leaves of one that is smaller
 BALANCES = 4  # rounds of scaling to entries near 1
 
 
@@ -27,16 +29,51 @@ def constrained_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
     return tridiagonal_moments(diagonal, below, h, inverse_with_pivots)
 
 
+def multiplied_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:
+    """The same where noises are far apart: each number is measured by the root of its entry in inv(K), a standard
+    deviation, which makes what rounding adds to zeros of K as little as what it adds to noises."""
+    unit = np.ones(h.shape)
+    for again in (True, True, True, False):
+        v, c, mean, log_det = tridiagonal_moments(
+            diagonal * unit[:, :, None] * unit[:, None, :],
+            below * unit[1:, :, None] * unit[:-1, None, :],
+            h * unit,
+            inverse_roughly if again else inverse_with_pivots,
+        )
+        if not again:
+            break
+        own = np.sqrt(np.abs(v.diagonal(0, 1, 2)))
+        unit = unit * np.where(np.isfinite(own), np.maximum(own, LEAST_AT_ONCE), 1.0)
+    v, c = v * unit[:, :, None] * unit[:, None, :], c * unit[1:, :, None] * unit[:-1, None, :]
+    return v, c, mean * unit, log_det - 2 * np.log(unit)
+
+
+def inverse_roughly(k: Array) -> tuple[Array, Array]:
+    """Inverses of symmetric matrices whatever their pivots are."""
+    unit = balanced(k)
+    scaled = k * unit[:, :, None] * unit[:, None, :]
+    try:
+        inverse = np.linalg.inv(scaled)
+    except np.linalg.LinAlgError:
+        inverse = np.linalg.inv(scaled + ROUNDED * np.eye(k.shape[1]))
+    return 0.5 * (inverse + inverse.swapaxes(1, 2)) * unit[:, :, None] * unit[:, None, :], np.zeros(k.shape[:2])
+
+
+def balanced(k: Array) -> Array:
+    """What numbers are measured by, so that entries are near 1: (m, w)."""
+    size, unit = np.abs(k), np.ones(k.shape[:2])
+    for _ in range(BALANCES):
+        largest = np.sqrt((size * unit[:, :, None] * unit[:, None, :]).max(2))
+        unit = unit / np.where(largest > 0, largest, 1.0)
+    return unit
+
+
 def inverse_with_pivots(k: Array) -> tuple[Array, Array]:
     """Inverses of symmetric matrices (m, w, w), and each number's share of log |det| (m, w).
 
     Raises `DataError` (D003) where constraints say the same twice, or contradict one another.
     """
-    size = np.abs(k)
-    unit = np.ones(k.shape[:2])
-    for _ in range(BALANCES):
-        largest = np.sqrt((size * unit[:, :, None] * unit[:, None, :]).max(2))
-        unit = unit / np.where(largest > 0, largest, 1.0)
+    unit = balanced(k)
     scaled = k * unit[:, :, None] * unit[:, None, :]
     with np.errstate(all="ignore"):
         pivots = log_pivots(scaled)

@@ -23,6 +23,7 @@ from emdsl.runtime.fields.elements import Field
 from emdsl.runtime.fields.kinds import ByKind, every_row, shape_of
 from emdsl.runtime.fields.repeats import Blocks, Covariances, Stretches, repeats_of
 from emdsl.runtime.fields.steady import reduction_time, steady_moments
+from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.loops import block_chain_loop
 from emdsl.runtime.numeric.numerics import cholesky, inverse
 
@@ -54,13 +55,24 @@ def gaussian_field(
     if seen:
         fit, h, x, held = clamped(diagonal.values, below.values, h, where, homes, seen)
         free = free & ~held
+    if field.moments is not None:
+        diagonal, below = Blocks.each(diagonal.all()), Blocks.each(below.all())
+        free = free & ~left_alone(diagonal.values, below.values)
     v, c, mean, log_det = block_moments(field, diagonal, below, h)
+    if LOOKED:
+        own, var = diagonal.values.diagonal(0, 1, 2)[diagonal.at], v.values.diagonal(0, 1, 2)[v.at]
+        note_rounding(own * (mean**2 + var), h**2 * var)
+    pulled = h
+    if field.moments is not None:  # makes the error of <h, mean> one of second order
+        pulled = 2 * h - through_blocks(diagonal.values, below.values, mean)
     if parts is None:
-        count = field.total if x is None else free.sum()
-        log_z = np.sum(fit) + 0.5 * (np.vdot(h, mean) - log_det.sum() + count * math.log(2 * math.pi))
+        count = field.total if free is field.full else free.sum()
+        log_z = np.sum(fit) + 0.5 * (np.vdot(pulled, mean) - log_det.sum() + count * math.log(2 * math.pi))
     else:
         share = fit + 0.5 * (
-            h * mean - (log_det.all() if isinstance(log_det, Stretches) else log_det) + free * math.log(2 * math.pi)
+            pulled * mean
+            - (log_det.all() if isinstance(log_det, Stretches) else log_det)
+            + free * math.log(2 * math.pi)
         )
     if x is not None:
         mean = mean + x
@@ -131,6 +143,14 @@ def clamped(
     below[held[1:]] = 0.0
     below.swapaxes(1, 2)[held[:-1]] = 0.0
     return x * (h - 0.5 * jx), np.where(held, 0.0, h - jx), x, held
+
+
+def left_alone(diagonal: Array, below: Array) -> Array:
+    """Which numbers stand in no term, (m, w): multipliers of what was not seen. They get a 1 on the diagonal."""
+    beside = np.pad(below.any(2), ((1, 0), (0, 0))) | np.pad(below.any(1), ((0, 1), (0, 0)))
+    idle = ~(diagonal.any(2) | beside)
+    diagonal[:, np.arange(idle.shape[1]), np.arange(idle.shape[1])] += idle
+    return idle
 
 
 def through_blocks(diagonal: Array, below: Array, x: Array) -> Array:

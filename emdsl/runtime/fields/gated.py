@@ -18,6 +18,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fields.elements import Field, Spot
 from emdsl.runtime.fields.fields import Parts, assembled, field_pieces, gaussian_field
 from emdsl.runtime.fields.repeats import Blocks, Covariances
+from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.numerics import cholesky, inverse
 
 AT_ONCE = 2**19  # entries of the precisions of copies that are solved together
@@ -186,6 +187,8 @@ def _around(
     mean = np.empty((count, w))
     mean[:, u.own] = (own @ left[..., None])[..., 0]
     mean[:, u.others] = u.h @ u.inside - mean[:, u.own] @ u.to.T
+    if LOOKED:
+        note_rounding(h**2 * cov.diagonal(0, 1, 2), np.outer(u.rest.diagonal(), own.diagonal(0, 1, 2)))
     log_z = u.log_z + 0.5 * (left * mean[:, u.own]).sum(1) - np.log(low.diagonal(0, 1, 2)).sum(1)
     means = [mean[at].reshape(linear[k].shape) for k, at in enumerate(where)]
     none = np.zeros((count - 1, w, w))

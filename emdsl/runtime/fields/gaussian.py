@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.numerics import cholesky, inverse, log_determinant
 
 Shape = tuple[int, Sequence[int], int]  # how many axes: of gates, of each latent's own, of plates
@@ -37,6 +38,8 @@ def gaussian_covariance(quadratic: Sequence[Sequence[Any]], shape: Shape) -> tup
         j = j[:, :1]
     low = cholesky(j)
     inverses = np.moveaxis(inverse(low), 1, 3)
+    if LOOKED:
+        note_rounding(r / j.shape[1] * j.diagonal(0, 2, 3).swapaxes(1, 2) * inverses.diagonal(0, 1, 2).swapaxes(1, 2))
     whole = np.broadcast_to(inverses, (*inverses.shape[:3], r))
     first = np.asarray(quadratic[0][0])
     return cut_apart(whole, lead, axes, first.shape[shape[0] + 2 * shape[1][0] :]), log_determinant(low)
@@ -98,6 +101,8 @@ def gaussian_mean(
     ]
     v = np.concatenate([np.concatenate(row, axis=2) for row in whole], axis=1)
     mean = v[..., 0] @ h if held[1] == 1 else np.einsum("gijr,gjr->gir", v, h)
+    if LOOKED:
+        note_rounding(h**2 * v.diagonal(0, 1, 2).swapaxes(1, 2))
     log_z = 0.5 * ((h * mean).sum(1) + sum(sizes) * math.log(2 * math.pi) - log_det)
     ends = np.cumsum([0, *sizes])
     means = [mean[:, ends[i] : ends[i + 1]].reshape(a.shape) for i, a in enumerate(linear)]

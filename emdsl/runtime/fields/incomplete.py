@@ -19,6 +19,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fields.gaussian import Shape, cut_apart, joint_precision
+from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.numerics import cholesky
 
 MOST = 100_000_000  # entries that the covariances of all patterns may have
@@ -111,6 +112,8 @@ def clamped_mean(
     else:
         pulled, step = by_pattern(root, left, free, at)
     fit = (x * (2 * h - jx) + pulled * pulled).sum(1)
+    if LOOKED:
+        note_rounding(x * jx, left * step)
     log_det = -2 * np.log(root.diagonal(0, -2, -1)).sum(-1)
     norm = np.broadcast_to(0.5 * (free.sum(1) * math.log(2 * math.pi) - log_det)[:, at], (g, r))
     mean = x + step

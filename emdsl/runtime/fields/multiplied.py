@@ -18,7 +18,15 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.fields.elements import Field
-from emdsl.runtime.fields.fields import Parts, assembled, clamped, field_pieces, gaussian_field, through_blocks
+from emdsl.runtime.fields.fields import (
+    Parts,
+    assembled,
+    clamped,
+    field_pieces,
+    gaussian_field,
+    left_alone,
+    through_blocks,
+)
 from emdsl.runtime.fields.kinds import every_row, shape_of
 from emdsl.runtime.fields.repeats import Blocks, Covariances
 from emdsl.runtime.numeric.numerics import Degenerate
@@ -83,10 +91,7 @@ def field_with_multipliers(
         raise DataError(f"blocks of {field.size} numbers", code="D016")
     diagonal, below = assembled(field, [every_row(a) for a in shaped])
     share, h, x, held = clamped(diagonal, below, h, where, homes, seen)
-    idle = field.full & ~(
-        diagonal.any(2) | np.pad(below.any(2), ((1, 0), (0, 0))) | np.pad(below.any(1), ((0, 1), (0, 0)))
-    )
-    diagonal[:, np.arange(field.size), np.arange(field.size)] += idle
+    idle = left_alone(diagonal, below)
     assert field.moments is not None
     v, c, mean, log_det = field.moments(diagonal, below, h)
     off = h - through_blocks(diagonal, below, mean)  # makes the error of <h, mean> one of second order

@@ -13,7 +13,9 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError, DegenerateFit
 from emdsl.runtime.data.plates import nest_rows
 from emdsl.runtime.data.sizes import ragged_name, size_value
+from emdsl.runtime.fitting.climbs import Climb, Setup
 from emdsl.runtime.fitting.forecast import ahead, last_rows, ordered_plates, unknown_ahead
+from emdsl.runtime.fitting.rounding import rounded, taken
 from emdsl.runtime.fitting.settings import NotFitted, Settings
 
 ELSEWHERE = "emdsl does: emdsl.compile(model).fitter(init=fit.params_, max_iter=0).fit(data).forecast(steps)"
@@ -76,6 +78,11 @@ class Answers(Settings):
         except module.Degenerate as error:
             told = "a given or a number of the model makes a variance 0, unless a parameter has collapsed"
             raise self._collapse(f"{error.message} ({told})") from None
+
+    def _rounding(self, setup: Setup, best: Climb) -> tuple[str, bool]:
+        """What rounding has taken of a fit, in words, and whether of its log-likelihood."""
+        lost = taken(setup, best)
+        return rounded(setup, best, lost) if lost else ("", False)
 
     # -------------------------------------------------------------- posteriors
 

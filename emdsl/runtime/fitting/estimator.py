@@ -278,6 +278,7 @@ class Estimator(Answers):
     def _keep(self, best: Climb, setup: Setup, interrupted: bool, seen: Bound) -> None:
         """The attributes that a fit leaves, `seen` the data as they came, and a warning where it did not converge."""
         setup, self.quadrature_error_, points = under_points(setup, best)
+        rounding, blurred = self._rounding(setup, best)
         self._times = setup.prepared.get("times", 1)
         self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}
         self.history_ = list(best.history)
@@ -285,7 +286,7 @@ class Estimator(Answers):
         self.log_likelihood_ = best.log_likelihood if is_exact(self._module) else None
         self.status_ = "interrupted" if interrupted else best.status
         early = interrupted and best.status != "interrupted"
-        self.message_ = ("interrupted; the best so far: " if early else "") + best.message + points
+        self.message_ = ("interrupted; the best so far: " if early else "") + best.message + points + rounding
         self.converged_ = self.status_ in ("converged", "boundary")
         self.n_iter_ = best.n_iter
         self.sizes_ = dict(setup.data.sizes)
@@ -298,8 +299,8 @@ class Estimator(Answers):
         self._anchor = (setup.prepared, self.params_)
         self.factors_ = best.state
         self.monte_carlo_ = dict(best.report) if best.report is not None else None
-        if not self.converged_ and self.status_ != "interrupted":
-            warnings.warn(self.message_, ConvergenceWarning, stacklevel=3)
+        if blurred or (not self.converged_ and self.status_ != "interrupted"):
+            warnings.warn(self.message_, UserWarning if self.converged_ else ConvergenceWarning, stacklevel=3)
         if best.idle:
             text = (
                 f"the data say nothing of {', '.join(best.idle)}: all expected counts are 0; what it started at is kept"

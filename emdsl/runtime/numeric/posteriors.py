@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.numerics import LOWEST
 
 
@@ -58,8 +59,10 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
     var = -0.5 / square
     mean = id * var
     a = 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var)
+    if LOOKED:
+        note_rounding(id * mean)
     return a, {
-        "id": mean, "square": mean**2 + var, "exp": np.exp(mean + var / 2),
+        "id": mean, "square": mean**2 + var, "exp": np.exp(mean + var / 2), "var": var,
         "arguments": {"mean": mean, "var": var},
     }  # fmt: skip
 
@@ -98,7 +101,12 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     total = np.where(narrow, level, total) if narrow.any() else total
     inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
     total = np.where(none, LOWEST, total)
-    return total, {"id": inside, "square": inside**2 + spread, "arguments": {"mean": mean, "var": var, **ends}}
+    return total, {
+        "id": inside,
+        "square": inside**2 + spread,
+        "var": spread,
+        "arguments": {"mean": mean, "var": var, **ends},
+    }
 
 
 def _middle(lower: Array, upper: Array) -> tuple[Array, Array]:

@@ -1,0 +1,64 @@
+"""Whether rounding has taken digits of a fit whose latents are Gaussian: of its log-likelihood, of its estimates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate
+
+DOUBTFUL = 1e-9  # of 1 + |log-likelihood|: what rounding may take before anybody is told
+BLURRED_SCALES = 1e-8  # of a scale
+WHY = (
+    "noises are far apart, or data far more exact than what they are of: give a scale that is all but 0 as 0, by "
+    "`Delta`, or measure from nearer by"
+)
+
+
+def noted(setup: Setup, params: Params) -> tuple[float, float]:
+    """The log-likelihood at these parameters, and an upper bound of what rounding takes from it: 0.0 where no latent is
+    Gaussian."""
+    looked = vars(setup.module).get("LOOKED")
+    if looked is None or setup.sampled:
+        return 0.0, 0.0
+    found: list[float] = []
+    looked.append(found)
+    try:
+        with np.errstate(all="ignore"):
+            here = evaluate(setup._replace(prepared={**setup.prepared, "the moments": None}), params, None)
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return math.nan, math.inf
+    finally:
+        looked.pop()
+    weights = setup.data.weights
+    return here.log_likelihood, sum(found) * (1.0 if weights is None else float(np.max(weights)))
+
+
+def taken(setup: Setup, best: Climb) -> float:
+    """What rounding may have taken of the log-likelihood of a fit, where somebody would miss it; else 0.0."""
+    if best.state is not None or best.failure is not None or best.status == "degenerate":
+        return 0.0
+    value, lost = noted(setup, best.params)
+    return 0.0 if lost <= DOUBTFUL * (1 + abs(value)) else lost
+
+
+def rounded(setup: Setup, best: Climb, lost: float) -> tuple[str, bool]:
+    """What rounding takes, in words, and whether the log-likelihood itself is in doubt.
+
+    How far it moves where parameters are rounded otherwise is seen; `lost`, what is noted where densities have no
+    multipliers, is what scales lose: their statistics are small differences of what they are made of.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            moved = [{n: v * (1 + by * 2.0**-51) for n, v in best.params.items()} for by in (-1, 1, 2)]
+            off = max(abs(evaluate(setup, p, None).log_likelihood - best.log_likelihood) for p in moved)
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        off = math.inf
+    blurred = not off <= DOUBTFUL * (1 + abs(best.log_likelihood))
+    told = [f"the log-likelihood is known to {off:.0e} only"] if blurred else []
+    seen = [v["name"] for v in setup.module.SPEC["variables"] if v["kind"] == "observed"]
+    count = sum(int(np.size(setup.data.values[n])) for n in seen if n in setup.data.values)
+    if lost > BLURRED_SCALES * max(count, 1):
+        told.append(f"the next step of a tiny scale to {min(lost / max(count, 1), 1.0):.0e} of it")
+    return (f"; rounding: {', '.join(told)}, for {WHY}" if told else ""), blurred
