@@ -286,3 +286,19 @@ def test_a_variance_of_almost_0_is_told_exactly_and_its_next_step_is_in_doubt() 
     for s, doubt in ((1e-14, True), (1.0, False)):
         trend = MODELS["trend"].fitter(max_iter=0, init={"s": s, "C": np.ones((2, 1))}).fit(DATA["trend"])
         assert ("rounding: the next step of a tiny scale" in trend.message_) == doubt
+
+
+@pytest.mark.parametrize("s2", [1e-12, 1e-6])
+def test_rows_with_weights_inside_a_part(s2: float) -> None:
+    """A density to the power w is N(r; 0, s2 / w) but for what lacks r: 2e-6 off at 1e-12."""
+    g, w = np.arange(6) % 2, np.array([1.0, 2.0, 0.5, 1e-3, 4.0, 3.0])
+    y = np.array([0.7, -1.1])[g] + np.sqrt(s2) * NUMBERS[:6]
+    found = emdsl.compile(text=REPEATED).fitter(max_iter=0, init={"t2": 1.0, "s2": s2})
+    found.fit({"y": y, "g": g}, sample_weight=w)
+    value = -(w - 1).sum() / 2 * np.log(2 * np.pi * s2) - np.log(w).sum() / 2
+    for j in (0, 1):  # about the weighted mean of a group, whose own variance is left
+        own, at = w[g == j], y[g == j]
+        mean, v = own @ at / own.sum(), 1.0 + s2 / own.sum()
+        value += -0.5 * (own @ (at - mean) ** 2 / s2 + len(at) * np.log(2 * np.pi * s2) - np.log(own).sum())
+        value += 0.5 * np.log(2 * np.pi * s2 / own.sum()) - 0.5 * (mean**2 / v + np.log(2 * np.pi * v))
+    assert found.log_likelihood_ == pytest.approx(value, rel=1e-8)

@@ -231,15 +231,16 @@ class Fitter(ByMultipliers):
 
     def _collapse(self, message: str) -> Exception:
         error = DegenerateError(Problem("D020", message))
-        return error if self._with_multipliers() is None else Rounded(error)
+        found = self._with_multipliers()
+        return error if found is None else Rounded(found.multiplied, error)
 
     def _refuse_degenerate(self, best: Climb) -> None:
         try:
             super()._refuse_degenerate(best)
         except (faults.DegenerateFit, DataError) as error:
             told = error if isinstance(error, DataError) else DegenerateError(Problem("D020", str(error)))
-            turn = best.failure is not None and self._with_multipliers() is not None  # no density at its start
-            raise (Rounded(told) if turn else told) from None
+            found = None if best.failure is None else self._with_multipliers()  # no density at its start
+            raise (told if found is None else Rounded(found.multiplied, told)) from None
 
     def _constants(self) -> dict[str, Any]:
         return self._held
@@ -342,8 +343,8 @@ class Fitter(ByMultipliers):
             held = {n: saved["params"][n] for n in saved.get("fixed") or () if n in saved["params"]}
             self.set_params(fixed=held or None)
             self._hold_fixed(held)
-            many, multiplied = (bool(saved.get(n)) for n in ("many", "multiplied"))
-            self._use(self._fitted._replace(many=many, multiplied=multiplied))
+            more = (bool(saved.get("many")), saved.get("multiplied") or "")
+            self._use(self._fitted._replace(many=more[0], multiplied=more[1]))
             self._complete(saved.get("completed") or ())
             self._fitted = self._variant
         except faults.DataError as error:

@@ -11,7 +11,7 @@ import numpy as np
 
 from emdsl.errors import DataError
 from emdsl.fit.onward import Onward
-from emdsl.fit.variants import CompiledModel
+from emdsl.fit.variants import Variant
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import Translated
 from emdsl.runtime.data.binding import Bound
@@ -21,11 +21,11 @@ from emdsl.runtime.fitting.rounding import DOUBTFUL, noted, rounded, taken
 
 class Rounded(Exception):
     """Rounding has taken digits of a fit, or all of them (`first` is what it then ended in), that the same model with
-    multipliers has."""
+    multipliers has; what weights count there."""
 
-    def __init__(self, first: Exception | None = None) -> None:
+    def __init__(self, multiplied: str, first: Exception | None = None) -> None:
         super().__init__()
-        self.first = first
+        self.multiplied, self.first = multiplied, first
 
 
 class ByMultipliers(Onward):
@@ -42,7 +42,7 @@ class ByMultipliers(Onward):
             fit()
         except Rounded as lost:
             self._trying, before = False, self._fitted
-            self._use(before._replace(multiplied=True))
+            self._use(before._replace(multiplied=lost.multiplied))
             self._fitted = self._variant
             try:
                 fit()
@@ -67,15 +67,15 @@ class ByMultipliers(Onward):
     def _rounding(self, setup: Setup, best: Climb) -> tuple[str, bool]:
         """See `Estimator._rounding`; where multipliers tell another likelihood, the fit is made with these."""
         turned = self._variant.multiplied
-        lost = taken(self._under(setup, self._variant._replace(multiplied=False).current) if turned else setup, best)
+        lost = taken(self._under(setup, self._variant._replace(multiplied="")) if turned else setup, best)
         if lost and not turned:
             self._turn_where_lost(setup, best.params, best.log_likelihood)
         return rounded(setup, best, lost) if lost else ("", False)
 
-    def _under(self, setup: Setup, other: CompiledModel) -> Setup:
+    def _under(self, setup: Setup, other: Variant) -> Setup:
         """The same fit under another variant of its model."""
-        prepared = self._ask("prepare", setup.data, self._reference, of=other.module)
-        return setup._replace(module=other.module, prepared=prepared)
+        module = other.current.module
+        return setup._replace(module=module, prepared=self._ask("prepare", setup.data, self._reference, of=module))
 
     def _look_at_start(self, setup: Setup, start: dict[str, Any]) -> None:
         """A start from which rounding leads elsewhere may leave nothing to be seen at its end."""
@@ -88,19 +88,21 @@ class ByMultipliers(Onward):
         other = self._with_multipliers()
         if other is None:
             return
-        failures = (other.module.Degenerate, other.module.DataError, np.linalg.LinAlgError)
+        again = self._under(setup, other)
+        failures = (again.module.Degenerate, again.module.DataError, np.linalg.LinAlgError)
         with suppress(*failures), np.errstate(all="ignore"):
-            found = evaluate(self._under(setup, other), params, None).log_likelihood
+            found = evaluate(again, params, None).log_likelihood
             if not abs(found - value) <= DOUBTFUL * (1 + abs(found)):
-                raise Rounded
+                raise Rounded(other.multiplied)
 
-    def _with_multipliers(self) -> CompiledModel | None:
-        """The model of this fit with a multiplier for each Gaussian density, where there is one that it may turn to."""
+    def _with_multipliers(self) -> Variant | None:
+        """This fit's variant with a multiplier for each Gaussian density, where there is one that it may turn to."""
         if not self._trying or self._variant.tied is not None or "LOOKED" not in vars(self._module):
             return None
-        found = self._variant._replace(multiplied=True).current
-        if not found.derived.joint.asked:
-            return None
-        fields = [b.field for b in found.derived.elimination.blocks if b.field is not None and b.field.asked]
-        whole = all(found.derived.weighted in {i.dim for i in f.outer} for f in fields)  # parts are what weights count
-        return found if whole or not self._weighed else None
+        for by in ("by part", "by row"):
+            found = self._variant._replace(multiplied=by)
+            plan = found.current.derived
+            fields = [b.field for b in plan.elimination.blocks if b.field is not None and b.field.asked]
+            if not self._weighed or {any(i.dim == plan.weighted for i in f.outer) for f in fields} == {by == "by part"}:
+                return found if fields else None
+        return None

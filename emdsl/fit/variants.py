@@ -46,7 +46,8 @@ class Variant(NamedTuple):
     held : the parameters that are fixed. over : the plate that is weighed, where the observed data lie on several.
     many : whether configurations are too many to be enumerated unasked. completed : the observed variables of which
     some entries are latents. tied : the rows that the gaps of the data tie. absent : the cases of latents, integrated
-    out by their tails, that no row has. multiplied : whether rounding takes digits where densities lack multipliers.
+    out by their tails, that no row has. multiplied : where rounding takes digits of densities that
+    lack multipliers, what weights count, parts or rows.
     """
 
     model: CompiledModel
@@ -56,7 +57,7 @@ class Variant(NamedTuple):
     completed: tuple[str, ...] = ()
     tied: Tied | None = None
     absent: tuple[tuple[str, int], ...] = ()
-    multiplied: bool = False
+    multiplied: str = ""
 
     @property
     def whole(self) -> CompiledModel:
@@ -64,7 +65,7 @@ class Variant(NamedTuple):
         whole = self.model.fix(self.held) if self.held else self.model
         whole = (whole.told(weights_over=self.over) or whole) if self.over else whole
         whole = (whole.told(enumerated=False) or whole) if self.many else whole
-        return (whole.told(multiplied=True) or whole) if self.multiplied else whole
+        return (whole.told(multiplied=self.multiplied) or whole) if self.multiplied else whole
 
     @property
     def complete(self) -> CompiledModel:

@@ -266,7 +266,7 @@ class ModelText:
     tails: Literal["", "closed", "kept"] = ""  # how latents known to lie somewhere leave: as is best, by tails, not so
     unreached: tuple[tuple[str, int], ...] = ()  # cases of theirs that no row of the data has
     enumerated: bool = True  # whether configurations may be, unasked: how many there are is known with the data
-    multiplied: bool = False  # whether Gaussian densities have multipliers, so that noises may be as small as they like
+    multiplied: Literal["", "by part", "by row"] = ""  # whether Gaussian densities have multipliers; what weights count
     copies: tuple[tuple[str, str], ...] = ()  # variables that hold elements of another, which have its reference point
 
     def of_kind(self, kind: VariableKind) -> tuple[Variable, ...]:

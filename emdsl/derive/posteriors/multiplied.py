@@ -17,7 +17,8 @@ from emdsl.derive.joint.constraints import HALF_LOG_2PI
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of, inside_plates
 from emdsl.derive.joint.sides import classes, side_in
-from emdsl.derive.joint.terms import flat, terms
+from emdsl.derive.joint.terms import Term, flat, terms
+from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, is_prior
 from emdsl.derive.posteriors.joint_gaussian import over_parts
@@ -52,7 +53,7 @@ def by_multipliers(joint: LogJoint, plain: Elimination, weighted: str | None) ->
     latents = {n for n in latents if joint.model.variable(n).domain.unbounded}
     while True:
         mine = [f for f in joint.factors if x.variables(f.body) & latents]
-        made = {id(f): _multiplied(f, joint, latents, NORMALISER) for f in mine}
+        made = {id(f): _multiplied(f, joint, latents, NORMALISER, _weight(f, joint, weighted)) for f in mine}
         loose = {n for f in mine if made[id(f)] is None for n in x.variables(f.body)}
         if not loose & latents:
             break
@@ -71,6 +72,12 @@ def by_multipliers(joint: LogJoint, plain: Elimination, weighted: str | None) ->
     )
     found = eliminate(whole, weighted)
     return whole, replace(found, terms=plain.terms, prior=plain.prior)
+
+
+def _weight(f: Factor, joint: LogJoint, weighted: str | None) -> Expr:
+    """How often each element of a density counts within one part of a field."""
+    by = weighted if joint.model.multiplied == "by row" else None
+    return x.mul(*weigh(Term(1, (), (), f.plates), by, joint).factors)
 
 
 def _with_multipliers(block: Block, joint: LogJoint, found: Sequence[Factor], names: Sequence[str]) -> Block | None:
@@ -100,9 +107,11 @@ def _variable(v: m.Variable) -> m.Variable:
     return m.Variable("latent", multiplier(v.name), v.plates, v.array, m.Domain("real", v.domain.dims), span=v.span)
 
 
-def _multiplied(f: Factor, joint: LogJoint, latents: Collection[str], constant: Expr) -> Factor | None:
+def _multiplied(
+    f: Factor, joint: LogJoint, latents: Collection[str], constant: Expr, weight: Expr = x.ONE
+) -> Factor | None:
     """l r + l W l / 2 of a density -r inv(W) r / 2, and `constant` for each multiplier; of a normaliser nothing else is
-    left."""
+    left. One to the power w, with which all of its terms will be multiplied, is N(sqrt(w) r; 0, W) but for that."""
     if not f.about:
         return None
     parts = f.body.terms if isinstance(f.body, x.Add) else (f.body,)
@@ -115,15 +124,19 @@ def _multiplied(f: Factor, joint: LogJoint, latents: Collection[str], constant: 
     place = _own(first, v)
     body = None if place is None or len(others) != 1 or c >= 0 else _held(
         El(multiplier(v.name), place.idx), (first, others[0]), sums,
-        [x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents))], constant,
+        [x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents))], constant, x.power(weight, x.HALF),
     )  # fmt: skip
-    return None if body is None else replace(f, body=body)
+    if body is None or weight == x.ONE:
+        return None if body is None else replace(f, body=body)
+    normaliser = x.add(*(t for t in parts if t not in squares))
+    once = x.mul(x.power(weight, x.num(-1)), x.add(body, x.neg(normaliser)))
+    return replace(f, body=x.add(once, normaliser))
 
 
 def _held(
-    tied: El, residuals: tuple[Expr, Expr], sums: Sequence[Ix], precision: Sequence[Expr], constant: Expr
+    tied: El, residuals: tuple[Expr, Expr], sums: Sequence[Ix], precision: Sequence[Expr], constant: Expr, root: Expr
 ) -> Expr | None:
-    """l r + l W l / 2, summed over these indices; `precision` are the factors of inv(W)."""
+    """root l r + l W l / 2, summed over these indices; `precision` are the factors of inv(W)."""
     first, second = residuals
     i = next((s for s in sums if s == tied.idx[-1]), None)
     if len(sums) > 2 or (sums and i is None):
@@ -132,7 +145,7 @@ def _held(
         if x.alpha(first) != x.alpha(second):
             return None
         noise = x.mul(x.HALF, x.power(tied, x.num(2)), x.power(x.mul(*precision), x.num(-1)))
-        body = x.add(x.mul(tied, first), noise, constant)
+        body = x.add(x.mul(root, tied, first), noise, constant)
         return body if i is None else x.total(i, body)
     (j,) = (s for s in sums if s != i)
     matrix = [g for g in precision if {i, j} <= set(x.free(g))]
@@ -142,7 +155,7 @@ def _held(
     if w is None or any({i, j} & set(x.free(g)) for g in scale):
         return None
     noise = x.mul(x.HALF, tied, El(tied.var, (*tied.idx[:-1], j)), x.power(x.mul(*scale), x.num(-1)), w)
-    return x.add(x.total(i, x.add(x.mul(tied, first), constant)), x.total(i, x.total(j, noise)))
+    return x.add(x.total(i, x.add(x.mul(root, tied, first), constant)), x.total(i, x.total(j, noise)))
 
 
 def _residuals(factors: Sequence[Expr]) -> Iterator[Expr]:

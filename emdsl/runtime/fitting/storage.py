@@ -45,7 +45,7 @@ KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
 }  # fmt: skip
 MORE: dict[str, tuple[type, ...]] = {  # what some hold
     "quadrature_error": (float, int, NO_VALUE), "source": (str,), "infer": (dict,), "fixed": (list,),
-    "completed": (list,), "many": (bool,), "multiplied": (bool,), "points_times": (int,), "options": (dict,),
+    "completed": (list,), "many": (bool,), "multiplied": (str,), "points_times": (int,), "options": (dict,),
     "monte_carlo": (dict,),
 }  # fmt: skip
 

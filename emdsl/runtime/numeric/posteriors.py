@@ -62,7 +62,8 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
     if LOOKED:
         note_rounding(id * mean)
     return a, {
-        "id": mean, "square": mean**2 + var, "exp": np.exp(mean + var / 2), "var": var,
+        "id": mean, "square": mean**2 + var, "exp": np.exp(mean + var / 2),
+        "var": var if np.shape(var) == np.shape(mean) else np.broadcast_to(var, np.shape(mean)),
         "arguments": {"mean": mean, "var": var},
     }  # fmt: skip
 
