@@ -302,3 +302,20 @@ def test_rows_with_weights_inside_a_part(s2: float) -> None:
         value += -0.5 * (own @ (at - mean) ** 2 / s2 + len(at) * np.log(2 * np.pi * s2) - np.log(own).sum())
         value += 0.5 * np.log(2 * np.pi * s2 / own.sum()) - 0.5 * (mean**2 / v + np.log(2 * np.pi * v))
     assert found.log_likelihood_ == pytest.approx(value, rel=1e-8)
+
+
+def test_a_column_that_is_all_rounding_is_told() -> None:
+    """b was 1e15, and the fit converged without a word."""
+    text = """
+    model Rounding
+    param m : real
+    param b : real
+    param s : positive
+    for n in N:
+        given u[n] : real
+        given v[n] : real
+        observed y[n] ~ Normal(m + b * (u[n] + v[n]), s)
+    """
+    u = np.random.default_rng(0).normal(size=16)
+    with pytest.warns(UserWarning, match="b moves by more than"):
+        emdsl.compile(text=text).fitter(seed=0).fit({"y": NUMBERS[:16], "u": u, "v": (1 - u) - 1})

@@ -35,8 +35,8 @@ def multiplied_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, 
     unit = np.ones(h.shape)
     for again in (True, True, True, False):
         v, c, mean, log_det = tridiagonal_moments(
-            diagonal * unit[:, :, None] * unit[:, None, :],
-            below * unit[1:, :, None] * unit[:-1, None, :],
+            diagonal * (unit[:, :, None] * unit[:, None, :]),
+            below * (unit[1:, :, None] * unit[:-1, None, :]),
             h * unit,
             inverse_roughly if again else inverse_with_pivots,
         )
@@ -44,26 +44,26 @@ def multiplied_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, 
             break
         own = np.sqrt(np.abs(v.diagonal(0, 1, 2)))
         unit = unit * np.where(np.isfinite(own), np.maximum(own, LEAST_AT_ONCE), 1.0)
-    v, c = v * unit[:, :, None] * unit[:, None, :], c * unit[1:, :, None] * unit[:-1, None, :]
+    v, c = v * (unit[:, :, None] * unit[:, None, :]), c * (unit[1:, :, None] * unit[:-1, None, :])
     return v, c, mean * unit, log_det - 2 * np.log(unit)
 
 
 def inverse_roughly(k: Array) -> tuple[Array, Array]:
     """Inverses of symmetric matrices whatever their pivots are."""
     unit = balanced(k)
-    scaled = k * unit[:, :, None] * unit[:, None, :]
+    scaled = k * (unit[:, :, None] * unit[:, None, :])
     try:
         inverse = np.linalg.inv(scaled)
     except np.linalg.LinAlgError:
         inverse = np.linalg.inv(scaled + ROUNDED * np.eye(k.shape[1]))
-    return 0.5 * (inverse + inverse.swapaxes(1, 2)) * unit[:, :, None] * unit[:, None, :], np.zeros(k.shape[:2])
+    return 0.5 * (inverse + inverse.swapaxes(1, 2)) * (unit[:, :, None] * unit[:, None, :]), np.zeros(k.shape[:2])
 
 
 def balanced(k: Array) -> Array:
     """What numbers are measured by, so that entries are near 1: (m, w)."""
     size, unit = np.abs(k), np.ones(k.shape[:2])
     for _ in range(BALANCES):
-        largest = np.sqrt((size * unit[:, :, None] * unit[:, None, :]).max(2))
+        largest = np.sqrt((size * (unit[:, :, None] * unit[:, None, :])).max(2))
         unit = unit / np.where(largest > 0, largest, 1.0)
     return unit
 
@@ -74,7 +74,7 @@ def inverse_with_pivots(k: Array) -> tuple[Array, Array]:
     Raises `DataError` (D003) where constraints say the same twice, or contradict one another.
     """
     unit = balanced(k)
-    scaled = k * unit[:, :, None] * unit[:, None, :]
+    scaled = k * (unit[:, :, None] * unit[:, None, :])
     with np.errstate(all="ignore"):
         pivots = log_pivots(scaled)
     if np.isfinite(scaled).all() and not (pivots > NO_PIVOT).all():
@@ -85,7 +85,7 @@ def inverse_with_pivots(k: Array) -> tuple[Array, Array]:
             code="D003",
         )
     inverse = np.linalg.inv(scaled)
-    inverse = 0.5 * (inverse + inverse.swapaxes(1, 2)) * unit[:, :, None] * unit[:, None, :]
+    inverse = 0.5 * (inverse + inverse.swapaxes(1, 2)) * (unit[:, :, None] * unit[:, None, :])
     return inverse, pivots - 2 * np.log(unit)
 
 

@@ -15,7 +15,7 @@ from emdsl.runtime.data.plates import nest_rows
 from emdsl.runtime.data.sizes import ragged_name, size_value
 from emdsl.runtime.fitting.climbs import Climb, Setup
 from emdsl.runtime.fitting.forecast import ahead, last_rows, ordered_plates, unknown_ahead
-from emdsl.runtime.fitting.rounding import rounded, taken
+from emdsl.runtime.fitting.rounding import taken, told
 from emdsl.runtime.fitting.settings import NotFitted, Settings
 
 ELSEWHERE = "emdsl does: emdsl.compile(model).fitter(init=fit.params_, max_iter=0).fit(data).forecast(steps)"
@@ -81,8 +81,7 @@ class Answers(Settings):
 
     def _rounding(self, setup: Setup, best: Climb) -> tuple[str, bool]:
         """What rounding has taken of a fit, in words, and whether of its log-likelihood."""
-        lost = taken(setup, best)
-        return rounded(setup, best, lost) if lost else ("", False)
+        return told(setup, best, taken(setup, best))
 
     # -------------------------------------------------------------- posteriors
 

@@ -9,6 +9,8 @@ import numpy as np
 from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate
 
 DOUBTFUL = 1e-9  # of 1 + |log-likelihood|: what rounding may take before anybody is told
+OUT_OF_MEASURE = 1e8  # a location from which on it is asked whether data say it, or their rounding
+MOVED = 1e-3  # of a location
 BLURRED_SCALES = 1e-8  # of a scale
 WHY = (
     "noises are far apart, or data far more exact than what they are of: give a scale that is all but 0 as 0, by "
@@ -43,6 +45,45 @@ def taken(setup: Setup, best: Climb) -> float:
     return 0.0 if lost <= DOUBTFUL * (1 + abs(value)) else lost
 
 
+def told(setup: Setup, best: Climb, lost: float) -> tuple[str, bool]:
+    """What rounding takes of a fit, in words, and whether of what is to be warned of."""
+    text, blurred = rounded(setup, best, lost) if lost else ("", False)
+    names = unsettled(setup, best)
+    if names:
+        text += (
+            f"; rounding: {', '.join(names)} moves by more than {MOVED:g} of itself where what is given is rounded "
+            "otherwise: what it is multiplied by is a difference that cancels, and the data do not settle it"
+        )
+    return text, blurred or bool(names)
+
+
+def unsettled(setup: Setup, best: Climb) -> list[str]:
+    """Locations out of all measure that the last digit of what is given makes others: of columns that add up to the
+    same in every row, but for rounding."""
+    variables = setup.module.SPEC["variables"]
+    far = [v["name"] for v in variables if v["kind"] == "param" and v["domain"] == "real"
+           and np.abs(best.params.get(v["name"], 0.0)).max(initial=0.0) > OUT_OF_MEASURE]  # fmt: skip
+    if not far or best.state is not None or not best.n_iter or best.status in ("degenerate", "interrupted"):
+        return []
+    rng, values = np.random.default_rng(0), dict(setup.data.values)
+    for v in variables:
+        if v["kind"] == "given" and v["domain"] in ("real", "positive"):
+            given = values[v["name"]]
+            values[v["name"]] = given * (1 + 2.0**-52 * rng.choice((-1.0, 1.0), np.shape(given)))
+    data = setup.data._replace(values=values)
+    found = []
+    try:
+        with np.errstate(all="ignore"):
+            again = setup._replace(data=data, prepared=setup.module.prepare(data, setup.module.reference(data)))
+            for s in (setup, again):
+                here = evaluate(s, best.params, None)
+                found.append(s.module.m_step(here.statistics, here.params, s.prepared, "keep"))
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return far
+    apart = {n: np.abs(found[1][n] - found[0][n]).max() / np.abs(found[0][n]).max() for n in far}
+    return [n for n, off in apart.items() if not off <= MOVED]
+
+
 def rounded(setup: Setup, best: Climb, lost: float) -> tuple[str, bool]:
     """What rounding takes, in words, and whether the log-likelihood itself is in doubt.
 
@@ -51,7 +92,7 @@ def rounded(setup: Setup, best: Climb, lost: float) -> tuple[str, bool]:
     """
     try:
         with np.errstate(all="ignore"):
-            moved = [{n: v * (1 + by * 2.0**-51) for n, v in best.params.items()} for by in (-1, 1, 2)]
+            moved = [{n: v * (1 + by * 2.0**-51) for n, v in best.params.items()} for by in (-1, 2)]
             off = max(abs(evaluate(setup, p, None).log_likelihood - best.log_likelihood) for p in moved)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         off = math.inf
