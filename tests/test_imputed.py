@@ -462,3 +462,27 @@ def test_a_count_that_the_next_one_reads(tmp_path: Any) -> None:
     for found in (fit.posterior_["y"], emdsl.load(tmp_path / "fit.json").posterior(data)["y"]):
         np.testing.assert_allclose(found["mean"], [1, mean, 6, 2], rtol=1e-10)
         np.testing.assert_allclose(found["var"], [0, var, 0, 0], rtol=1e-9)
+
+
+def test_a_number_without_a_family_that_the_next_one_reads(tmp_path: Any) -> None:
+    text = """
+        model Robust
+        param b : real
+        for t in T:
+            observed y[t] ~ StudentT(4, 0 if t == 0 else b * y[t-1], 1)
+            observed k[t] ~ Poisson(2)
+    """
+    model, data = emdsl.compile(text=text), {"y": [1, nan, 2, nan, nan, 1.0], "k": [1, 2, nan, 0, 0, 1]}
+    fit = model.fitter(max_iter=0, init={"b": 0.5}).fit(data)
+    line, t = np.linspace(-60, 60, 3001), stats.t(4)
+    one = t.pdf(line - 0.5) * t.pdf(2 - 0.5 * line)
+    two = t.pdf(line - 1)[:, None] * t.pdf(line - 0.5 * line[:, None]) * t.pdf(1 - 0.5 * line)
+    value = np.log(one.sum() * two.sum() * 0.04**3 * t.pdf(1)) + stats.poisson.logpmf([1, 2, 0, 0, 1], 2).sum()
+    assert fit.log_likelihood_ == pytest.approx(value, rel=1e-6)
+    mean = [(one @ line) / one.sum(), (two.sum(1) @ line) / two.sum(), (two.sum(0) @ line) / two.sum()]
+    fit.save(tmp_path / "fit.json")
+    for found in (fit.posterior_, emdsl.load(tmp_path / "fit.json").posterior(data)):
+        np.testing.assert_allclose(found["y"]["mean"][[1, 3, 4]], mean, rtol=1e-4)
+        np.testing.assert_allclose(found["k"]["mean"][2], 2)
+        assert found["y"]["mean"][2] == 2 and found["y"]["var"][2] == 0 < found["y"]["var"][1]
+    assert np.abs(fit.forecast(1)["y"]["mean"] - 0.5) < 0.2

@@ -119,7 +119,11 @@ class Fitter(ByMultipliers):
         try:
             self._complete({*found, *base.completed})
         except ModelError as error:
-            raise located(error, found, bound, whole.module.SPEC) from None
+            runs = tied(whole, None, tuple(sorted(found)), bound)
+            if runs is None:
+                raise located(error, found, bound, whole.module.SPEC) from None
+            self._use(self._variant._replace(tied=runs))
+            return runs.data
         completed = self._variant.completed
         bound = self._by_runs(bound)
         if completed and self._variant.tied is None:

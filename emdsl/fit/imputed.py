@@ -185,8 +185,9 @@ class Imputed:
             return {}
         if self.variant.tied is None:
             return self.of_module(copied.module, self.data)
-        names = self.variant.completed
-        runs = tied(copied, copied.complete(names), names, self.data)
+        names = self.variant.tied.runs.lags.names
+        current = copied.complete(names) if self.variant.completed else None
+        runs = tied(copied, current, names, self.data)
         by_runs = None if runs is None else copied.by_runs(runs.runs.lags, runs.runs.patterns)
         if runs is None or by_runs is None:
             return {}

@@ -42,16 +42,16 @@ class Tied(NamedTuple):
         return gathered(found, self.data, self.runs, self.text)
 
 
-def tied(whole: CompiledModel, current: CompiledModel, names: Sequence[str], bound: Bound) -> Tied | None:
-    """The model by runs, where gaps would have all configurations of a chain enumerated, or all rows of counts drawn;
-    None where that is no way.
+def tied(whole: CompiledModel, current: CompiledModel | None, names: Sequence[str], bound: Bound) -> Tied | None:
+    """The model by runs, where gaps would have all configurations of a chain enumerated, all rows of counts drawn, or
+    be refused (`current` is None); None where that is no way.
 
     Raises DataError (D022) where the longest run has too many configurations, with their number.
     """
-    joint = current.derived.joint
     states = [n for n in names if n not in bound.values]  # of which what was seen has another name
-    enumerated = joint.configurations is not None and joint.incomplete
-    if states or not (enumerated or (current.derived.drawn and not whole.derived.drawn)):
+    if states or (
+        current is not None and not _enumerated(current) and (whole.derived.drawn or not current.derived.drawn)
+    ):
         return None
     found = runs_of(whole.resolved, names, bound)
     if found is None:
@@ -60,6 +60,11 @@ def tied(whole: CompiledModel, current: CompiledModel, names: Sequence[str], bou
     if whole.by_runs(found.lags, found.patterns) is None:
         return None
     return Tied(found, with_runs(bound, found, whole.resolved), bound, whole.resolved)
+
+
+def _enumerated(current: CompiledModel) -> bool:
+    joint = current.derived.joint
+    return joint.configurations is not None and bool(joint.incomplete)
 
 
 def _refuse_many(found: Runs, model: m.ModelText, bound: Bound) -> None:
