@@ -13,7 +13,7 @@ from emdsl.derive.joint.constraints import in_constraints, seen_exactly
 from emdsl.derive.joint.counted import counting
 from emdsl.derive.joint.designs import Design
 from emdsl.derive.joint.elements import apart
-from emdsl.derive.joint.extremes import which_of_two
+from emdsl.derive.joint.extremes import which_of_several
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import plate_names
@@ -87,7 +87,7 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     incomplete : observed variables of which some cells are missing. They are latents, held at the cells that were
     seen; what is latent of them is only what is missing. shared : quadrature under points that all elements share.
     """
-    model = which_of_two(by_positions(apart(model)))
+    model = which_of_several(by_positions(apart(model)))
     _refuse(model)
     if model.tails or incomplete or drawn_names(model) or not any(map(has_points, model.of_kind("observed"))):
         return _chosen(model, incomplete, shared)

@@ -87,11 +87,13 @@ def own_moments(entries: Entries, posterior: Mapping[str, Any]) -> Any:
     return {"mean": np.arctan2(copy["E[sin]"], copy["E[cos]"]), **copy}
 
 
-def gaussian_moments(entries: Entries, posterior: Mapping[str, Any], noise: float) -> dict[str, Array] | None:
+def gaussian_moments(entries: Entries, posterior: Mapping[str, Any], noise: float) -> Any:
     """Those of a copy by moments, of whose variance `noise` is its own alone."""
     copy = posterior.get(unseen(entries.name))
     if not isinstance(copy, Mapping) or "mean" not in copy:
         return None
+    if entries.variable["domain"] == "bool":
+        return np.stack([1 - copy["mean"], copy["mean"]], -1)
     told = {"mean": np.asarray(copy["mean"])}
     if "cov" in copy:
         told["cov"] = copy["cov"] - noise * np.eye(copy["cov"].shape[-1])

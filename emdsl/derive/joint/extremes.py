@@ -1,72 +1,144 @@
-"""The least or the largest of two latents, seen: which of them it was is a discrete latent.
+"""The least or the largest of some latents, seen: which of them it was is a discrete latent.
 
-    p(min(a, b) = y)  =  p(a = y) p(b > y) + p(b = y) p(a > y)
+    p(min(a, b, ...) = y)  =  p(a = y) p(b > y) ... + p(b = y) p(a > y) ... + ...
 
-Either addend is a density at a number and a tail, as of any time that is seen or censored. The new latent has
-probability 1/2, and the factor 2 beside it takes that off again.
+Each addend is a density at a number and tails, as of any time that is seen or censored. The new latent has the same
+probability, 1/K, for each, and the factor K beside it takes that off again. Whether some of them were less than the
+others, seen beside the least, is whether it was one of these.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from emdsl.derive.joint.spikes import is_point_mass
 from emdsl.families import PRELUDE
 from emdsl.language import model as m
 
+MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+LESS = {"min": ("lt", "le"), "max": ("gt", "ge")}  # how the extreme of some compares with the others
 
-def which_of_two(model: m.ModelText) -> m.ModelText:
+
+@dataclass(frozen=True)
+class Extreme:
+    """`fn` of elements of the latents `of`, seen as `v`; `which` says which of them it was."""
+
+    v: m.Variable
+    fn: str
+    of: tuple[m.Expr, ...]
+    which: m.Variable
+
+    def is_the(self, k: int) -> m.Expr:
+        """Whether it was the k-th; of two, the latent is whether it was the first."""
+        state = k if len(self.of) > 2 else 1 - k
+        return m.Call("eq", (_element(self.v, self.which.name), m.Num(state)), (), self.v.span)
+
+
+def which_of_several(model: m.ModelText) -> m.ModelText:
     """`observed y ~ Delta(min(a, b))` as `Delta(a if w else b)`, w latent, beside `log(2 [b > y if w else a > y])`."""
+    found = {v.name: e for v in model.variables if (e := _extreme(v, model)) is not None}
     variables: list[m.Variable] = []
     potentials = list(model.potentials)
     for v in model.variables:
-        found = _two(v, model)
-        if found is None:
-            variables.append(v)
-            continue
-        call, value, (a, b) = found
-        own, w = _element(v, v.name), _which(v, a)
-        chosen = m.Call("eq", (_element(v, w.name), m.Num(1)), (), v.span)
-        beyond = "gt" if value.fn == "min" else "lt"
-        other, this = (m.Call("log", (m.Call(beyond, (e, own), (), v.span),), (), v.span) for e in (b, a))
-        twice, none = m.Call("log", (m.Num(2),), (), v.span), m.Num(0)  # by state, as terms of w
-        branches = ((other, this), (twice, none), (none, twice))
-        potentials += [m.Potential(m.If(chosen, one, two, (), v.span), v.plates, v.span) for one, two in branches]
-        at = replace(call, args=((call.args[0][0], m.If(chosen, a, b, (), v.span)),))
-        variables += [w, replace(v, distribution=at)]
+        extreme = found.get(v.name)
+        if extreme is not None:
+            potentials += _beside(extreme)
+            variables.append(extreme.which)
+            v = replace(v, distribution=_at(extreme))
+        elif v.kind == "observed" and isinstance(v.distribution, m.FamilyCall) and is_point_mass(v.distribution.family):
+            for e in found.values():
+                v = _compared(v, e)
+        variables.append(v)
     return replace(model, variables=tuple(variables), potentials=tuple(potentials))
 
 
-def _two(
-    v: m.Variable, model: m.ModelText
-) -> tuple[m.FamilyCall, m.Call, tuple[m.Index | m.Var, m.Index | m.Var]] | None:
-    """The point, and the two latents of its own row that it is the least or the largest of."""
+def _at(extreme: Extreme) -> m.FamilyCall:
+    """The point mass at the one that it was."""
+    call, value = extreme.v.distribution, extreme.of[-1]
+    assert isinstance(call, m.FamilyCall)
+    for k, e in reversed(list(enumerate(extreme.of[:-1]))):
+        value = m.If(extreme.is_the(k), e, value, (), extreme.v.span)
+    return replace(call, args=((call.args[0][0], value),))
+
+
+def _beside(extreme: Extreme) -> list[m.Potential]:
+    """By state, as terms of w: that the others lie beyond, and the number of states."""
+    v, none = extreme.v, m.Num(0)
+    beyond = "gt" if extreme.fn == "min" else "lt"
+    many = m.Call("log", (m.Num(len(extreme.of)),), (), v.span)
+    out = []
+    for k, e in enumerate(extreme.of):
+        past = m.Call("log", (m.Call(beyond, (e, _element(v, v.name)), (), v.span),), (), v.span)
+        for one, other in ((none, past), (many, none)):
+            out.append(m.Potential(m.If(extreme.is_the(k), one, other, (), v.span), v.plates, v.span))
+    return out
+
+
+def _compared(v: m.Variable, extreme: Extreme) -> m.Variable:
+    """A point mass at `a < b` or `a < min(b, c)` of these latents as one at which of them was the least."""
+
+    def told(e: m.Expr) -> m.Expr | None:
+        if not isinstance(e, m.Call) or e.fn not in MIRRORED:
+            return None
+        sides = [_parts(a, extreme.fn) for a in e.args]
+        if sorted(map(repr, (*sides[0], *sides[1]))) != sorted(map(repr, extreme.of)):
+            return None
+        first = sides[0] if e.fn in LESS[extreme.fn] else sides[1]
+        out: m.Expr = m.Num(0)
+        for k in (k for k, a in enumerate(extreme.of) if a in first):
+            out = extreme.is_the(k) if isinstance(out, m.Num) else m.Call("or", (out, extreme.is_the(k)), (), v.span)
+        return out
+
     call = v.distribution
-    if v.kind != "observed" or not v.domain.interval or v.shape != tuple(p.size for p in v.plates):
+    assert isinstance(call, m.FamilyCall)
+    value = told(call.args[0][1]) if v.plates == extreme.v.plates else None
+    return v if value is None else replace(v, distribution=replace(call, args=((call.args[0][0], value),)))
+
+
+def _parts(e: m.Expr, fn: str) -> tuple[m.Expr, ...]:
+    """The elements that a least or largest is taken of, in one call or in several inside one another."""
+    if isinstance(e, m.Call) and e.fn == fn and len(e.args) > 1:
+        return tuple(part for a in e.args for part in _parts(a, fn))
+    return (e,)
+
+
+def _extreme(v: m.Variable, model: m.ModelText) -> Extreme | None:
+    """What a variable is the least or the largest of: different latents of its own row."""
+    call = v.distribution
+    if v.kind != "observed" or not v.domain.interval or v.shape != tuple(p.size for p in v.plates) or not v.plates:
         return None
     if not isinstance(call, m.FamilyCall) or not is_point_mass(call.family):
         return None
     value = call.args[0][1]
-    if not isinstance(value, m.Call) or value.fn not in ("min", "max") or len(value.args) != 2:
+    if not isinstance(value, m.Call) or value.fn not in LESS:
         return None
-    a, b = value.args
+    of = _parts(value, value.fn)
     latent = {u.name for u in model.of_kind("latent") if u.domain.interval and u.plates == v.plates}
-    names = [e.base.name for e in (a, b) if isinstance(e, m.Index) and isinstance(e.base, m.Var)]
-    names += [e.name for e in (a, b) if isinstance(e, m.Var)]
-    if len(set(names)) < 2 or not set(names) <= latent or not v.plates:
+    names = [_name(e, v) for e in of]
+    if len(of) < 2 or len(set(names)) < len(of) or not set(names) <= latent:
         return None
-    if any(isinstance(e, m.Index) and [type(i) for i in e.args] != [m.Loop] * len(v.plates) for e in (a, b)):
-        return None
-    assert isinstance(a, m.Index | m.Var)
-    assert isinstance(b, m.Index | m.Var)
-    return call, value, (a, b)
+    return Extreme(v, value.fn, of, _which(v, names))
 
 
-def _which(v: m.Variable, a: m.Index | m.Var) -> m.Variable:
-    base = a.base if isinstance(a, m.Index) else a
-    assert isinstance(base, m.Var)
-    half = m.FamilyCall(PRELUDE()["Bernoulli"], 0, (("p", m.Num(0.5)),), (), (), v.span)
-    return m.Variable("latent", f"{v.name} is {base.name}", v.plates, (), m.Domain("bool"), half, span=v.span)
+def _name(e: m.Expr, v: m.Variable) -> str:
+    """The latent of which this is the element of the row; "" where it is anything else."""
+    if isinstance(e, m.Index) and isinstance(e.base, m.Var) and [type(i) for i in e.args] == [m.Loop] * len(v.plates):
+        return e.base.name
+    return ""
+
+
+def _which(v: m.Variable, names: Sequence[str]) -> m.Variable:
+    bernoulli, categorical = PRELUDE()["Bernoulli"], PRELUDE()["Categorical"]
+    if len(names) == 2:
+        half = m.FamilyCall(bernoulli, 0, (("p", m.Num(0.5)),), (), (), v.span)
+        return m.Variable("latent", f"{v.name} is {names[0]}", v.plates, (), m.Domain("bool"), half, span=v.span)
+    many = m.Dim.of(len(names))
+    share = m.Call("div", (m.Num(1), m.Num(len(names))), (), v.span)
+    each = m.Stack((share,) * len(names), (many,))
+    equal = m.FamilyCall(categorical, 0, (("p", each),), (), (("K", many),), v.span)
+    domain = m.Domain("category", levels=many)
+    return m.Variable("latent", f"{v.name} is", v.plates, (), domain, equal, span=v.span)
 
 
 def _element(v: m.Variable, name: str) -> m.Expr:

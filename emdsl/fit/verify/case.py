@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from emdsl.derive.joint.constraints import seen_exactly
-from emdsl.derive.joint.extremes import which_of_two
+from emdsl.derive.joint.extremes import which_of_several
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
@@ -177,7 +177,7 @@ def _case(model: Compiled, text: ModelText, seed: int, found: tuple[Drawn, Mappi
     start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     space = Space.of(text.of_kind("param"), world.scope, start)
     try:
-        if max(seen_exactly(text).values(), default=0) > 1 or which_of_two(text) != text:
+        if max(seen_exactly(text).values(), default=0) > 1 or which_of_several(text) != text:
             raise Unchecked("data are several latents together without noise: none of them is a number by itself")
         oracle, found_tables, fine = Oracle.settled(world, start, seed, FINE)
         oracle.log_norm(found_tables)
