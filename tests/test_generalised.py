@@ -13,6 +13,7 @@ from scipy import optimize, special, stats
 
 import emdsl
 from emdsl.runtime.numeric.ascent import FreeTable, ascend, low_step, newton_steps
+from emdsl.runtime.numeric.preparation import MOST_ENTRIES, in_pieces, row_count
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -336,6 +337,18 @@ def turned(params: dict[str, Any], t: Any) -> dict[str, Any]:
         if n in ("weights", "first"):
             out[n] = out[n] / out[n].sum(-1, keepdims=True)
     return out
+
+
+def test_tables_beside_rows_stay_small() -> None:
+    """Of softmax regressions there are P * P numbers for each row: 8192 rows of 80 covariates took 800 MB."""
+    chunks = [slice(0, 5), slice(5, 9), np.array([3, 1, 7])]
+    wide = MOST_ENTRIES // 2
+    assert in_pieces(chunks, 7) is chunks
+    cut = in_pieces(chunks, 7, wide)
+    rows = np.concatenate([np.arange(c.start, c.stop) if isinstance(c, slice) else c for c in cut])
+    assert rows.tolist() == [*range(9), 3, 1, 7] and all(row_count(c) <= 2 for c in cut)
+    source = model("softmax regressions").source
+    assert 'in_pieces(prepared["the chunks"], P * P, K * C * C)' in source
 
 
 def test_flexmix() -> None:

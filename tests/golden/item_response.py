@@ -235,6 +235,8 @@ def m_step(statistics, params, prepared, policy="raise"):
 def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
+    ability_points = sizes["ability[points]"]
+    J = sizes["J"]
     N = sizes["N"]
     if rng is not None:
         prepared = {**prepared, "the chunks": [slice(0, N)]}
@@ -257,7 +259,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         curve_slope = 0.0
         curve_slope_2 = 0.0
         curve_easy = 0.0
-        for rows in one_by_one(prepared["the chunks"]):
+        for rows in one_by_one(in_pieces(prepared["the chunks"], ability_points * J)):
             n_rows = row_count(rows)
             part = slope_2[:, None] * points_ability[0][:, rows][:, None, :]
             t = softplus((easy_2[:, None] + part))

@@ -313,7 +313,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         total = 0.0
         slope_gate = S_z_X + (-1 / 100) * gate_2
         curve_gate = ((-1 / 100) * part).transpose(1, 3, 0, 2)
-        for rows in one_by_one(prepared["the chunks"]):
+        for rows in one_by_one(in_pieces(prepared["the chunks"], P * P, K * K)):
             n_rows = row_count(rows)
             t_2 = gate_2 @ X[:, rows]
             t_3 = log_sum_exp(t_2, 0)

@@ -245,6 +245,8 @@ def m_step(statistics, params, prepared, policy="raise"):
 def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
+    P = sizes["P"]
+    K = sizes["K"]
     N = sizes["N"]
     if rng is not None:
         prepared = {**prepared, "the chunks": [slice(0, N)]}
@@ -264,7 +266,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         total = 0.0
         slope_coef = S_z_y_X
         curve_coef = 0.0
-        for rows in one_by_one(prepared["the chunks"]):
+        for rows in one_by_one(in_pieces(prepared["the chunks"], P * K)):
             n_rows = row_count(rows)
             t_2 = (X[:, rows].T @ coef_2.T).T
             t_3 = np.exp(t_2)

@@ -5,6 +5,7 @@ What holds data is added up over the chunks of rows; what does not stands before
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from emdsl.derive.updates.curvature import Curvature
 from emdsl.derive.updates.medians import Distances
 from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.blocks.chains import one_row, row_pieces, varies
-from emdsl.generate.context import Function
+from emdsl.generate.context import CHUNKS, Function
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.limits import bounds
 from emdsl.generate.lines.spelling import indent
@@ -185,11 +186,23 @@ def _added_up(f: Function, quantities: Sequence[Quantity]) -> tuple[list[str], l
     names = [em.namer.fresh(q.hint) if q in looped else code for q, code in zip(quantities, codes, strict=True)]
     before = [*em.lines, *(f"{n} = {c}" for n, c in zip(names, codes, strict=True) if n != c)]
     em.chunk, em.lines = chunk, []
+    em.tables.clear()
     parts = [
         (n, _sum(f, q, list(filter(rows, q.products)))) for n, q in zip(names, quantities, strict=True) if q in looped
     ]
     inside = [f"{em.namer.rows} = row_count(rows)", *em.lines, *(f"{n} = {n} + {code}" for n, code in parts)]
-    return names, [*before, f"for rows in {f.pieces}:", *indent(inside, 1)]
+    return names, [*before, f"for rows in {_small(f)}:", *indent(inside, 1)]
+
+
+def _small(f: Function) -> str:
+    """Code of the rows of a pass, cut where tables of pairs beside them were large."""
+    em = f.emitter
+    tables = [Counter(t) for t in em.tables if len(t) > 1]
+    largest = [t for n, t in enumerate(tables) if not any(t < s or (t == s and m < n) for m, s in enumerate(tables))]
+    if f.pieces != CHUNKS or not largest:
+        return f.pieces
+    sizes = ", ".join(" * ".join(em.size(d) for d in t.elements()) for t in largest)
+    return f'one_by_one(in_pieces(prepared["the chunks"], {sizes}))'
 
 
 def _sum(f: Function, q: Quantity, products: Sequence[Sequence[Expr]]) -> str:

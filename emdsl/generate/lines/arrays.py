@@ -66,6 +66,7 @@ class Lines(ABC):
     lines: list[str] = field(default_factory=list)
     known: dict[Expr, Array] = field(default_factory=dict)
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
+    tables: dict[tuple[str, ...], None] = field(default_factory=dict)  # dimensions of what stands beside rows
     guarded: bool = False  # whether 1 / 0 of rows is 0
     sized: Callable[[str, str], object] = lambda dim, code: None  # told of each length that is read
 
@@ -96,6 +97,8 @@ class Lines(ABC):
             return Array(self.named[key], value.axes, value.inner)
         target = self.named[key] = self.namer.fresh(hint)
         (self.lines if value.inner else self.outer).append(f"{target} = {value.code}")
+        if value.inner and self._chunked(value.axes):
+            self.tables[tuple(i.dim for i in value.axes if i.dim != self.chunk)] = None
         return Array(target, value.axes, value.inner)
 
     def comment(self, text: str, inner: bool = True) -> None:

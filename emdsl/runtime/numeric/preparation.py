@@ -42,6 +42,23 @@ def row_count(rows: slice | Array) -> int:
     return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
 
 
+MOST_ENTRIES = 2**21  # of a table beside rows that a pass over the data makes
+
+
+def in_pieces(chunks: Sequence[slice | Array], *tables: int) -> Sequence[slice | Array]:
+    """Chunks of rows, cut where tables of so many numbers for each row were large."""
+    most = max(1, MOST_ENTRIES // max(tables))
+    if all(row_count(rows) <= most for rows in chunks):
+        return chunks
+    out: list[slice | Array] = []
+    for rows in chunks:
+        starts = range(0, row_count(rows), most)
+        whole = range(rows.start, rows.stop) if isinstance(rows, slice) else rows
+        parts = [whole[a : a + most] for a in starts]
+        out += [slice(p.start, p.stop) if isinstance(p, range) else p for p in parts]
+    return out
+
+
 def row_numbers(rows: slice | Array) -> Array:
     """The numbers of the rows that a slice or an array of them stands for."""
     return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
