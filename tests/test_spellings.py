@@ -88,6 +88,29 @@ def test_thresholds_far_off(link):
     assert fit.log_likelihood_ == pytest.approx(wanted, rel=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_power_beside_one() -> None:
+    """1 - q^k of a count that is never 0 was 0 from k = 1e-16 on: divided by, it was an objective of 1e202."""
+    text = """
+    model Seen
+    family Seen(x : count(min = 1) | k : positive, q : unit) =
+        lgamma(x + k) - lgamma(k) - lgamma(x + 1) + k * log(q) + x * log(1 - q) - log(1 - q^k)
+    param k : positive
+    for n in N:
+        observed y[n] ~ Seen(k, 0.3)
+    """
+    y = np.array([1, 1, 2, 4])
+    model = written(text)
+    with mpmath.workdps(50):
+        for k in (1e-20, 1e-3, 2.0):
+            ways = [mpmath.binomial(int(v) + mpmath.mpf(k) - 1, int(v)) * mpmath.mpf(0.7) ** int(v) for v in y]
+            inside = mpmath.mpf(0.3) ** mpmath.mpf(k)
+            wanted = float(sum(mpmath.log(w * inside / (1 - inside)) for w in ways))
+            fit = model.fitter(max_iter=0, init={"k": k}).fit({"y": y})
+            assert fit.log_likelihood_ == pytest.approx(wanted, rel=1e-12), k
+    assert model.fitter(seed=0).fit({"y": y}).objective_ < 0
+
+
 def test_covariances_of_classes_by_a_table_with_gaps():
     """What cells are missing and which covariance a class has are both looked up; their sums had been mixed up."""
     text = """

@@ -59,9 +59,6 @@ __all__ = [
 LONGEST = 4000  # bits of a fraction that is kept exactly
 
 
-# ------------------------------------------------------------------ constructors
-
-
 def add(*terms: Expr) -> Expr:
     """Sum in normal form: flat, numbers folded, equal terms (up to bound names) merged."""
     total: Fraction | float = Fraction(0)
@@ -224,14 +221,8 @@ def _log(a: Expr) -> Expr:
             return Fn("log_Phi", x)
         case Fn("logistic", (x,)):
             return neg(Fn("softplus", (neg(x),)))
-        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("logistic", t)) is not None:
-            return neg(Fn("softplus", arguments))
-        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("Phi", t)) is not None:
-            return Fn("log_Phi", (neg(arguments[0]),))
-        case Add((Num(one), Fn("exp", x))) | Add((Fn("exp", x), Num(one))) if one == 1:
-            return Fn("softplus", x)
-        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (arguments := _minus("exp", t)) is not None:
-            return Fn("log1mexp", arguments)
+        case Add((Num(one), t)) | Add((t, Num(one))) if one == 1 and (found := _beside_one(t)) is not None:
+            return found
         case Pow() if positive(a.base) or _one_sign(a.exponent):
             return mul(a.exponent, _log(a.base))
         case Mul() if sum(not positive(f) for f in a.factors) <= 1:
@@ -252,11 +243,19 @@ def _one_sign(exponent: Expr) -> bool:
     return isinstance(exponent, Num) and isinstance(exponent.value, Fraction) and exponent.value.numerator % 2 == 1
 
 
-def _minus(name: str, t: Expr) -> tuple[Expr, ...] | None:
-    """The argument of `-logistic(a)`, of `-exp(a)`, of `-Phi(a)`."""
+def _beside_one(t: Expr) -> Expr | None:
+    """log(1 + t) with digits where t is near -1, as 1 - q^k is where k is small; None where 1 + t has them."""
     match split_number(t):
-        case -1, Fn(found, arguments) if found == name:
-            return arguments
+        case -1, Fn("logistic", a):
+            return neg(Fn("softplus", a))
+        case -1, Fn("Phi", (a,)):
+            return Fn("log_Phi", (neg(a),))
+        case -1, Fn("exp", a):
+            return Fn("log1mexp", a)
+        case -1, Pow(base, exponent) if positive(base) and not isinstance(exponent, Num):
+            return Fn("log1mexp", (mul(exponent, _log(base)),))
+        case 1, Fn("exp", a):
+            return Fn("softplus", a)
     return None
 
 

@@ -36,10 +36,10 @@ def log0(p: Any) -> Array:
 
 
 def honest(value: Any) -> Any:
-    """A log-probability, -inf where a zero probability took part."""
+    """A log-probability, -inf where a zero probability took part; no number where one was divided by."""
     if isinstance(value, float):
-        return value if value >= -1e100 or value != value else -math.inf
-    return np.where(np.asarray(value) < -1e100, -np.inf, value)
+        return value if -1e100 <= value <= 1e100 or value != value else -math.inf if value < 0 else math.nan
+    return np.where(np.abs(value) > 1e100, np.where(np.asarray(value) < 0, -np.inf, np.nan), value)
 
 
 def finite(a: Array) -> bool:
