@@ -529,6 +529,16 @@ def test_the_reason_tells_what_ties_the_latent() -> None:
     assert "log(1 + exp(" in plan.reason and "ties b to cases: no family" in plan.reason
     assert "15 points" in plan.reason
     assert "an infer line asks for it" in compiled("item_response").plan["ability"].reason
+    text = """
+    model Hazards
+    param a : real
+    for g in G:
+        latent u[g] ~ Normal(0, 1)
+        for t in T: observed y[g, t] ~ Bernoulli(1 - exp(-exp(a + u[g])))
+    """
+    hazards = emdsl.compile(text=text)
+    for reason in (hazards.plan["u"].reason, hazards.updates["a"].reason):
+        assert "log(1 - exp(-exp(a + u[g]))) ties" in reason  # log1mexp(...) is no function of the user's
 
 
 LADDER = {  # nothing asked for -> the method of each latent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
@@ -22,14 +22,8 @@ def show(e: Expr) -> str:
 def _as_written(e: Expr) -> Expr | None:
     """What data are measured from is 0 to the user, which are there 1, and data are as they came; functions that only
     the algebra has are spelt out."""
-    if isinstance(e, x.Fn) and e.name == "softplus":
-        return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (x.rebuild(e.args[0], _as_written),)))),))
-    if isinstance(e, x.Fn) and e.name == "log_Phi":
-        return x.Fn("log", (x.Fn("Phi", (x.rebuild(e.args[0], _as_written),)),))
-    if isinstance(e, x.Fn) and e.name in ("log_between", "log_inside"):
-        ends = [x.rebuild(a, _as_written) for a in e.args[:2]]
-        low, high = ends if e.name == "log_inside" else [x.Fn("Phi", (a,)) for a in ends]
-        return x.Fn("log", (x.Add((high, x.neg(low))),))
+    if (spelt := spelt_out(e, lambda a: x.rebuild(a, _as_written))) is not None:
+        return spelt
     if not isinstance(e, El) or not is_made(e.var):
         return None
     if e.var in REFERENCE or e.var in MIXING:
@@ -37,6 +31,21 @@ def _as_written(e: Expr) -> Expr | None:
     if e.var in PRESENT:
         return x.ONE
     return El(RAW.named(e.var), e.idx, e.sort) if e.var in RAW else None
+
+
+def spelt_out(e: Expr, inside: Callable[[Expr], Expr]) -> Expr | None:
+    """A function that only the algebra has, as the user would write it, of arguments so written; None of any other."""
+    match e:
+        case x.Fn("softplus", (a,)):
+            return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (inside(a),)))),))
+        case x.Fn("log1mexp" | "log_rest", (a,)):
+            return x.Fn("log", (x.Add((x.ONE, x.neg(x.Fn("exp", (inside(a),))))),))
+        case x.Fn("log_Phi", (a,)):
+            return x.Fn("log", (x.Fn("Phi", (inside(a),)),))
+        case x.Fn("log_between" | "log_inside" as name, (a, b, *_)):
+            low, high = (inside(v) if name == "log_inside" else x.Fn("Phi", (inside(v),)) for v in (a, b))
+            return x.Fn("log", (x.Add((high, x.neg(low))),))
+    return None
 
 
 def _names(e: Expr) -> Names:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
-from emdsl.derive.algebra.show import show
+from emdsl.derive.algebra.show import show, spelt_out
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.sides import classes, side_in
 from emdsl.derive.joint.terms import terms
@@ -22,7 +22,7 @@ def tie(joint: LogJoint, names: Sequence[str]) -> str:
                 if held and not _plain(e, names):
                     others = [n for n in (f.about,) if n and n not in held]
                     to = f" to {others[0]}" if others else ""
-                    return f"{told(spelt_out(e))} ties {', '.join(held)}{to}: no family"
+                    return f"{told(as_written(e))} ties {', '.join(held)}{to}: no family"
     return ""
 
 
@@ -44,18 +44,9 @@ def _plain(e: Expr, names: Sequence[str]) -> bool:
     return not set(names) & x.variables(e)
 
 
-def spelt_out(e: Expr) -> Expr:
-    """The names that the algebra has for functions, as the user would write them."""
-
-    def plain(g: Expr) -> Expr | None:
-        match g:
-            case x.Fn("softplus", (a,)):
-                return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (spelt_out(a),)))),))
-            case x.Fn("log_Phi", (a,)):
-                return x.Fn("log", (x.Fn("Phi", (spelt_out(a),)),))
-        return None
-
-    return x.rebuild(e, plain)
+def as_written(e: Expr) -> Expr:
+    """Functions that only the algebra has as the user would write them."""
+    return x.rebuild(e, lambda g: spelt_out(g, as_written))
 
 
 def told(e: Expr) -> str:
