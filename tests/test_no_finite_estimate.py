@@ -278,3 +278,12 @@ def test_a_component_on_points_that_are_alike_never_wins() -> None:
     with pytest.raises(DegenerateError, match="b has collapsed: the objective grows with it"):
         model.fitter(max_iter=5, init=start).fit(y)
     assert model.fitter(max_iter=40, seed=1, n_init=3).fit(y).params_["b"].max() < 1e5
+
+
+def test_a_shape_whose_objective_is_rounding_has_collapsed() -> None:
+    """At 3e14 a hundred times as much seemed worse, by rounding: it was "boundary", converged, and won among starts."""
+    rng = np.random.default_rng(0)
+    y = np.concatenate([rng.gamma(2, 1, 30), np.full(4, 50.0)])
+    text = COLLAPSED.replace("VonMises", "Gamma").replace("real", "positive").replace("[3]", "[2]")
+    fit = emdsl.compile(text=text).fitter(seed=0, n_init=6, on_degenerate="keep").fit(y)
+    assert fit.status_ == "degenerate", fit.message_

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,18 +57,29 @@ def outgrown(setup: Setup, end: Climb, start: Params) -> str:
         large = {n: np.asarray(end.params[n]) > least(v) for n, v in mine.items()}
         if not any(here.any() for here in large.values()):
             continue
-        there = []
-        for by in (0.01, 100.0):
-            params = {
-                **end.params,
-                **{n: np.where(here, by * end.params[n], end.params[n]) for n, here in large.items()},
-            }
+
+        def at(by: float, large: Mapping[str, Any] = large) -> float:
+            moved = {n: np.where(here, by * end.params[n], end.params[n]) for n, here in large.items()}
             with np.errstate(all="ignore"):
-                there.append(evaluate(setup, params, None).objective)
-        if end.history[-1] - there[0] > 0.5 and (grown or not end.history[-1] - there[1] > 0.5):
+                return float(evaluate(setup, {**end.params, **moved}, None).objective)
+
+        below, last = at(0.01), end.history[-1]
+        of_some = any(not here.all() for here in large.values())  # a component; of all data it is a limit, told as one
+        climbs = last - below > 0.5 and (grown or not last - at(100.0) > 0.5)
+        if climbs or (of_some and _grows_in_noise(setup, end, at)):
             names = ", ".join(n for n, here in large.items() if here.any())
             return f"{names} has collapsed: the objective grows with it, without end"
     return ""
+
+
+def _grows_in_noise(setup: Setup, end: Climb, at: Callable[[float], float]) -> bool:
+    """Whether an objective that is rounding at the end grew all the way there, where it had digits."""
+    with np.errstate(all="ignore"):
+        noise = rounding(setup, evaluate(setup, end.params, None))
+    if not noise > 0.1:
+        return False
+    steps = np.diff([at(by) for by in (1e-8, 1e-6, 1e-4)])
+    return bool((steps > 0.5).all())
 
 
 def without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:
