@@ -16,6 +16,7 @@ from emdsl.fit.verify.oracle import grid
 
 if settings.get_current_profile_name() == "nightly":
     import rarer_models  # noqa: F401  (more shapes)
+    import stranger_models  # noqa: F401
     import wider_models  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")

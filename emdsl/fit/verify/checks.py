@@ -232,6 +232,9 @@ def _level(case: Case) -> Iterator[Check]:
     if end.status_ != "converged":
         yield skipped(name, "", f"the fit ended as {end.status_}: {end.message_}")
         return
+    if abs(told := end.quadrature_error_ or 0.0) > LEVEL * LEVEL:
+        yield skipped(name, "", f"twice the points tell of an error of {told:.0e} there")
+        return
     params, rng = {n: np.asarray(v, float) for n, v in end.params_.items()}, case.rng(11)
     top = case.fit(params, 0, drawn).history_[0]
     space = Space.of(case.world.model.of_kind("param"), World.of(case.world.model, drawn).scope, start)
