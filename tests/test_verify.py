@@ -25,6 +25,7 @@ from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
+from emdsl.fit.verify.setting import plausible
 from emdsl.generate.lines import contraction
 
 GALLERY = sorted(p.stem for p in MODELS.glob("*.em"))
@@ -599,6 +600,12 @@ def test_data_of_two_latents_are_checked_over_draws() -> None:
     wanted = ("log-likelihood, over data drawn", "posterior, over data drawn", "EM ends where log p(x) is level")
     assert made >= set(wanted)
     assert {c.name for c in found.checks if c.status == "not checked"} >= {"log-likelihood", "Fisher's identity"}
+
+
+def test_more_rows_are_no_more_of_what_a_row_holds() -> None:
+    """3000 groups of 3000 rows each were drawn: a certificate did not end."""
+    text = "model M\nparam s : positive\nfor g in G:\n    for n in N:\n        observed y[g, n] ~ Normal(0, s)\n"
+    assert plausible(emdsl.compile(text=text).resolved, plates=4, many=3000).sizes == {"G": 3000, "N": 4}
 
 
 def test_a_collapse_from_the_fits_own_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

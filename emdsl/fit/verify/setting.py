@@ -46,21 +46,24 @@ def plausible(
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
 
     Where `other`, givens with a default are not what they are by default.
-    Plates of which no parameter has an element for each are `many`, where it is given: rows, not parameters, are more.
+    Outermost plates of which no parameter has an element for each are `many`, where it is given: rows alone are more.
 
     Where `folded`, givens on the line are positive and rise: distances and times are often declared as numbers alone.
     Half of the values of a given in `near` lie at those numbers, or beside them.
     """
     rng = np.random.default_rng(seed)
     around = set(plate_names(model))
-    free = (
-        around - {n for v in model.of_kind("param") for d in v.shape if isinstance(d, Dim) for n in d.names}
-    ) or around
+    elements = {n for v in model.of_kind("param") for d in v.shape if isinstance(d, Dim) for n in d.names}
+    sizes_of_rows = [v.plates[0].size for v in model.variables if v.plates]
+    outermost = {n for size in sizes_of_rows if isinstance(size, Dim) for n in size.names}
+    free = (around - elements) & outermost or around - elements or around  # rows, not what each row holds
     counts = {n: many or plates if n in free else plates for n in around}
     lengths: dict[str, list[int]] = {}
     for name, outer in sorted(ragged_axes(model).items(), key=lambda item: len(item[1])):
-        first = next((n for s in outer if isinstance(s, Dim) for n in s.names), "")
-        rows = next((sum(lengths[s.name]) for s in reversed(outer) if isinstance(s, Ragged)), counts.get(first, plates))
+        beginning = next((n for s in outer if isinstance(s, Dim) for n in s.names), "")
+        rows = next(
+            (sum(lengths[s.name]) for s in reversed(outer) if isinstance(s, Ragged)), counts.get(beginning, plates)
+        )
         lengths[name] = [LENGTHS[i % 4] for i in range(rows)]
     sizes: dict[str, int] = {}
     rest = [s for s in model.sizes if s.name not in lengths]
