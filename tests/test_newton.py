@@ -276,3 +276,24 @@ def test_either_answer_has_its_digits_far_out_under_a_probit():
         found = emdsl.compile(text=text).fitter(max_iter=0, init={"b": 1.0}).fit(data)
     wanted = special.log_ndtr(np.where(data["y"] == 1, 1, -1) * data["x"]).sum()
     assert found.log_likelihood_ == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_parameter_that_is_refined_and_that_another_is_measured_by() -> None:
+    """Found by random models: a line about the other had the name that is tried inside the climb, a NameError."""
+    text = """
+        model Shared
+        param c : real[2]
+        param m[2] : real
+        for n in N:
+            given v[n] : real[2]
+            latent z[n] ~ Categorical(softmax(concat(0, c[0] * v[n][0])))
+            observed y[n] ~ Normal(c @ v[n] + m[z[n]], 1)
+    """
+    rng = np.random.default_rng(0)
+    v = rng.normal(3, 1, (40, 2))
+    fit = (
+        emdsl.compile(text=text)
+        .fitter(seed=0, max_iter=20, tol=0)
+        .fit({"v": v, "y": v @ [1.0, -1] + rng.normal(size=40)})
+    )
+    assert fit.status_ != "decreased" and np.diff(fit.history_).min() > -1e-9

@@ -135,6 +135,11 @@ def refine_lines(printer: Printer) -> list[str]:
         em.chunk, f.pieces = found
     chunk = em.chunk
     f.runtime = {k: replace(v, inner=False, cut=chunk is None) for k, v in f.runtime.items()}
+    refined = {n for u in updates for n in u.params}
+    moved = [v for v in printer.plan.joint.model.of_kind("param") if changed_with(printer, v.name, refined)]
+    for v in moved:
+        if v.name not in refined:  # before what it is measured from has the name of what is tried
+            em.leaf(v.name)
     for u in updates:
         assert isinstance(u.rule, Numeric)
         number = printer.numbers.update[u.params[0]]
@@ -143,8 +148,6 @@ def refine_lines(printer: Printer) -> list[str]:
             emit_numeric(f, u.params, u.rule)
         forget(f, u.params)
     em.chunk = None
-    refined = {n for u in updates for n in u.params}
-    moved = [v for v in printer.plan.joint.model.of_kind("param") if changed_with(printer, v.name, refined)]
     returned = _returned(printer, f, moved)
     needs = any(line.startswith(tuple(f"{c} = statistics" for c in f.unpacked)) for line in f.prologue())
     if printer.plan.draws is not None:
