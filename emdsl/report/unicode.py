@@ -214,7 +214,8 @@ def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -
     if not places:
         return [row]
     at = min(places, key=lambda i: (depth[i] if i < len(depth) else 0, -i))
-    rest = " " * min(home + BESIDE, width // 2) + row[at + 1 :]
+    margin = max(home + BESIDE, len(row) - len(row.lstrip()) + 2) if within else home + BESIDE  # below what it goes on
+    rest = " " * min(margin, width // 2) + row[at + 1 :]
     return [row[:at], *folded(rest, width, within, home)] if len(rest) < len(row) else [row]
 
 
