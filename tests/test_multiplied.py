@@ -319,3 +319,16 @@ def test_a_column_that_is_all_rounding_is_told() -> None:
     u = np.random.default_rng(0).normal(size=16)
     with pytest.warns(UserWarning, match="b moves by more than"):
         emdsl.compile(text=text).fitter(seed=0).fit({"y": NUMBERS[:16], "u": u, "v": (1 - u) - 1})
+
+
+def test_a_noise_that_another_latent_scales_keeps_its_form() -> None:
+    """Where no form with multipliers is exact a fit has none to turn to: it ended in a refusal of the model."""
+    text = """
+    model Scaled
+    param c : spd[2]
+    for n in N:
+        latent u[n] ~ Gamma(2, 2)
+        observed x[n] ~ MvNormal(zeros(2), c / u[n])
+    """
+    x = np.where(np.arange(16) % 5 == 0, np.nan, NUMBERS[:16]).reshape(8, 2)
+    assert np.isfinite(emdsl.compile(text=text).fitter(seed=0, max_iter=2).fit({"x": x}).log_likelihood_)

@@ -22,6 +22,7 @@ from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, is_prior
 from emdsl.derive.posteriors.joint_gaussian import over_parts
+from emdsl.errors import ModelError
 from emdsl.language import model as m
 
 NORMALISER = x.mul(x.num(-2), HALF_LOG_2PI)  # of the integral over one multiplier
@@ -70,7 +71,10 @@ def by_multipliers(joint: LogJoint, plain: Elimination, weighted: str | None) ->
         multipliers={multiplier(n): n if n in latents else beside[n] for n in names},
         asked=tuple(mine),
     )
-    found = eliminate(whole, weighted)
+    try:
+        found = eliminate(whole, weighted)
+    except ModelError:  # a noise that other latents scale is Gaussian given these alone
+        return None
     return whole, replace(found, terms=plain.terms, prior=plain.prior)
 
 
