@@ -758,6 +758,19 @@ def test_stated_errors_cover_the_maximum() -> None:
     assert np.square(found).mean() < 5
 
 
+def test_many_parameters_do_not_climb_what_was_drawn() -> None:
+    """Rates of 30 kinds: what a step gains on the very draws that it is made from was ascent at every step, and Monte
+    Carlo EM went on to max_iter. Counts are negative binomial, so that a rate's maximum is 2 over its mean count."""
+    text = "model M\nparam rate[K] : positive\nfor n in N:\n    given k[n] : index[K]\n"
+    text += "    latent u[n] ~ Gamma(2, rate[k[n]])\n    observed y[n] ~ Poisson(u[n])\ninfer u by mcmc(sweeps = 30)\n"
+    model, rng, k = compiled(text), np.random.default_rng(0), np.arange(240) % 30
+    model.module.MOST_SWEEPS, y = 200, rng.poisson(rng.gamma(2, 1, 240))
+    fit = model.fitter(seed=0, max_iter=40).fit({"k": k, "y": y})
+    assert fit.converged_ and fit.n_iter_ < 30
+    off = (fit.params_["rate"] - 16 / np.bincount(k, y)) / fit.monte_carlo_["monte_carlo_errors"]["rate"]
+    assert np.abs(off).max() < FALSE_ALARM
+
+
 def test_stated_errors_cover_in_repeated_seeds() -> None:
     """Gamma rates, whose counts are negative binomial: estimates of four data sets against the maximum by scipy."""
     text = "model M\nparam a : positive\nparam r : positive\nfor n in N:\n    latent u[n] ~ Gamma(a, r)\n"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,25 +25,15 @@ LONGEST_UPHILL = 1.0  # in free coordinates: a step where it is not sure that in
 STEPS_OF_A_SIZE = 4  # steps after which each is taken from twice as many draws
 
 
-class Ending(NamedTuple):
-    """How a climb ended: its method, and how many draws the last step of Monte Carlo EM rested on."""
-
-    status: str
-    message: str
-    method: str
-    draws: int
-
-
-def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[Chain], end: Ending) -> Climb:
+def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[Chain], status: str) -> Climb:
     """Samples at the estimate, each with a Newton step on its mean score (Louis 1982), until that is lost in its noise.
 
     Their last is what errors of the estimates, R-hat and effective sizes are told by. After a climb that was cut short
     there is one sample, no larger than need be, and no step: no more is done than was asked for. An interrupt here
     keeps the last step.
     """
-    faults = [end.message] if end.message else []
-    short = end.status in ("max_iter", "interrupted") and not end.message
-    if end.status == "max_iter" and short:
+    faults, short = [], status in ("max_iter", "interrupted")
+    if status == "max_iter":
         faults.append("max_iter was reached before the estimates settled")
     if has_weights(setup):
         faults.append("the error of a fit with weights is not told")
@@ -51,7 +41,7 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
     try:
         faults += steps.take(setup, chains, short)
     except KeyboardInterrupt:
-        end = end._replace(status="interrupted")
+        status = "interrupted"
     sample, told, params = steps.sample, steps.told, steps.params
     state = {f"draw:{n}": np.asarray(v) for n, v in chains[0].draws.items()}
     report: dict[str, Any] = {"rhat": {}, "ess": {}, "draws": 0}
@@ -60,7 +50,7 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
         report |= mixing_of(sample.traces) | {"draws": sample.draws}
         faults += _errors(sample, told, params, report)
     report["acceptance"] = {n: a for chain in chains for n, a in chain.acceptance().items()}
-    status, message = verdict_of_draws(end.status == "interrupted", faults, report, max(0, len(history) - 1))
+    status, message = verdict_of_draws(status == "interrupted", faults, report, max(0, len(history) - 1))
     return Climb(
         params, tuple(history) or (-np.inf,), history[-1] if history else -np.inf, status, message, state, report=report
     )

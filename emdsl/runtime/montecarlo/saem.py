@@ -13,7 +13,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fitting.climbs import Climb, Setup
-from emdsl.runtime.montecarlo.accuracy import Ending, concluded
+from emdsl.runtime.montecarlo.accuracy import concluded
 from emdsl.runtime.montecarlo.flat import FreeParameters, flat_vector, from_flat, hessian_of
 from emdsl.runtime.montecarlo.montecarlo import (
     Schedule,
@@ -115,8 +115,8 @@ class StochasticApproximation:
         """The average of the iterates, or `at`, taken the rest of the way, with its error."""
         _stop_tuning(self.chains)
         params = self.free.params(np.mean(self.trace, axis=0)) if self.trace and at is None else at or self.params
-        end = Ending(status or ("settled" if self.trace else "max_iter"), "", "saem", 0)
-        return concluded(self.setup, params, list(self.history), self.chains, end)
+        status = status or ("settled" if self.trace else "max_iter")
+        return concluded(self.setup, params, list(self.history), self.chains, status)
 
 
 def _stochastic_m_step(
