@@ -96,8 +96,10 @@ def test_normaliser_and_moments_are_integrals(record):
                 if np.isfinite(said[name][row]):
                     of = T[name] if name != "var" else lambda v, m=said["id"][row]: np.square(v - m)
                     found = quadrature(lambda v, of=of: density(v) * of(v), low, high)
-                    compared += found is not None  # None: it does not settle
-                    assert found is None or said[name][row] == pytest.approx(found, rel=1e-5, abs=1e-7), name
+                    if found is None or np.isinf(found):  # it does not settle, or falls beyond 1e30 alone
+                        continue
+                    compared += 1
+                    assert said[name][row] == pytest.approx(found, rel=1e-5, abs=1e-7), name
     assert compared >= 3 * len(record.statistics)
 
 
