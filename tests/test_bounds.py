@@ -79,7 +79,7 @@ def test_bounds_by_row_are_of_as_many_rows_as_there_are(end: str) -> None:
         ("param c : ordered[3]", "c[g[n]]", [3.0, 5.0, 5.0]),  # two of one value
         ("param c : ordered[3]", "c[g[n]] / 1000", [3000.0, 5000.0, 5000.0]),
         ("param c : simplex[3]", "c[1] + c[2] - 1", [0.0, None, None]),  # two of its numbers are no estimates
-        ("param c : simplex[3]", "20 * c[0] + 30 * c[1]^2 - 50", [0.0, 1.0, 0.0]),
+        ("param c : simplex[3]", "20 * c[0] + 30 * c[1] + 5 * c[1]^2 - 60", [0.0, 1.0, 0.0]),
         ("param c : simplex[3]", "-c[1] - 2 * c[2]", [1.0, 0.0, 0.0]),
     ],
 )

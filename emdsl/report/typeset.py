@@ -147,6 +147,8 @@ class Typeset(Elements):
                 return args[0]
             case "floordiv" | "mod":
                 return quotient(self, e, names)
+            case "log1mexp" | "log_rest" if (power := _as_power(e.args[0])) is not None:
+                return self.of(x.Fn("log", (x.Add((x.ONE, x.neg(power))),)), names)
         return function(e.name, args)
 
     def mean(self, value: Formula, given: Sequence[Expr], names: Names) -> Formula:
@@ -291,3 +293,12 @@ def typeset(plan: Plan) -> Typeset:
     facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
     named = [(n, i, j, e) for n, i, j, body in matrices(plan.joint.model) for e in {body, tidy(body, facts)}]
     return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))
+
+
+def _as_power(exponent: Expr) -> Expr | None:
+    """exp(a log b) as b^a; None of any other exponent."""
+    factors = exponent.factors if isinstance(exponent, x.Mul) else (exponent,)
+    logs = [f for f in factors if isinstance(f, x.Fn) and f.name == "log"]
+    if len(logs) != 1:
+        return None
+    return x.power(logs[0].args[0], x.mul(*(f for f in factors if f is not logs[0])))
