@@ -37,16 +37,21 @@ class Untouched:
             found = module.m_step(here.statistics, level, prepared, "keep")
             still = {n: np.equal(found[n], p) for n, p in level.items()}
             masks = silent(self.setup, here.statistics, level, still, "keep")
-            return {n: mask for n, mask in masks.items() if self._says_nothing(here, n, mask, state)}
+            params = _params(module.SPEC, level)
+            return {n: masks[n] for n, v, _ in params if n in masks and self.says_nothing(here, v, masks[n], state)}
         except (module.Degenerate, np.linalg.LinAlgError):
             return {}
 
-    def _says_nothing(self, here: Point, name: str, mask: Array, state: Any) -> bool:
+    def says_nothing(self, here: Point, variable: Mapping[str, Any], mask: Array, state: Any) -> bool:
         """Whether the likelihood does not move with these elements: what has collapsed stays in an M-step, too."""
-        v = next(v for n, v, _ in _params(self.setup.module.SPEC, here.params) if n == name)
-        other = _elsewhere(v, here.params[name])
-        moved = here.params[name] if other is None else np.where(mask, other, here.params[name])
-        there = evaluate(self.setup, {**here.params, name: moved}, state).log_likelihood
+        now = here.params[variable["name"]]
+        other = _elsewhere(variable, now)
+        moved = now if other is None else np.where(mask, other, now)
+        try:
+            with np.errstate(all="ignore"):
+                there = evaluate(self.setup, {**here.params, variable["name"]: moved}, state).log_likelihood
+        except (self.setup.module.Degenerate, np.linalg.LinAlgError):
+            return False
         return bool(mask.any()) and abs(there - here.log_likelihood) <= 1e-12 * (1 + abs(here.log_likelihood))
 
     def kept(self, here: Point) -> Params | None:
@@ -106,9 +111,12 @@ def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tup
         found = {n: mask & untouched.masks[n] for n, mask in found.items() if n in untouched.masks}
     else:
         found = silent(setup, here.statistics, here.params, still, "raise")
-    return tuple(
-        _named(v, found[n]) for n, v, _ in _params(setup.module.SPEC, here.params) if n in found and found[n].any()
-    )
+    told = [(v, found[n]) for n, v, _ in _params(setup.module.SPEC, here.params) if n in found and found[n].any()]
+    state = here.statistics.get("state")
+    return tuple(  # a numeric M-step may stay where it cannot climb from
+        _named(v, mask) for v, mask in told
+        if v["domain"] == "simplex" or untouched.met or untouched.says_nothing(here, v, mask, state)
+    )  # fmt: skip
 
 
 def _named(variable: Mapping[str, Any], mask: Array) -> str:
