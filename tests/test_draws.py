@@ -494,13 +494,15 @@ def test_printed_slopes_are_those_of_the_density(name: str) -> None:
 def test_counts_start_where_they_have_a_density() -> None:
     """k that is less than what is seen of it has none: draws walked about at random, and the share seen went to 1."""
     text = "model M\nparam rate : positive\nparam q : unit\nfor n in N:\n    latent k[n] ~ Poisson(rate)\n"
-    model = compiled(text + "    for r in R: observed y[n, r] ~ Binomial(k[n], q)\ninfer k by saem\n")
+    model = compiled(text + "    for r in R: observed y[n, r] ~ Binomial(k[n], q)\ninfer k by mcmc\n")
     y = np.array([[0, 3], [5, 5], [2, 9], [40, 60]])
     fitter = model.fitter(seed=0)
     setup = fitter._setup(fitter._bind({"y": y}))
     (chain,) = model.module.new_chains(setup, np.random.default_rng(1), 1)
     chain.settle({"rate": np.array(4.0), "q": np.array(0.5)})
     assert (chain.draws["k"] >= y.max(1)).all()
+    step = model.module._ascent(setup, [chain], {"rate": np.array(4.0), "q": np.array(1.0)}, 4, 0)
+    assert step.params["q"] < 1 and step.lower > 0 and step.next_size == 4  # a gain of nan grew the sample to its end
 
 
 def test_a_parameter_that_no_latent_touches() -> None:

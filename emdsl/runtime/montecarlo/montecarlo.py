@@ -193,6 +193,9 @@ def _ascent(setup: Setup, chains: Sequence[Chain], params: Any, size: int, burn_
         statistics = mean_of([s for f in found for s in f])
         new = averaged_m_step(setup, statistics, params, [d for f in draws for d in f])
         prior = setup.module.log_prior
+        objective = float(statistics["log_likelihood"]) + float(prior(params, setup.prepared))
+        if not np.isfinite(objective):  # any step leads away from where draws have no density
+            return Step(new, objective, np.inf, np.inf, size, False)
         gain = prior(new, setup.prepared) - prior(params, setup.prepared)
         rises = [
             [float(complete_statistics(setup, new, d)["log_likelihood"]) - float(s["log_likelihood"])
@@ -209,7 +212,6 @@ def _ascent(setup: Setup, chains: Sequence[Chain], params: Any, size: int, burn_
     shown = max(mean - 2 * noise, 1e-9)
     wanted = long_run_variance(rises) * (2 * CONFIDENT) ** 2 / shown**2 / len(chains)
     next_size = int(np.clip(wanted, size, min(2 * len(rises[0]), MOST_DRAWS // len(chains))))
-    objective = float(statistics["log_likelihood"]) + float(prior(params, setup.prepared))
     return Step(new if lower > 0 else params, objective, lower, upper, next_size, spent)
 
 
