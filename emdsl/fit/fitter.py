@@ -72,13 +72,9 @@ class Fitter(ByMultipliers):
         self.__dict__.pop("_unsettled", None)
         over = beside.get("weights_over")
         over = over if isinstance(over, str) and len(outer_plates(self.model.module.SPEC)) > 1 else ""
-        before, self._fitted = self._fitted, Variant(self.model, over=over)
+        self._fitted = Variant(self.model, over=over)
         self._use(self._fitted)
-        try:
-            self._either(partial(super().fit, data, *arguments, **beside))
-        except BaseException:
-            self._fitted = before  # what was fitted before still answers
-            raise
+        self._either(partial(super().fit, data, *arguments, **beside))
         self._fitted = self._variant
         if (found := self._fitted.tied) is not None:
             self.sizes_ = {n: size for n, size in self.sizes_.items() if n in found.written.sizes}

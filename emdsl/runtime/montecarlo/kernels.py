@@ -249,7 +249,8 @@ def roaming_hmc_kernel(
     tuner: Tuner,
     rng: np.random.Generator,
 ) -> Array:
-    """The same before a trajectory; a coordinate's scale is its standard deviation, three of which span a slice."""
+    """A wide slice (`_widely`) before a trajectory: a coordinate's scale is its standard deviation, of which three span
+    a slice."""
     return hmc_kernel(density, gradient, _widely(density, points, tuner, 3.0 * tuner.scale, rng), tuner, rng)
 
 
@@ -260,7 +261,8 @@ def roaming_metropolis_kernel(
     tuner: Tuner,
     rng: np.random.Generator,
 ) -> Array:
-    """The same before a step: of rows of two kinds a group stayed at its lesser mode, the spread 71 errors off."""
+    """A wide slice (`_widely`) before a step: of rows of two kinds a group stayed at its lesser mode, the spread 71
+    errors off."""
     return metropolis_kernel(density, gradient, _widely(density, points, tuner, tuner.scale, rng), tuner, rng)
 
 

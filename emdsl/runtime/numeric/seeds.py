@@ -14,6 +14,7 @@ import scipy
 from emdsl.runtime.data.columns import Array
 
 MOST_LEVELS = 16  # of a category that is told apart level by level
+CENTRINGS = 3  # of means of the elements of each division, after seeds
 
 
 def seeded(
@@ -178,9 +179,6 @@ def seeded_beside(
     within = q / np.where(own > 0, own, 1.0)
     division = seeded(np.squeeze(own, points), states, data, rng, weight, ordered)
     return np.expand_dims(division, points) * within
-
-
-CENTRINGS = 3  # of means of the elements of each division, after seeds
 
 
 def seeded_by_links(q: Array, data: Sequence[Any], rng: np.random.Generator) -> Array:
