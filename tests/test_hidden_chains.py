@@ -318,6 +318,7 @@ def test_a_condition_on_positions_within_a_let() -> None:
 
 
 LAG_2 = "Categorical(w) if t == 0 else Categorical(A[z[t-1]]) if t == 1 else Categorical(B[z[t-1], z[t-2]])"
+AFTER_0 = "Categorical(w) if t == 0 else Categorical(w) if z[t-1] == 0 else Categorical(A[z[t-1]])"
 SAME = {
     "Categorical(A[z[max(t-1, 0)]] if t > 0 else w)": BETWEEN[0],
     "Categorical(w) if t - 1 < 0 else Categorical(A[z[abs(t-1)]])": BETWEEN[0],
@@ -330,6 +331,9 @@ SAME = {
     "Categorical(w) if new[t] else Categorical(A[z[t-1]])",
     "Categorical(A[z[max(t-1, 0)]] if t > 0 and not new[t] else w)": "Categorical(w) if new[t] else "
     "Categorical(A[z[t-1]])",
+    # the next two had no density in the first row
+    "Categorical(w) if t == 0 or z[t-1] == 0 else Categorical(A[z[t-1]])": AFTER_0,
+    "Categorical(A[z[t-1]] if not (t == 0 or z[t-1] == 0) else w)": AFTER_0,
 }
 
 

@@ -2,6 +2,7 @@
 
     z[t] ~ Categorical(w if t == 0 else A[z[t-1]])     is     Categorical(w) if t == 0 else Categorical(A[z[t-1]])
     z[max(t-1, 0)]                                     is     z[t-1] if t >= 1 else z[0]
+    F if t == 0 or z[t-1] == 0 else G                  is     F if t == 0 else F if z[t-1] == 0 else G
 
 Inside an argument the condition is a number of each row, and every row ties its latent to one before it, the first
 one too: no chain, but a network. What a branch says of a position is known in it.
@@ -12,10 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from typing import TypeVar
 
 from emdsl.language import model as m
 from emdsl.language.transform import loops_in, names_in
 
+Chosen = TypeVar("Chosen", m.Branch, m.If)
 Known = Mapping[str, tuple[float, float]]  # loop -> its lowest and its highest position
 _NOT = {"eq": "ne", "ne": "eq", "lt": "ge", "le": "gt", "gt": "le", "ge": "lt"}
 _FLIP = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
@@ -49,11 +53,14 @@ def by_positions(model: m.ModelText) -> m.ModelText:
         return replace(v, distribution=_branched(v.distribution, around, known))
 
     variables = tuple(map(branched, model.variables))
-    return model if variables == model.variables else replace(model, variables=variables)
+    asked = tuple(replace(let, body=_asked(let.body, discrete)) for let in model.lets)
+    same = variables == model.variables and asked == model.lets
+    return model if same else replace(model, variables=variables, lets=asked)
 
 
 def _branched(dist: m.Dist, around: _Around, known: Known) -> m.Dist:
     if isinstance(dist, m.Branch):
+        dist = _asked_first(dist, around.discrete)
         sure = _decided(dist.cond, known)
         if sure is not None:
             return _branched(dist.then if sure else dist.other, around, known)
@@ -62,7 +69,7 @@ def _branched(dist: m.Dist, around: _Around, known: Known) -> m.Dist:
             for d, holds in ((dist.then, True), (dist.other, False))
         )
         return replace(dist, then=then, other=other)
-    written = tuple((n, _written_out(e, around.lets)) for n, e in dist.args)
+    written = tuple((n, _asked(_written_out(e, around.lets), around.discrete)) for n, e in dist.args)
     args = tuple((n, _counted(_simplified(_opened(e, around), known), around, known)) for n, e in written)
     for choice in (c for _, e in args for c in _choices(e)):
         reads = (names_in(choice.then) | names_in(choice.other)) & around.discrete
@@ -78,6 +85,46 @@ def _branched(dist: m.Dist, around: _Around, known: Known) -> m.Dist:
             )
             return m.Branch(choice.cond, then, other, choice.span)
     return dist if args == written else replace(dist, args=args)
+
+
+def _asked(e: m.Expr, discrete: frozenset[str]) -> m.Expr:
+    """The same of all conditionals of an expression."""
+    match e:
+        case m.If():
+            first = _asked_first(e, discrete)
+            return _rebuilt(first, lambda part: _asked(part, discrete))
+        case m.Call() | m.Stack() | m.Index():
+            return _rebuilt(e, lambda part: _asked(part, discrete))
+    return e
+
+
+def _asked_first(choice: Chosen, discrete: frozenset[str]) -> Chosen:
+    """What a condition asks of data and positions asked before what it asks of discrete latents: where the first part
+    decides, there may be no such latent."""
+    match choice.cond:
+        case m.Call(fn="not", args=(a,)):
+            return _asked_first(replace(choice, cond=a, then=choice.other, other=choice.then), discrete)
+        case m.Call(fn="and" | "or" as fn):
+            parts = list(_operands(choice.cond, fn))
+            first = [p for p in parts if not names_in(p) & discrete]
+            rest = [p for p in parts if p not in first]
+            if first and rest:
+                cond, later = (_all_of(fn, own) for own in (first, rest))
+                inner = replace(choice, cond=later)
+                return replace(choice, cond=cond, other=inner) if fn == "or" else replace(choice, cond=cond, then=inner)
+    return choice
+
+
+def _operands(e: m.Expr, fn: str) -> Iterator[m.Expr]:
+    if isinstance(e, m.Call) and e.fn == fn:
+        for part in e.args:
+            yield from _operands(part, fn)
+    else:
+        yield e
+
+
+def _all_of(fn: str, parts: Sequence[m.Expr]) -> m.Expr:
+    return reduce(lambda a, b: m.Call(fn, (a, b), (), a.span), parts)
 
 
 # ------------------------------------------------------------------ what is known of positions
