@@ -8,6 +8,8 @@ from gallery import written
 from scipy import stats
 from scipy.special import logsumexp
 
+from emdsl import load
+from emdsl.errors import DataError
 from emdsl.fit.verify import certify
 
 TEXT = """
@@ -98,3 +100,83 @@ def test_one_factor_of_tied_elements_tells_their_most_probable_states_together()
     exact, factor = alone.fitter().fit(data), whole.fitter().fit(data)
     np.testing.assert_array_equal(exact.predict(data), factor.predict(data))
     assert (factor.predict(data) != factor.posterior_["z"].argmax(1)).any()
+
+
+DINA = """
+model Dina
+param mastery[K] : unit
+param slip[J] : unit
+param guess[J] : unit
+for j in J:
+    for k in K:
+        given q[j, k] : bool
+for n in N:
+    for k in K:
+        latent skill[n, k] ~ Bernoulli(mastery[k])
+    for j in J:
+        let able[n, j] = min([1 if q[j, k] == 0 else skill[n, k] for k in K])
+        observed y[n, j] ~ Bernoulli(1 - slip[j] if able[n, j] == 1 else guess[j])
+"""
+NOISY_OR = """
+model NoisyOr
+size K = 2
+param leak[J] : unit
+param spared[J, K] : unit
+for n in N:
+    for k in K:
+        latent cause[n, k] ~ Bernoulli(0.3)
+    for j in J:
+        observed y[n, j] ~ Bernoulli(1 - (1 - leak[j]) * exp(sum(cause[n, k] * log(spared[j, k]) for k in K)))
+"""
+
+
+def dina(k):
+    q = np.array([s for s in product([0, 1], repeat=k) if any(s)])[-5:]
+    start = {"mastery": np.linspace(0.3, 0.6, k), "slip": np.linspace(0.1, 0.3, 5), "guess": np.linspace(0.4, 0.2, 5)}
+
+    def chance(p, c):
+        return np.where((c[:, None] >= q).all(-1), 1 - p["slip"], p["guess"])
+
+    return DINA, {"q": q}, start, chance, lambda p, c: np.where(c, p["mastery"], 1 - p["mastery"]).prod(1)
+
+
+def noisy_or(k):
+    start = {"leak": np.linspace(0.1, 0.3, 5), "spared": np.linspace(0.2, 0.8, 5 * k).reshape(5, k)}
+
+    def chance(p, c):
+        return 1 - (1 - p["leak"]) * np.prod(np.where(c[:, None], p["spared"], 1), -1)
+
+    return NOISY_OR, {}, start, chance, lambda p, c: np.where(c, 0.3, 0.7).prod(1)
+
+
+@pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
+@pytest.mark.parametrize(("make", "k"), [(dina, 3), (dina, 4), (noisy_or, 2), (noisy_or, 3)])
+def test_other_functions_of_sums_are_written_out(make, k, tmp_path):
+    """Where the plate has a few elements, whatever number of them data or the user tell; a saved fit keeps to it."""
+    text, given, start, chance, prior = make(k)
+    y = np.random.default_rng(k).integers(0, 2, (7, 5)).astype(float)
+    y[2, 1] = np.nan
+    c = np.array(list(product([0, 1], repeat=k)))
+
+    def value(p):
+        rate = chance(p, c)
+        each = np.where(np.isnan(y)[:, None], 1, np.where(y[:, None] == 1, rate, 1 - rate)).prod(-1)
+        return np.log(each @ prior(p, c)).sum()
+
+    model = written(text)
+    data = {"y": y, **given}
+    sizes = {} if given else {"K": k}
+    at = model.fitter(max_iter=0, **sizes).fit(data, init=start)
+    assert at.log_likelihood_ == pytest.approx(value(start), rel=1e-12)
+    fit = model.fitter(max_iter=4, **sizes).fit(data, init=start)
+    assert fit.log_likelihood_ == pytest.approx(value(fit.params_), rel=1e-10)
+    fit.save(tmp_path / "fit.json")
+    assert load(tmp_path / "fit.json").score(data) == pytest.approx(fit.score(data), rel=1e-12)
+
+
+def test_too_many_to_write_out():
+    model = written(NOISY_OR)
+    with pytest.raises(DataError, match="written out for K = 2, the data have K = 20: too many"):
+        model.fitter(K=20).fit({"y": np.ones((3, 2))})
+    with pytest.raises(ValueError, match="written out for K = 2, the data have K = 3"):  # nor can a module by itself
+        model.module.NoisyOr(K=3).fit({"y": np.ones((3, 2))})

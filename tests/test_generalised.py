@@ -406,3 +406,16 @@ def test_a_first_m_step_from_given_classes_has_its_passes(infer: str) -> None:
     for k in range(2):
         loss = lambda b, k=k: -q[:, k] @ truncated(x, y, b)  # noqa: E731
         np.testing.assert_allclose(est.params_["b"][k], optimize.minimize(loss, [1.0, 0.0]).x, atol=1e-4)
+
+
+def test_a_slope_that_is_rounding_ends_the_climb():
+    """Of log(1 - p), p next to 1, the slope is rounding: each step was halved to nothing, a hundred times over."""
+    calls = []
+
+    def objective(values):
+        a = float(values["a"])
+        calls.append(a)
+        return [-1 - 1e-9 * abs(a)], {"a": np.array(1e-8)}, {("a", "a"): np.array([[-1e-8]])}
+
+    found = ascend(objective, {"a": np.array(0.0)}, {"a": "real"}, {"a": (None, None)}, {"a": ()})
+    assert abs(found["a"]) < 1e-6 and len(calls) < 100

@@ -15,6 +15,7 @@ from emdsl.derive.joint.designs import Design
 from emdsl.derive.joint.elements import apart
 from emdsl.derive.joint.extremes import which_of_several
 from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.gated_sums import UnderSum
 from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.positions import by_positions
@@ -43,6 +44,7 @@ from emdsl.language import model as m
 from emdsl.language.constants import one_number
 from emdsl.language.ends import known_of_each
 from emdsl.language.left_out import run_over
+from emdsl.language.resized import few, written_out
 
 NAMES = ((("latent",), 200, "latents"), (("param", "latent", "observed"), 600, "parameters and variables"))
 
@@ -87,6 +89,21 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     incomplete : observed variables of which some cells are missing. They are latents, held at the cells that were
     seen; what is latent of them is only what is missing. shared : quadrature under points that all elements share.
     """
+    numbers = model.written_out
+    if not numbers:
+        try:
+            return _of_text(model, incomplete, shared)
+        except UnderSum as refusal:
+            numbers = few(model, refusal.sizes)
+            if not numbers:
+                raise
+    found = _of_text(written_out(model, numbers), incomplete, shared)
+    said = " and ".join(f"{n} = {k}" for n, k in numbers)
+    note = f"; written out for {said}, for other numbers once data tell them"
+    return replace(found, choices={n: replace(c, reason=c.reason + note) for n, c in found.choices.items()})
+
+
+def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
     model = which_of_several(by_positions(apart(model)))
     _refuse(model)
     if model.tails or incomplete or drawn_names(model) or not any(map(has_points, model.of_kind("observed"))):
@@ -130,6 +147,8 @@ def _chosen(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Pl
     try:
         return _derive(model, incomplete, shared)
     except ModelError as refusal:
+        if isinstance(refusal, UnderSum) and few(model, refusal.sizes):
+            raise  # exact once it is written out
         if exact:
             try:
                 return _derive(replace(model, exact=tuple(exact)), incomplete, shared)

@@ -23,6 +23,7 @@ from emdsl.fit.rounded import ByMultipliers, Rounded
 from emdsl.fit.tied import tied
 from emdsl.fit.unsettled import Unidentified
 from emdsl.fit.variants import CompiledModel, Variant
+from emdsl.language.resized import MOST as MOST_WRITTEN
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
 from emdsl.runtime.data.binding import Bound, outer_plates
@@ -87,6 +88,17 @@ class Fitter(ByMultipliers):
         return super().posterior_
 
     def _bind(self, data: Any, params: Any = None, **beside: Any) -> Bound:
+        """Data as the model is written, compiled again where plates are written out that have other lengths here."""
+        try:
+            return self._bind_asked(data, params, **beside)
+        except faults.WrittenOut as error:
+            if any(k > MOST_WRITTEN for k in error.sizes.values()):
+                hint = f"up to {MOST_WRITTEN} are; more of them are a model for `infer ... by mcmc`"
+                raise faults.DataError(f"{error.message}: too many to write out", hint, error.code) from None
+            self._fitted = self._fitted._replace(written=tuple(error.sizes.items()))
+            return self._bind_asked(data, params, **beside)
+
+    def _bind_asked(self, data: Any, params: Any = None, **beside: Any) -> Bound:
         """Data as the model is written, by the next way where configurations are too many to be enumerated unasked."""
         base = self._fitted._replace(completed=self._variant.completed, tied=None, absent=())  # parts are to add up
         configured = base.whole.module.SPEC.get("configurations") and not asked(base.whole.resolved)
@@ -344,7 +356,9 @@ class Fitter(ByMultipliers):
             self.set_params(fixed=held or None)
             self._hold_fixed(held)
             more = (bool(saved.get("many")), saved.get("multiplied") or "")
-            self._use(self._fitted._replace(many=more[0], multiplied=more[1]))
+            sizes = saved["sizes"]
+            other = tuple((n, sizes[n]) for n, k in self._module.SPEC.get("written_out", {}).items() if sizes[n] != k)
+            self._use(self._fitted._replace(many=more[0], multiplied=more[1], written=other))
             self._complete(saved.get("completed") or ())
             self._fitted = self._variant
         except faults.DataError as error:

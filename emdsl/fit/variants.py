@@ -47,7 +47,7 @@ class Variant(NamedTuple):
     many : whether configurations are too many to be enumerated unasked. completed : the observed variables of which
     some entries are latents. tied : the rows that the gaps of the data tie. absent : the cases of latents, integrated
     out by their tails, that no row has. multiplied : where rounding takes digits of densities that
-    lack multipliers, what weights count, parts or rows.
+    lack multipliers, what weights count, parts or rows. written : sizes that are written out, with the data's numbers.
     """
 
     model: CompiledModel
@@ -58,11 +58,13 @@ class Variant(NamedTuple):
     tied: Tied | None = None
     absent: tuple[tuple[str, int], ...] = ()
     multiplied: str = ""
+    written: tuple[tuple[str, int], ...] = ()
 
     @property
     def whole(self) -> CompiledModel:
         """The model for data that are complete."""
         whole = self.model.fix(self.held) if self.held else self.model
+        whole = (whole.told(written_out=self.written) or whole) if self.written else whole
         whole = (whole.told(weights_over=self.over) or whole) if self.over else whole
         whole = (whole.told(enumerated=False) or whole) if self.many else whole
         return (whole.told(multiplied=self.multiplied) or whole) if self.multiplied else whole

@@ -31,6 +31,7 @@ def spec(plan: Plan) -> dict[str, Any]:
     sizes = {s.name: s.default.constant if s.default is not None else None for s in model.sizes}
     defaults = [[s.name, str(s.default)] for s in model.sizes if s.default is not None and s.default.constant is None]
     ordered = tied_plates(plan)
+    named = {v.name: v for v in model.by_name}
     serves, elsewhere = arguments_by_givens(model), read_elsewhere(model)
     unweighted = {p.removesuffix("[]"): why for p, why in plan.unweighted.items() if p not in ordered}
     told = told_tails(plan.joint, plan.elimination)
@@ -39,11 +40,14 @@ def spec(plan: Plan) -> dict[str, Any]:
         "sizes": sizes,
         "equal": [[str(a), str(b)] for a, b, _ in model.equal_sizes] + defaults,
         "variables": [
-            variable(v, plan, serves, elsewhere) for v in model.variables if v.name not in plan.joint.unnamed
+            variable(named.get(v.name, v), plan, serves, elsewhere)
+            for v in model.variables
+            if v.name not in plan.joint.unnamed
         ],
         "plan": {n: [c.method, c.reason] for n, c in plan.choices.items() if n not in plan.joint.unnamed},
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
         "ordered": ordered,
+        **({"written_out": dict(model.written_out)} if model.written_out else {}),
         **({"steps": steps} if (steps := stepped_plates(plan)) else {}),
         **({"unweighted": unweighted} if unweighted else {}),
         **({"tails": sorted(plan.joint.tails)} if plan.joint.tails else {}),

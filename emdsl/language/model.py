@@ -267,6 +267,8 @@ class ModelText:
     unreached: tuple[tuple[str, int], ...] = ()  # cases of theirs that no row of the data has
     enumerated: bool = True  # whether configurations may be, unasked: how many there are is known with the data
     multiplied: Literal["", "by part", "by row"] = ""  # whether Gaussian densities have multipliers; what weights count
+    written_out: tuple[tuple[str, int], ...] = ()  # sizes that are numbers here: what runs over them is written out
+    by_name: tuple[Variable, ...] = ()  # the variables of a text that is written out, with these sizes by name
     copies: tuple[tuple[str, str], ...] = ()  # variables that hold elements of another, which have its reference point
 
     def of_kind(self, kind: VariableKind) -> tuple[Variable, ...]:

@@ -8,7 +8,7 @@ pairs of elements, of which two may be one and the same.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -16,6 +16,28 @@ from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.joint.factors import Factor
 from emdsl.derive.joint.sides import LATENT
 from emdsl.derive.joint.terms import Symmetry, Term, merge, opened_by
+from emdsl.errors import ModelError, Problem
+
+
+class UnderSum(ModelError):
+    """Functions of sums over elements of discrete latents that are no polynomials; `sizes` are what is summed over."""
+
+    def __init__(self, problems: list[Problem], source: str | None, sizes: Iterable[str]) -> None:
+        super().__init__(problems, source)
+        self.sizes = frozenset(sizes)
+
+    @classmethod
+    def of(cls, latent: str, f: Factor) -> UnderSum:
+        """What is said of a factor that holds one."""
+        what = f"the posterior of {latent} is not tractable: a density reads the elements of {latent} under a sum"
+        hint = "where they are few, write the sum out, element by element, or give their number: `size K = 3`"
+        return cls([Problem("E110", what, f.span, hint)], None, _summed_over(f))
+
+
+def _summed_over(f: Factor) -> Iterator[str]:
+    inside = (s for e in (f.body, *f.masks) for s in x.walk(e) if isinstance(s, x.Sum))
+    yield from (s.ix.dim for s in inside if any(isinstance(e, x.Sel) for e in x.walk(s.body)))
+    yield from (i.dim for g in f.gates if isinstance(g, x.Sel) for i in x.free(g.of) if i not in f.plates)
 
 
 def opened_sums(f: Factor, discrete: Set[str]) -> list[Factor] | str:

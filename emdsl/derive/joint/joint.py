@@ -23,17 +23,16 @@ from emdsl.derive.joint.constraints import (
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.ends import guarded, limits_of, short_of_ends, within_support
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
-from emdsl.derive.joint.gated_sums import opened_sums
+from emdsl.derive.joint.gated_sums import UnderSum, opened_sums
 from emdsl.derive.joint.ranges import decided_by_givens
 from emdsl.derive.joint.scope import Closure, Scope, size_number
 from emdsl.derive.joint.spikes import is_point_mass, leaves, of_its_own
 from emdsl.derive.joint.truncation import limits, log_mass, narrower, refusal
+from emdsl.derive.joint.unrolled import unrolled
 from emdsl.errors import ModelError, Problem
 from emdsl.families.tails import tails
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
-
-MOST_POWERS = 12  # terms of a sum of powers that are written out
 
 
 def expand(model: m.ModelText, drawn: Sequence[str] = ()) -> LogJoint:
@@ -47,6 +46,7 @@ def expand(model: m.ModelText, drawn: Sequence[str] = ()) -> LogJoint:
     factors: list[Factor] = []
     closed: dict[str, frozenset[str]] = {}
     problems: list[Problem] = []
+    summed_over: set[str] = set()
     for v in model.variables:
         if v.distribution is None or v.name in tensors.deterministic:
             continue
@@ -56,6 +56,7 @@ def expand(model: m.ModelText, drawn: Sequence[str] = ()) -> LogJoint:
                 factors += _within_bounds(v, tensors)
         except ModelError as e:
             problems += e.problems
+            summed_over |= e.sizes if isinstance(e, UnderSum) else set()
     for p in model.potentials:
         try:
             scope, plates, masks = tensors.enter(p.plates)
@@ -65,8 +66,9 @@ def expand(model: m.ModelText, drawn: Sequence[str] = ()) -> LogJoint:
             factors += [guarded(g, tensors) for whole in _with_gates(base, tensors) for g in _lift(whole)]
         except ModelError as e:
             problems += e.problems
+            summed_over |= e.sizes if isinstance(e, UnderSum) else set()
     if problems:
-        raise ModelError(problems, model.source)
+        raise UnderSum(problems, model.source, summed_over) if summed_over else ModelError(problems, model.source)
     levels = {n: tensors.levels(model.variable(n)) for n in sorted(tensors.discrete)}
     told = {n: told_of(model.variable(n), tensors) for n in sorted(tensors.spikes)}
     return LogJoint(
@@ -254,9 +256,7 @@ def _with_gates(f: Factor, tensors: Tensors) -> list[Factor]:
     whole = replace(f, gates=gates, plates=f.plates + tuple(tensors.gates.values()))
     found = next(under, None) or opened_sums(whole, tensors.discrete)
     if isinstance(found, str):
-        what = f"the posterior of {found} is not tractable: a density reads the elements of {found} under a sum"
-        hint = "where they are few, write the sum out, element by element, or over a number: `for j in 3`"
-        raise ModelError(Problem("E110", what, f.span, hint))
+        raise UnderSum.of(found, whole)
     return found
 
 
@@ -274,16 +274,14 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
     work = [f]
     while work:
         g = work.pop()
-        g = replace(g, body=_unroll(g.body), masks=_where_it_is(g.masks))
+        g = replace(g, body=unrolled(g.body), masks=_where_it_is(g.masks))
         decided = [c for c in g.masks if isinstance(c, x.Num)]
         if any(c.value == 0 for c in decided) or x.nowhere(g.masks):
             continue
         if decided:
             g = replace(g, masks=tuple(c for c in g.masks if not isinstance(c, x.Num)))
         whole = _told_by_value(g, unseen)
-        node = next(
-            (e for e in _nodes(g) if isinstance(e, x.Choose | x.Where) and e not in whole and _liftable(e, g)), None
-        )
+        node = next((e for e in _opened(g) if e not in whole and _liftable(e, g)), None)
         if node is None:
             pinned = _pin(g, kept)
             if pinned is None:
@@ -292,8 +290,8 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
                 work.append(pinned)
         elif isinstance(node, x.Where):
             for cond, branch in ((node.cond, node.then), (x.fn("not", node.cond), node.other)):
-                body = x.rebuild(g.body, lambda e, n=node, b=branch: b if e == n else None)  # type: ignore[misc]
-                work.append(replace(g, masks=(*g.masks, cond), body=body))
+                taken = _with_value(g, node, branch)
+                work.append(replace(taken, masks=(*taken.masks, cond)))
         else:
             work += list(reversed(_cases(g, node, kept)))
 
@@ -313,9 +311,10 @@ def _told_by_value(f: Factor, unseen: frozenset[str]) -> frozenset[Expr]:
     return frozenset(e for e in inside if x.variables(e.cond) & unseen)
 
 
-def _nodes(f: Factor) -> Iterator[Expr]:
-    for e in (f.body, *f.masks):
-        yield from x.walk(e)
+def _opened(f: Factor) -> Iterator[x.Choose | x.Where]:
+    """What is opened of a factor: lists and conditionals. Conditionals inside a condition are numbers, and stay."""
+    yield from (e for e in x.walk(f.body) if isinstance(e, x.Choose | x.Where))
+    yield from (e for c in f.masks for e in x.walk(c) if isinstance(e, x.Choose))
 
 
 def _liftable(e: Expr, f: Factor) -> bool:
@@ -334,9 +333,18 @@ def _cases(f: Factor, node: x.Choose, kept: tuple[Ix, ...]) -> list[Factor]:
             assert isinstance(node.at, Ix | DataIx)
             option, at = node.options[value], x.value_of(node.at)
             here = x.fn("eq", at, x.num(value)) if isinstance(node.at, Ix) else x.sel(at, value)
-            body = x.rebuild(f.body, lambda e, o=option: o if e == node else None)  # type: ignore[misc]
-            out.append(replace(f, masks=(*f.masks, here), body=body))
+            taken = _with_value(f, node, option)
+            out.append(replace(taken, masks=(*taken.masks, here)))
     return out
+
+
+def _with_value(f: Factor, node: Expr, value: Expr) -> Factor:
+    """The factor where a node has a value: in what it adds, and in the conditions beside it."""
+
+    def taken(e: Expr) -> Expr:
+        return x.rebuild(e, lambda inner: value if inner == node else None)
+
+    return replace(f, body=taken(f.body), masks=tuple(taken(c) for c in f.masks))
 
 
 def pin(f: Factor, ix: Ix, value: int) -> Factor:
@@ -368,31 +376,3 @@ def _pin(f: Factor, kept: tuple[Ix, ...]) -> Factor | None:
         if k.dim == "2" and v in (0, 1):
             return pin(f, k, 1 - int(v))
     return None
-
-
-def _unroll(e: Expr) -> Expr:
-    """Sums over the items of a literal list, and over a few powers, are written out."""
-
-    def open_sum(s: Expr) -> Expr | None:
-        if not isinstance(s, x.Sum):
-            return None
-        for node in x.walk(s.body):
-            count = _written_out(node, s.ix)
-            if count:
-                return x.add(*(_unroll(x.substitute(s.body, {s.ix: v})) for v in range(count)))
-        return None
-
-    return x.rebuild(e, open_sum)
-
-
-def _written_out(e: Expr, ix: Ix) -> int:
-    """How many terms a sum over this index has, where this part of it is of another form in each; else 0.
-
-    Under a name of their own powers of data are no polynomial: `sum(c[j] * t[n]^j for j in 4)`.
-    """
-    match e:
-        case x.Choose(at, options) if at == ix:
-            return len(options)
-        case x.Pow(_, exponent) if ix in x.free(exponent) and ix.dim.isdigit():
-            return int(ix.dim) if int(ix.dim) <= MOST_POWERS else 0
-    return 0

@@ -16,7 +16,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import UNSEEN, Array, Column, read_column, refuse_text, refuse_where
 from emdsl.runtime.data.domains import Ends, check_limits, checked_values, outside_domain
-from emdsl.runtime.data.faults import DataError, closest
+from emdsl.runtime.data.faults import DataError, WrittenOut, closest
 from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
 from emdsl.runtime.data.sizes import Equation, Levels, SizeValue, ragged_name, size_value, solve_sizes
 
@@ -80,6 +80,8 @@ def bind_data(
     equal = [Equation(a, b, f"the model ({a} = {b})") for a, b in spec.get("equal", ())]
     declared = {n: d for n, d in spec["sizes"].items() if n not in ragged_sizes}
     sizes = solve_sizes(declared, passed, equations, equal, lambda known: _levels_seen(variables, columns, labels))
+    if any(sizes[n] != k for n, k in spec.get("written_out", {}).items()):
+        raise WrittenOut(spec["written_out"], sizes)
     ragged = {name: ragged_rows(c) for name, c in counts.items()}
     columns = {n: _without_rows(c, variables[n], sizes) for n, c in columns.items()}
     values, masks = _check_all(variables, columns, sizes, ragged, kept, options.fitting)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class DataError(ValueError):
@@ -17,6 +18,20 @@ class DataError(ValueError):
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n    hint: {self.hint}"
+
+
+class WrittenOut(DataError):
+    """The module is written out for other sizes than the data have; `sizes` are those it would have to be for."""
+
+    def __init__(self, written: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+        shown = ", ".join(f"{n} = {k}" for n, k in written.items())
+        found = ", ".join(f"{n} = {sizes[n]}" for n in written)
+        hint = f"compile the model with `size {found}`" if len(written) == 1 else f"compile the model with {found}"
+        super().__init__(f"the module is written out for {shown}, the data have {found}", hint=hint, code="D011")
+        self.sizes = {n: sizes[n] for n in written}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DataError, (self.message, self.hint, self.code, self.row)
 
 
 class DegenerateFit(RuntimeError):

@@ -77,6 +77,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
                 raise unbounded(layout, t, first)
             return new if near or gain > noise else t, here
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
+        whole = new
         for _ in range(60):
             there = layout.at(objective, new)
             hidden = NOISE * there[3] > max(HIDDEN * (1 + abs(value)), there[0] - value)
@@ -87,6 +88,8 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
             if noise > LOST * (1 + abs(value)):
                 raise unbounded(layout, t, first)
             break
+        if new is not whole and there[0] - value <= max(1e-12 * (1 + abs(value)), noise):
+            return new, there  # the slope is rounding (of 1 - p, p next to 1): steps along it lead nowhere
         t, here = new, there
         value, gradient, hessian, size, sound = here
     return t, here
