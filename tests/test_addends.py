@@ -219,3 +219,31 @@ def test_mixed_chances_of_yes_and_no() -> None:
     evidence = np.log((weight * chance * (1 - chance)).sum())
     two = emdsl.compile(text=MIXED).fitter(seed=0, tol=1e-11).fit({"y": np.array([[1.0], [0.0]])})
     assert evidence - 1.2 < two.objective_ < evidence
+
+
+def test_trials_of_which_each_is_of_one_addend() -> None:
+    """Admixture: both the successes of a Binomial and what they leave of its trials are events; it was refused."""
+    text = """model Admixture
+size K = 2
+param f[L, K] : unit
+for n in N:
+    latent q[n] ~ Dirichlet([0.8, 1.5])
+    for l in L:
+        given t[n, l] : count
+        observed x[n, l] ~ Binomial(t[n, l], q[n] @ f[l])
+infer q by meanfield"""
+    rng = np.random.default_rng(2)
+    t = rng.integers(1, 4, (6, 8))
+    x = rng.binomial(t, rng.dirichlet([0.8, 1.5], 6) @ rng.random((2, 8)))
+    est = fit(text, {"x": x, "t": t}, 500)
+    f, found, prior = est.params_["f"], est.posterior_["q"]["concentration"], np.array([0.8, 1.5])
+    logs = special.digamma(found) - special.digamma(found.sum(1, keepdims=True))
+    kept = [special.logsumexp(logs[:, None] + np.log(np.maximum(g, 1e-300)), -1) for g in (f, 1 - f)]
+    bound = (x * kept[0] + (t - x) * kept[1] + np.log(special.comb(t, x))).sum() + ((prior - found) * logs).sum()
+    bound += 6 * special.gammaln(prior.sum()) - 6 * special.gammaln(prior).sum()
+    bound += special.gammaln(found).sum() - special.gammaln(found.sum(1)).sum()
+    assert est.objective_ == pytest.approx(bound, abs=1e-9)
+    u, w = special.roots_jacobi(60, 0.5, -0.2)  # of the first share: (1 - u)^0.5 (1 + u)^-0.2
+    p = (1 + u)[:, None] / 2 * f[:, 0] + (1 - u)[:, None] / 2 * f[:, 1]
+    rows = np.exp(stats.binom.logpmf(x[:, None], t[:, None], p).sum(-1)) @ w
+    assert bound < np.log(rows / w.sum()).sum() < bound + 6

@@ -113,15 +113,23 @@ def _addends(e: Expr) -> tuple[Addend, ...]:
 
 
 def _counts(e: Expr, model: m.ModelText) -> bool:
-    """Whether it is data that are no less than 0, or what 0 and 1 leave of 1."""
-    match e:
-        case x.Add((x.Num(one), t)) | x.Add((t, x.Num(one))) if one == 1:
+    """Whether it is data that are no less than 0, or what such data leave of the most that they may be."""
+    known = {v.name: v for v in model.variables if v.kind in ("observed", "given") and v.domain.kind in EVENTS}
+    if isinstance(e, x.Add) and len(e.terms) == 2:
+        for most, t in (e.terms, e.terms[::-1]):
             coefficient, y = x.split_number(t)
-            told = isinstance(y, El) and any(v.name == y.var and v.domain.kind == "bool" for v in model.variables)
-            return coefficient == -1 and told and _counts(y, model)
-    return isinstance(e, El) and any(
-        v.name == e.var and v.kind in ("observed", "given") and v.domain.kind in EVENTS for v in model.variables
-    )
+            if coefficient == -1 and isinstance(y, El) and y.var in known and _most(most, known[y.var].domain):
+                return True
+    return isinstance(e, El) and e.var in known
+
+
+def _most(e: Expr, domain: m.Domain) -> bool:
+    """Whether an expression is the upper end of a domain of counts."""
+    end = domain.upper.base if isinstance(domain.upper, m.Index) else domain.upper
+    if isinstance(e, El):
+        return isinstance(end, m.Var) and end.name == e.var
+    most = 1 if domain.kind == "bool" else end.value if isinstance(end, m.Num) else None
+    return isinstance(e, x.Num) and e.value == most
 
 
 def _chosen(
