@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gallery import written
 from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import digamma, gammaln, logsumexp
 
 from emdsl import load
 from emdsl.errors import DataError
@@ -180,3 +180,41 @@ def test_too_many_to_write_out():
         model.fitter(K=20).fit({"y": np.ones((3, 2))})
     with pytest.raises(ValueError, match="written out for K = 2, the data have K = 3"):  # nor can a module by itself
         model.module.NoisyOr(K=3).fit({"y": np.ones((3, 2))})
+
+
+RAGGED = """
+model Documents
+param c[K] : real
+size K = 2
+for d in D:
+    latent share[d] ~ Dirichlet(ones(K))
+    for i in L[d]:
+        latent z[d, i] ~ Categorical({of})
+        observed w[d, i] ~ Categorical([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]][z[d, i]])
+    observed y[d] ~ Normal(sum(c[z[d, i]] for i in L[d]), 0.8)
+"""
+WORDS, SCORES = [[0, 2, 2], [], [1, 0], [2]], np.array([3.0, -0.2, 0.4, 1.9])
+
+
+def test_sums_over_rows_of_their_own_number():
+    """Refused, where plates of one length were not; a bound of the same (supervised topics) by its definition."""
+    of = np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]])
+    data, c = {"w": WORDS, "y": SCORES}, np.array([-0.5, 1.2])
+    alone = RAGGED.replace("{of}", "[0.4, 0.6]").replace("    latent share[d] ~ Dirichlet(ones(K))\n", "")
+    total = 0.0
+    for w, y in zip(WORDS, SCORES, strict=True):
+        every = (np.array(z, dtype=int) for z in product([0, 1], repeat=len(w)))
+        total += logsumexp([
+            np.log(np.array([0.4, 0.6])[z] * of[z, w]).sum() + stats.norm.logpdf(y, c[z].sum(), 0.8) for z in every
+        ])  # fmt: skip
+    fit = written(alone).fitter(max_iter=0).fit(data, init={"c": c})
+    assert fit.log_likelihood_ == pytest.approx(total, rel=1e-12)
+    fit = written(RAGGED.replace("{of}", "share[d]") + "infer share, z by meanfield\n").fitter(max_iter=30, seed=0)
+    c, bound = fit.fit(data, init={"c": c}).params_["c"], 0.0
+    assert (np.diff(fit.history_) >= -1e-10).all()
+    for w, y, g, q in zip(WORDS, SCORES, fit.posterior_["share"]["concentration"], fit.posterior_["z"], strict=True):
+        q, logs = q[: len(w)], digamma(g) - digamma(g.sum())
+        bound += (q * (logs + np.log(of[:, w]).T - np.log(q))).sum() + ((1 - g) * logs).sum()
+        bound += gammaln(g).sum() - gammaln(g.sum())
+        bound += stats.norm.logpdf(y, (q @ c).sum(), 0.8) - (q @ c**2 - (q @ c) ** 2).sum() / 2 / 0.64
+    assert fit.objective_ == pytest.approx(bound, rel=1e-10)

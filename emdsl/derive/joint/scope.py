@@ -110,7 +110,7 @@ def summed(size: m.Size, scope: Scope, span: Span, body: Callable[[Idx], Expr]) 
     if not isinstance(size, m.Ragged) or size.by not in scope.loops:
         text = "a family or function sums over a vector whose length differs by row, which is not known there"
         raise ModelError(Problem("E102", text, span))
-    return x.total(k, x.mul(x.fn("lt", x.Val(k), size_number(size, scope)), body(k)))
+    return x.total(k, selected(k, x.mul(x.fn("lt", x.Val(k), size_number(size, scope)), body(k)), scope))
 
 
 def selected(i: Ix, term: Expr, scope: Scope) -> Expr:

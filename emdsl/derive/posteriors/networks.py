@@ -8,7 +8,7 @@ these are is known when data are bound; then an order of elimination is chosen, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -75,9 +75,9 @@ def in_clique(t: Term, latents: tuple[str, ...], levels: Mapping[str, str]) -> C
         else:
             factors.append(x.delta(state, g.at))
     states = tuple(places.values())
-    masks = tuple(f for f in factors if _is_mask(f, levels) and not set(x.free(f)) & set(states))
-    rest = tuple(f for f in factors if f not in masks and f != x.ONE)
     held = dict.fromkeys(i for _, idx in places for part in idx for i in sorted(x.free(El("", (part,))), key=repr))
+    masks = tuple(f for f in factors if _is_mask(f, levels, held) and not set(x.free(f)) & set(states))
+    rest = tuple(f for f in factors if f not in masks and f != x.ONE)
     held |= dict.fromkeys(i for i in ixs if any(i in x.free(e) for e in masks))
     plates = tuple(i for i in held if i in ixs)  # as places name them: terms averaged in other orders have one clique
     summed = tuple(i for i in ixs if i not in plates)
@@ -95,9 +95,12 @@ def _at_states(t: Term) -> tuple[list[Expr], list[Ix]]:
     return factors, ixs
 
 
-def _is_mask(f: Expr, levels: Mapping[str, str]) -> bool:
-    """A condition: 0 or 1 whatever the data are. The selector of a latent of another factor of q is none."""
+def _is_mask(f: Expr, levels: Mapping[str, str], held: Collection[Ix]) -> bool:
+    """A condition: 0 or 1 whatever the data are. The selector of a latent of another factor of q is none, nor one that
+    looks up at which index something else is read."""
     if isinstance(f, x.Sel) and isinstance(f.of, El) and f.of.var in levels:
+        return False
+    if isinstance(f, x.Sel) and isinstance(f.at, Ix) and f.at not in held:
         return False
     return isinstance(f, x.Sel | x.Delta) or (isinstance(f, x.Fn) and f.name in x.COMPARISONS)
 

@@ -44,10 +44,10 @@ def first_entries(printer: Printer, f: Function, block: Block, after: list[str])
             continue
         stored = f.emitter.order(axes)
         if key in CLIQUE:
-            assert [axes.index(i) for i in stored] == sorted(axes.index(i) for i in stored)
-            network = f'prepared["the network of {block.name}"]'
-            products = f"products({network}, {CLIQUE.number(key)}, factors, {_shape(f, stored)})"
-            after.append(f'factors["{key}"] = {products}')
+            network, order = f'prepared["the network of {block.name}"]', [axes.index(i) for i in stored]
+            turned = f".transpose({order})" if order != sorted(order) else ""
+            products = f"products({network}, {CLIQUE.number(key)}, factors, {_shape(f, axes)})"
+            after.append(f'factors["{key}"] = {products}{turned}')
         elif code := _first_value(printer, f, block, key, axes):
             out.append(f'"{key}": {code},')
     if block.record is not None and block.scale is None:
