@@ -12,7 +12,8 @@ from gallery import compiled
 from test_steady import SEEN, TURN, by_kind, chain, changed, turned
 
 from emdsl.runtime.fields.elements import Field
-from emdsl.runtime.fields.fields import block_moments, tridiagonal_moments
+from emdsl.runtime.fields.fields import block_moments
+from emdsl.runtime.fields.reduction import tridiagonal_moments
 from emdsl.runtime.meanfield.looked_up import codes_of_rows, tables_of_rows, weights_of_rows
 from emdsl.runtime.numeric import loops
 from emdsl.runtime.numeric.compiled import REPAID, Meter

@@ -7,8 +7,8 @@ import pytest
 from gallery import compiled
 
 from emdsl.runtime.fields import steady
-from emdsl.runtime.fields.fields import tridiagonal_moments
 from emdsl.runtime.fields.filtered import recurrence
+from emdsl.runtime.fields.reduction import tridiagonal_moments
 from emdsl.runtime.fields.repeats import Blocks, block_runs
 from emdsl.runtime.fields.steady import steady_moments
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fields.elements import Field
-from emdsl.runtime.fields.fields import Parts, assembled, field_pieces, in_rows, through_blocks
+from emdsl.runtime.fields.elements import Field, Parts, in_rows
+from emdsl.runtime.fields.fields import assembled, field_pieces, through_blocks
 from emdsl.runtime.fields.kinds import every_row, shape_of
 from emdsl.runtime.fields.repeats import Blocks, Covariances
 from emdsl.runtime.numeric.numerics import cholesky, inverse

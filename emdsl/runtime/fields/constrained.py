@@ -16,7 +16,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
-from emdsl.runtime.fields.fields import tridiagonal_moments
+from emdsl.runtime.fields.reduction import tridiagonal_moments
 
 NO_PIVOT = -34.5  # the log of what rounding leaves of a zero, in matrices of entries near 1
 ROUNDED = 1e-16  # what is added to the diagonal of a balanced matrix that is singular, where its inverse is a guess

@@ -8,6 +8,7 @@ Found at the first call, the data's alone, with the places of every piece of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -33,6 +34,32 @@ class Spot(NamedTuple):
     at: tuple[slice, slice, slice] | Array
 
 
+def neighbours_in_blocks(width: Array, ties: Sequence[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Elements with so many numbers in blocks of neighbours, such that ties reach the next block at most: the block of
+    each, and where in it its numbers begin."""
+    n = len(width)
+    a = np.concatenate([np.zeros(0, np.int64), *(t[0] for t in ties)])
+    b = np.concatenate([np.zeros(0, np.int64), *(t[1] for t in ties)])
+    graph = scipy.sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
+    place = np.empty(n, np.int64)
+    if n:  # all sequences may be empty
+        order = scipy.sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)
+        place[order] = np.arange(n)
+    natural = int(np.abs(a - b).max(initial=1))
+    apart = max(1, int(np.abs(place[a] - place[b]).max(initial=1)))
+    if natural <= apart:
+        place, apart = np.arange(n), max(natural, 1)
+    largest, total = int(width.max(initial=1)), int(width.sum())
+    if 3 * n * (apart * largest) ** 2 * largest > total**3 or apart * 2 >= n:
+        apart = max(n, 1)  # one dense block costs no more
+    block = place // apart
+    order = np.argsort(place)
+    ends = np.cumsum(width[order]) - width[order]
+    within = np.empty(n, np.int64)
+    within[order] = ends - ends[np.searchsorted(block[order], block[order])]
+    return block, within
+
+
 class Field:
     """Where the elements of a joint Gaussian stand among the blocks: found at the first call, the data's alone."""
 
@@ -55,6 +82,8 @@ class Field:
                 self.at[latent] = (k, start)
                 start += d
         self.ready, self.total, self.alone = False, 0, False  # numbers; whether one latent is all, block by block
+        self.by_leaves: Any = None  # where elements stand if some go before the others; False: none do
+        self.refused: DataError | None = None  # why blocks were, where they were too large
         self.meter = Meter()
         self.copies: dict[int, Field] = {}  # of this one, by how many
         self.repeats: Any = None  # how blocks repeat, where they do
@@ -68,35 +97,18 @@ class Field:
 
     def settle(self, ties: Sequence[tuple[Array, Array]]) -> None:
         """Order the elements and cut them into blocks."""
-        n = len(self.width)
-        a = np.concatenate([np.zeros(0, np.int64), *(t[0] for t in ties)])
-        b = np.concatenate([np.zeros(0, np.int64), *(t[1] for t in ties)])
-        graph = scipy.sparse.csr_array((np.ones(len(a)), (a, b)), shape=(n, n))
-        place = np.empty(n, np.int64)
-        if n:  # all sequences may be empty
-            order = scipy.sparse.csgraph.reverse_cuthill_mckee((graph + graph.T).tocsr(), symmetric_mode=True)
-            place[order] = np.arange(n)
-        natural = int(np.abs(a - b).max(initial=1))
-        apart = max(1, int(np.abs(place[a] - place[b]).max(initial=1)))
-        if natural <= apart:
-            place, apart = np.arange(n), max(natural, 1)
-        largest, total = int(self.width.max(initial=1)), int(self.width.sum())
-        if 3 * n * (apart * largest) ** 2 * largest > total**3 or apart * 2 >= n:
-            apart = max(n, 1)  # one dense block costs no more
-        block = place // apart
-        order = np.argsort(place)
-        ends = np.cumsum(self.width[order]) - self.width[order]
-        within = np.empty(n, np.int64)
-        within[order] = ends - ends[np.searchsorted(block[order], block[order])]
+        block, within = neighbours_in_blocks(self.width, ties)
+        total = int(self.width.sum())
         self.count = int(block.max(initial=0)) + 1
         self.size = int((within + self.width).max(initial=1))
         if self.count * self.size**2 > LARGEST:
-            raise DataError(
+            self.refused = DataError(
                 f"{self.names} are jointly Gaussian over {total} numbers, tied so that blocks of {self.size} hang "
                 f"together: that is {self.count * self.size**2:.3g} entries (at most {LARGEST} are allowed)",
                 hint="fewer elements, or fewer ties between them",
                 code="D016",
             )
+            raise self.refused
         # blocks that are not full are filled up with ones on the diagonal
         reach = np.zeros((self.count, self.size + 1), np.int64)
         np.add.at(reach, (block, within), 1)
@@ -111,6 +123,8 @@ class Field:
 
     def place(self, pieces: Sequence[tuple[int, int, Any, Any, Array]], shapes: Sequence[tuple[int, int]]) -> None:
         """Settles the elements, and finds the places of pieces of J and of latents of these (elements, numbers)."""
+        if self.refused is not None:
+            raise self.refused
         nodes = [(self.nodes(a, at_a), self.nodes(b, at_b)) for a, b, at_a, at_b, _ in pieces]
         self.settle(nodes)
         self.shapes = [(len(na), shapes[a][1], shapes[b][1]) for (a, b, *_), (na, _) in zip(pieces, nodes, strict=True)]
@@ -151,3 +165,24 @@ def _in_order(numbers: Array) -> bool:
 
 def _run(numbers: Array) -> slice:
     return slice(int(numbers[0]), int(numbers[-1]) + 1)
+
+
+class Parts(NamedTuple):
+    """A field that falls apart: how many parts, by outer plates, and which one each element of a latent lies in."""
+
+    shape: tuple[int, ...]
+    of: Sequence[Array]
+
+
+def in_rows(a: Array, plates: int) -> Array:
+    """(plates, own) as (elements, numbers)."""
+    shape = np.shape(a)
+    return np.reshape(a, (math.prod(shape[:plates]), math.prod(shape[plates:])))
+
+
+def share_of_parts(parts: Parts, where: Sequence[Any], share: Array) -> Array:
+    """What numbers add to a log-normaliser, for each part; where : of each latent (elements, numbers)."""
+    out = np.zeros(math.prod(parts.shape))
+    for at, of in zip(where, parts.of, strict=False):
+        out += np.bincount(np.ravel(of), share[at].sum(1), len(out))
+    return out.reshape(parts.shape)

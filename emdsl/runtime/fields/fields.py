@@ -13,24 +13,21 @@ Van Loan 2013, section 4.5.4). Of the covariance only what stands beside an entr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fields.elements import Field
+from emdsl.runtime.fields.by_leaves import field_by_leaves, may_go_by_leaves
+from emdsl.runtime.fields.elements import Field, Parts, in_rows, share_of_parts
 from emdsl.runtime.fields.kinds import ByKind, every_row, shape_of
+from emdsl.runtime.fields.reduction import tridiagonal_moments
 from emdsl.runtime.fields.repeats import Blocks, Covariances, Stretches, repeats_of
 from emdsl.runtime.fields.steady import reduction_time, steady_moments
 from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.loops import block_chain_loop
-from emdsl.runtime.numeric.numerics import cholesky, inverse
 
-LOST_TO_ROUNDING = (  # each covariance is one, or its own factor would have said so
-    "rounding leaves nothing of the precision of latents that are tied: a noise of theirs is nearly singular, or tiny "
-    "beside another; as a latent of its own, `latent e[t] ~ MvNormal(m, Q)`, `x[t] ~ Delta(A @ x[t-1] + e[t])`, it may"
-)
 BLOCK_OF_LOOPS = 24  # numbers in a block, beyond which matrix products are no slower than a compiled loop
 
 
@@ -44,6 +41,8 @@ def gaussian_field(
     pieces : what multiplies products of two elements, (rows, own of a, own of b) with their numbers; or `ByKind`.
     seen : of latents that are data with gaps, their values, 0 where missing, and 1.0 where missing, (plates, own).
     """
+    if not seen and may_go_by_leaves(field, linear, homes, pieces):
+        return field_by_leaves(field.by_leaves, linear, homes, pieces, parts)
     h, where, shaped = field_pieces(field, linear, homes, pieces)
     w = h.shape[1]
     repeats = field.repeats if not seen else None
@@ -83,17 +82,7 @@ def gaussian_field(
     covariances.precision, covariances.fit = diagonal, float(np.vdot(h, mean if x is None else mean - x))
     if parts is None:
         return means, covariances, float(log_z)
-    log_z = np.zeros(math.prod(parts.shape))
-    for at, of in zip(where, parts.of, strict=True):
-        log_z += np.bincount(np.ravel(of), share[at].sum(1), len(log_z))
-    return means, covariances, log_z.reshape(parts.shape)
-
-
-class Parts(NamedTuple):
-    """A field that falls apart: how many parts, by outer plates, and which one each element of a latent lies in."""
-
-    shape: tuple[int, ...]
-    of: Sequence[Array]
+    return means, covariances, share_of_parts(parts, where, share)
 
 
 def field_pieces(
@@ -161,12 +150,6 @@ def through_blocks(diagonal: Array, below: Array, x: Array) -> Array:
     return out
 
 
-def in_rows(a: Array, plates: int) -> Array:
-    """(plates, own) as (elements, numbers)."""
-    shape = np.shape(a)
-    return np.reshape(a, (math.prod(shape[:plates]), math.prod(shape[plates:])))
-
-
 def assembled(field: Field, values: Sequence[Array]) -> tuple[Array, Array]:
     """The blocks of J on its diagonal (m, w, w), and those below it (m - 1, w, w)."""
     m, w = field.count, field.size
@@ -215,50 +198,3 @@ def block_moments(
         return found
     dense_v, dense_c, mean, log_det = tridiagonal_moments(diagonal.all(), below.all(), h)
     return Blocks.each(dense_v), Blocks.each(dense_c), mean, log_det
-
-
-def inverse_of_precision(diagonal: Array) -> tuple[Array, Array]:
-    """Inverses of positive definite matrices (m, w, w), and each number's share of log det (m, w)."""
-    low = cholesky(diagonal, LOST_TO_ROUNDING)
-    return inverse(low), 2 * np.log(low.diagonal(0, 1, 2))
-
-
-def tridiagonal_moments(
-    diagonal: Array, below: Array, h: Array, inverse_of: Callable[[Array], tuple[Array, Array]] = inverse_of_precision
-) -> tuple[Array, Array, Array, Array]:
-    """Of a Gaussian with block tridiagonal precision: covariances of each block (m, w, w), of each with the one
-    before it (m - 1, w, w), means (m, w), and each number's share of log det of the precision (m, w).
-
-    Odd blocks given their neighbours are independent: y_i | y_l, y_r ~ N(P (h - L y_l - R y_r), P), P = inv(J_ii).
-    """
-    if not below.any():  # one block, or untied ones
-        v, log_det = inverse_of(diagonal)
-        mean = v @ h[..., None]
-        mean += v @ (h[..., None] - diagonal @ mean)  # <h, mean> takes up an error of the mean times h, which is large
-        return v, below, mean[..., 0], log_det
-    p, odd = inverse_of(diagonal[1::2])
-    left, right, k = below[0::2], below[1::2], len(p)
-    n = len(right)  # odd blocks that have one after them
-    to_left, to_right = p @ left, p[:n] @ right.swapaxes(1, 2)
-    ph = (p @ h[1::2, :, None])[..., 0]
-    rest, rest_h = diagonal[0::2].copy(), h[0::2].copy()
-    rest[:k] -= left.swapaxes(1, 2) @ to_left
-    rest[1 : 1 + n] -= right @ to_right
-    rest_h[:k] -= (left.swapaxes(1, 2) @ ph[..., None])[..., 0]
-    rest_h[1 : 1 + n] -= (right @ ph[:n, :, None])[..., 0]
-    rest = 0.5 * (rest + rest.swapaxes(1, 2))
-    ve, ce, me, even = tridiagonal_moments(rest, -(right @ to_left[:n]), rest_h, inverse_of)
-    vl, vr = ve[:k], ve[1 : 1 + n]
-    with_left = -(to_left @ vl)
-    with_left[:n] -= to_right @ ce
-    own = p + to_left @ vl @ to_left.swapaxes(1, 2)
-    cross = to_right @ ce @ to_left[:n].swapaxes(1, 2)
-    own[:n] += to_right @ vr @ to_right.swapaxes(1, 2) + cross + cross.swapaxes(1, 2)
-    mean = ph - (to_left @ me[:k, :, None])[..., 0]
-    mean[:n] -= (to_right @ me[1 : 1 + n, :, None])[..., 0]
-    v, c, m, log_det = np.empty_like(diagonal), np.empty_like(below), np.empty_like(h), np.empty_like(h)
-    v[0::2], v[1::2], m[0::2], m[1::2] = ve, 0.5 * (own + own.swapaxes(1, 2)), me, mean
-    c[0::2] = with_left
-    c[1::2] = -(vr @ to_right.swapaxes(1, 2) + ce @ to_left[:n].swapaxes(1, 2))
-    log_det[0::2], log_det[1::2] = even, odd
-    return v, c, m, log_det

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fields.elements import Field, Spot
-from emdsl.runtime.fields.fields import Parts, assembled, field_pieces, gaussian_field
+from emdsl.runtime.fields.elements import Field, Parts, Spot
+from emdsl.runtime.fields.fields import assembled, field_pieces, gaussian_field
 from emdsl.runtime.fields.repeats import Blocks, Covariances
 from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.numerics import cholesky, inverse

@@ -17,9 +17,8 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
-from emdsl.runtime.fields.elements import Field
+from emdsl.runtime.fields.elements import Field, Parts
 from emdsl.runtime.fields.fields import (
-    Parts,
     assembled,
     clamped,
     field_pieces,
@@ -67,7 +66,10 @@ def field_by_either(
 def _loses_digits(covariances: Covariances) -> tuple[bool, bool]:
     """Whether variances are far above what their precisions alone say; whether data vary far more than their noise."""
     v, j = covariances.v, covariances.precision
-    assert j is not None
+    if j is None:
+        return not covariances.loose < LOOSE, not abs(covariances.fit) < EXACT * (
+            100 + sum(r[0] for r in covariances.rows)
+        )
     variance, precision = v.values[: int(v.at.max(initial=0)) + 1].diagonal(0, 1, 2), j.values.diagonal(0, 1, 2)
     if len(precision) == len(variance) == len(v.at):
         loose = variance[v.at] * precision[j.at]

@@ -129,6 +129,7 @@ class Covariances:
         self.known: dict[int, Array] = {}
         self.precision: Blocks | None = None  # J on its diagonal, where it was kept
         self.fit = 0.0  # <h, mean>
+        self.loose = 0.0  # the most that a variance is of what its precision alone says, where J was not kept
         self.whole: Array | None = None  # the log-likelihood, by parts, where it was found at once
 
     def __getitem__(self, n: int) -> Array:
