@@ -31,6 +31,7 @@ from emdsl.report.abbreviated import abbreviated
 from emdsl.report.breaking import broken, width
 from emdsl.report.derivation import Derivation
 from emdsl.report.equations import left_side, readable
+from emdsl.report.expected import averaged, opened
 from emdsl.report.explicit import explicit, normalised, twins
 from emdsl.report.formula import Relation
 from emdsl.report.gathered import gathered
@@ -41,7 +42,9 @@ from emdsl.report.measure import measure
 from emdsl.report.page import Show, whole
 from emdsl.report.places import own_lines, places
 from emdsl.report.tidy import tidy
+from emdsl.report.typeset import typeset
 from emdsl.report.unicode import folded, text
+from emdsl.report.unopened import unopened
 from emdsl.report.walking import rebuilt
 
 GOES_ROUND = {"forest"}  # parents drawn at random make a cycle, at which nothing can be evaluated
@@ -196,6 +199,20 @@ def test_the_second_derivative_at_the_root_is_what_is_shown(name: str) -> None:
                 np.testing.assert_allclose(values((leaf.idx, short), w, False), long, rtol=1e-9)
             checked += short != rule.root.curvature and update.params[0] in x.variables(short)
     assert checked
+
+
+@pytest.mark.parametrize("name", [*UNOPENED[:-1], "gaussian_hmm", "dawid_skene", "arma"])
+def test_q_averaged_is_q_opened(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a posterior that is a point, but for what holds no parameter: both change alike with the parameters."""
+    plan = readable(planned(name))
+    w, t = world(plan, point(name, False)), typeset(plan)
+    monkeypatch.setitem(algebra.FUNCTIONS, "E", lambda v, *given: v)
+    q, changes = averaged(plan, t), []
+    for factor in (1.0, 0.9):
+        for v in plan.joint.model.of_kind("param"):
+            w.put(v.name, w.arrays[v.name] * factor)
+        changes.append(w.value(q, {}) - w.value(opened(plan, unopened(plan), t), {}))
+    np.testing.assert_allclose(*changes, rtol=1e-9, atol=1e-9)
 
 
 def soft(plan: Plan, w: Any) -> Any:
@@ -700,6 +717,8 @@ for t in T:
     observed y[t] ~ Delta(a[t][0])
 """: (
         "[t < T - 1] (phi e[0] + e[1]) (phi e[0] + e[1])ᵀ / v",
+        "Σ_{t > 0} (log δ(a[t, 1] - theta (a[t, 0] - phi a[t - 1, 0] - a[t - 1, 1]))",
+        "log p(y | a) = Σ_t log δ(y[t] - a[t, 0])",
         "v maximises Q in turn, the others held (ECM). The log-likelihood itself is raised in phi, theta (ECME).",
     ),
     """param m : real
@@ -823,6 +842,41 @@ for n in N:
     latent t[n] ~ Exponential(k * u[h[n]])
     observed y[n] ~ Delta(min(t[n], end[n]))
 """: ("log p(y | k) ≥ E[log p(y, u | k)] - E[log q(u)]",),  # what tails integrate out has no q
+    """param phi[T] : unit
+param p[T] : unit
+for i in I:
+    given first[i] : index[T]
+    for t in T if t >= first[i]:
+        latent alive[i, t] ~ Delta(1) if t == first[i] else Bernoulli(alive[i, t-1] * phi[t])
+        observed seen[i, t] ~ Delta(1) if t == first[i] else Bernoulli(alive[i, t] * p[t])
+param a : positive
+param mu : real
+for f in F:
+    given mz[f] : bool
+    latent shared[f] ~ Normal(0, var = a if mz[f] == 1 else a / 2)
+    observed w[f] ~ Normal(mu + shared[f], 1) if mz[f] == 1 else Normal(mu, 1)
+""": (
+        "+ [alive[i, t] = 1] [alive[i, t - 1] = 1] log phi[t]",
+        "q(alive[i, t - 1] = 1, alive[i, t] = 0) log(1 - phi[t]) + q(alive[i, t - 1] = 1, alive[i, t] = 1) log phi[t]",
+        "S_alive_pair[1, t, 0] log(1 - phi[t]) + S_alive_pair[1, t, 1] log phi[t]) +",
+        "-½ Σ_f [mz[f] = 0] (log(π a) + 2 shared[f]² / a)",
+        "mu = Σ_f (w[f] - [mz[f] = 1] E[shared[f]]) / F",
+    ),
+    """size K = 8
+size L = K - 1
+param alpha : positive ~ Gamma(1, 1)
+for k in L: latent v[k] ~ Beta(1, alpha)
+for n in N:
+    latent   z[n] ~ Categorical([v[k] * exp(sum(log(1 - v[j]) for j in L if j < k)) if k < L
+        else exp(sum(log(1 - v[j]) for j in L)) for k in K])
+    observed x[n] ~ Normal(z[n], 1)
+infer v, z by meanfield
+""": (
+        "a(v[k]) = Σ_n q(z[n] = k) + 1",
+        "b(v[k]) = alpha + Σ_{n, k'} [k < k'] q(z[n] = k')",
+        "Σ_l [l < k] E[log(1 - v[l])] + [k < L] E[log v[k]]",
+        "alpha = L / (1 - S_log1m_v)",
+    ),
 }
 
 

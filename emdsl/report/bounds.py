@@ -26,13 +26,38 @@ def bounded(factors: Sequence[Expr], whole: Whole) -> list[Expr]:
     for p in factors:
         if (said := _said(p)) is not None:
             groups.setdefault(said[1], []).append(p)
-    out = list(factors)
+    out = _of_two(factors)
     for a, own in groups.items():
         if len(own) < 2:
             continue
         at = out.index(own[0])
         out = [p for p in out if p not in own]
         out[at:at] = _together(a, own, whole)
+    return out
+
+
+SIGNS = {"lt": {-1}, "le": {-1, 0}, "eq": {0}, "ne": {-1, 1}, "ge": {0, 1}, "gt": {1}}  # of what a difference has
+
+
+def _of_two(factors: Sequence[Expr]) -> list[Expr]:
+    """Conditions on the same two numbers as one: `[t >= s] [t != s]` is `[t > s]`."""
+    out: list[Expr] = []
+    found: dict[tuple[Expr, Expr], tuple[int, set[int]]] = {}
+    for p in factors:
+        inner, turned = (p.args[0], True) if isinstance(p, x.Fn) and p.name == "not" else (p, False)
+        match inner:
+            case x.Fn(name, (a, b)) if name in SIGNS and not isinstance(b, x.Num):
+                signs = {-1, 0, 1} - SIGNS[name] if turned else SIGNS[name]
+                at, before = found.get((a, b), (len(out), {-1, 0, 1}))
+                both = signs & before
+                named = next((op for op, own in SIGNS.items() if own == both), None)
+                if named is not None and (a, b) in found:
+                    out[at] = x.fn("not", x.fn("eq", a, b)) if named == "ne" else x.fn(named, a, b)
+                    found[a, b] = at, both
+                    continue
+                if (a, b) not in found:
+                    found[a, b] = at, both
+        out.append(p)
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -9,28 +10,31 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START
 from emdsl.report.bounds import Whole, bounded, place
+from emdsl.report.sums import apart, matched
 
+Parts = tuple[Fraction | float, list[Expr], list[Ix]]  # a number, factors, indices that are summed over
 PLACES = (ROW, POSITION, LENGTH)  # what says where a row of a ragged plate is
 
 
-def sides_met(terms: list[Expr]) -> list[Expr]:
-    """`[t = 0] a + [t > 0] a` is a."""
-    out: list[Expr] = []
-    if not any(map(_negated, terms)):
+def sides_met(terms: list[Expr], whole: Whole) -> list[Expr]:
+    """`[t = 0] a + [t > 0] a` is a, under sums too."""
+    parts = [apart(t) for t in terms]
+    asked = [
+        any(isinstance(p, x.Fn) and (p.name in x.COMPARISONS or p.name == "not") for p in own) for _, own, _ in parts
+    ]
+    if not any(asked):
         return list(terms)
-    for t in terms:
-        for at, other in enumerate(out):
-            if (_negated(t) or _negated(other)) and (both := _without_sides(t, other)) is not None:
-                out[at] = both
+    out: list[Expr] = []
+    left: list[int] = []  # of each that is kept, its number; of none that has met another
+    for n, t in enumerate(terms):
+        for at, k in enumerate(left):
+            if k >= 0 and (asked[n] or asked[k]) and (both := _without_sides(parts[n], parts[k], whole)) is not None:
+                out[at], left[at] = both, -1
                 break
         else:
             out.append(t)
-    return out
-
-
-def _negated(e: Expr) -> bool:
-    """Whether a product holds a condition's opposite."""
-    return any(isinstance(p, x.Fn) and p.name == "not" for p in x.factors_of(e))
+            left.append(n)
+    return sides_met(out, whole) if -1 in left else out
 
 
 def hazard(e: x.Fn) -> Expr | None:
@@ -101,20 +105,73 @@ def _is_level(p: Expr) -> bool:
     return False
 
 
-def _without_sides(one: Expr, other: Expr) -> Expr | None:
-    """What two terms have in common, where all that they differ in is a condition and its opposite."""
-    mine, theirs = x.factors_of(one), x.factors_of(other)
-    for p in mine:
-        opposite = next((q for q in theirs if _opposite(p, q) or _opposite(q, p)), None)
-        if opposite is not None:
-            rest, beside = x.mul(*(q for q in mine if q is not p)), x.mul(*(q for q in theirs if q is not opposite))
-            if x.rebuild(rest, in_one_order) == x.rebuild(beside, in_one_order):
-                return rest
+def _without_sides(one: Parts, other: Parts, whole: Whole) -> Expr | None:
+    """What two terms have in common, where all that they differ in is a condition and its opposite.
+
+    What follows from the one may stand beside the other: of a j below K `[k >= K] a + [k < K] [j < k] a` is
+    `[j < k] a`.
+    """
+    (c, mine, sums), (d, unlike, beside) = one, other
+    for same in matched(beside, sums) if c == d and abs(len(mine) - len(unlike)) < 2 else ():
+        theirs = [x.substitute(q, same) for q in unlike]
+        for p in mine:
+            opposite = next((q for q in theirs if _opposite(p, q, whole) or _opposite(q, p, whole)), None)
+            if opposite is None:
+                continue
+            rest = Counter(x.rebuild(q, in_one_order) for q in mine if q is not p)
+            others = Counter(x.rebuild(q, in_one_order) for q in theirs if q is not opposite)
+            more, less = others - rest, rest - others
+            if all(_implies(p, q) for q in more) and all(_implies(opposite, q) for q in less) and not (more and less):
+                kept, gone = (theirs, opposite) if more else (mine, p)
+                return over(sums, x.mul(x.Num(c), *(q for q in kept if q is not gone)))
     return None
 
 
-def _opposite(p: Expr, q: Expr) -> bool:
+def _implies(p: Expr, q: Expr) -> bool:
+    """Whether `not a < K` says `j < a`: of an index j below K."""
+    match p, q:
+        case x.Fn("not", (x.Fn("lt", (a, x.SizeN(dim))),)), x.Fn("lt", (x.Val(j), b)):
+            return a == b and j.dim == dim
+    return False
+
+
+def pinned(ix: Ix, body: Expr) -> Expr | None:
+    """`sum_a [a < K] [a = k] f(a)` of a k below K is f(k)."""
+    factors = x.factors_of(body)
+    for p in factors:
+        match p:
+            case x.Sel(x.Val(a) | x.Fn("value", (x.Val(a),)), Ix() as k) if a == ix and k.dim != ix.dim:
+                below = x.fn("lt", x.Val(ix), x.SizeN(k.dim))
+                if below in factors:
+                    return x.substitute(x.mul(*(q for q in factors if q not in (p, below))), {ix: k})
+    return None
+
+
+def placed(factors: Sequence[Expr]) -> list[Expr]:
+    """`[a < K] sum_k [a = k] f(k)` over all k below K is `[a < K] f(a)`."""
+    return [_placed(p, factors) if isinstance(p, x.Sum) else p for p in factors]
+
+
+def _placed(e: x.Sum, beside: Sequence[Expr]) -> Expr:
+    for p in x.factors_of(e.body):
+        match p:
+            case x.Sel(x.Val(a) | x.Fn("value", (x.Val(a),)), k) if k == e.ix:
+                if x.fn("lt", x.Val(a), x.SizeN(e.ix.dim)) in beside:
+                    return x.substitute(x.mul(*(q for q in x.factors_of(e.body) if q is not p)), {e.ix: a})
+    return e
+
+
+def over(ixs: Sequence[Ix], body: Expr) -> Expr:
+    for i in reversed(ixs):
+        body = x.total(i, body)
+    return body
+
+
+def _opposite(p: Expr, q: Expr, whole: Whole) -> bool:
     """Whether q says that the condition p does not hold."""
+    match p, q:
+        case x.Fn("eq", (El() as a, x.Num(v))), x.Fn("eq", (b, x.Num(w))) if a == b and v != w:
+            return whole.get(a.var) == 2  # one of two levels, and the other
     if not isinstance(q, x.Fn) or q.name != "not":
         return False
     if isinstance(p, x.Delta) and isinstance(p.a, Ix) != isinstance(p.b, Ix):  # `[t = 0]` of an index, as a selector

@@ -6,7 +6,7 @@ The rule of the plan is applied again to the terms of the joint opened about one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -14,6 +14,7 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, Q
 from emdsl.derive.algebra.scalars import direction, solve_score
 from emdsl.derive.joint.coefficients import axes_of, matrix_term, scalar_term, total_of
+from emdsl.derive.joint.factors import Factor
 from emdsl.derive.joint.sides import ASKED, REST, classes
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
@@ -38,31 +39,37 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
 
     None where an expectation of a closed term is not a moment: then only the opened form is known.
     """
-    joint = plan.joint
-    kinds = classes(joint)
-    out: list[Term] = []
-    for factor in joint.factors:
-        if not any(n in names for n in x.variables(factor.body)):
-            continue
-        for c, factors, sums in opened(factor.body, lambda n: ASKED if n in names else REST):
-            if not any(names & x.variables(f) for f in factors):
-                continue
-            number, rest = x.split_number(x.mul(*factors))
-            kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
-            term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
-            averaged = expectation(term, plan.elimination, joint)
-            if isinstance(averaged, str) or any(_is_covariance(e) for part in averaged for e in part.factors):
-                kept_whole = _mean(term, plan)
-                if kept_whole:
-                    out += kept_whole
-                    continue
-                if isinstance(averaged, str):
-                    return None
-            assert not isinstance(averaged, str)
-            out += [selectors(part, joint, kinds) for part in averaged]
-    same = twins(plan)
-    out = [replace(t, factors=tuple(x.rebuild(e, lambda n: _twin(n, same)) for e in t.factors)) for t in out]
+    kinds, out = classes(plan.joint), list[Term]()
+    for factor in plan.joint.factors:
+        if names & x.variables(factor.body):
+            found = averaged_terms(factor, plan, names, lambda n: ASKED if n in names else REST)
+            if found is None:
+                return None
+            out += [selectors(part, plan.joint, kinds) for part in found]
     return merge(out, plan.expected.symmetry)
+
+
+def averaged_terms(factor: Factor, plan: Plan, names: frozenset[str], side: Callable[[str], str]) -> list[Term] | None:
+    """The expected terms of a factor that hold these parameters, opened as the sides of its names say; None where an
+    expectation is no moment."""
+    same, out = twins(plan), list[Term]()
+    for c, factors, sums in opened(factor.body, side):
+        if not any(names & x.variables(f) for f in factors):
+            continue
+        number, rest = x.split_number(x.mul(*factors))
+        kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
+        term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
+        averaged = expectation(term, plan.elimination, plan.joint)
+        if isinstance(averaged, str) or any(_is_covariance(e) for part in averaged for e in part.factors):
+            kept_whole = _mean(term, plan)
+            if kept_whole:
+                out += kept_whole
+                continue
+            if isinstance(averaged, str):
+                return None
+        assert not isinstance(averaged, str)
+        out += averaged
+    return [replace(t, factors=tuple(x.rebuild(e, lambda n: _twin(n, same)) for e in t.factors)) for t in out]
 
 
 def twins(plan: Plan) -> dict[str, str]:

@@ -1,9 +1,14 @@
-"""Factors of a product as a person would put them, before numbers are gathered."""
+"""Factors of a product as a person would put them, its numbers gathered: signs, common factors, roots."""
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import gcd, isfinite, isqrt, lcm
+
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
+
+LARGE = 8  # a number that no common factor is worth
 
 
 def negative(e: Expr) -> bool:
@@ -43,3 +48,110 @@ def ordered(factors: list[Expr]) -> list[Expr]:
         for n, f in zip(at, sorted((factors[k] for k in at), key=repr), strict=True):
             out[n] = f
     return out
+
+
+def terms_of(e: Expr) -> tuple[Expr, ...]:
+    return e.terms if isinstance(e, x.Add) else (e,)
+
+
+def content(e: x.Add) -> tuple[Fraction, Expr]:
+    """`c * rest`: the rest has integer coefficients without a common divisor; it is positive, or its first one is."""
+    numbers = [_exact(x.split_number(t)[0]) for t in e.terms]
+    exact = [n for n in numbers if isinstance(n, Fraction)]
+    if len(exact) < len(numbers):
+        return (Fraction(-1), x.neg(e)) if all(n < 0 for n in numbers) else (Fraction(1), e)
+    size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
+    from_number = any(isinstance(t, x.Num) and t.value > 0 for t in e.terms)  # `1 - a`, not `-(a - 1)`
+    c = -size if exact[0] < 0 and not from_number and not x.positive(e) else size
+    return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
+
+
+def _exact(v: Fraction | float) -> Fraction | float:
+    """A half that sympy gave as a float."""
+    near = Fraction(v) if isfinite(v) else Fraction(0)
+    return near if 0 < near.denominator <= LARGE and near == v else v
+
+
+def product_of(factors: list[Expr]) -> Expr:
+    factors = one_exponential([p for f in factors for p in x.factors_of(f)])
+    ratio = any(isinstance(f, x.Pow) and negative(f.exponent) for f in factors)
+    c: Fraction | float = Fraction(1)
+    rest: list[Expr] = []
+    for f in factors:
+        match f:
+            case x.Num(v):
+                c = c * v
+            case x.Add() if x.positive(x.neg(f)):  # `t - 1` of a t below 1
+                c = -c
+                rest.append(x.neg(f))
+            case x.Add() if ratio or (len(factors) > 1 and (_all_negative(f) or _multiples(f))):
+                inner, whole = content(f)
+                if not ratio and any(float(x.split_number(t)[0]) > LARGE for t in terms_of(whole)):
+                    inner, whole = Fraction(-1), x.neg(f)  # `-(log 10 + a² / 200)`, not `-(200 log 10 + a²) / 200`
+                c = c * inner
+                rest.append(whole)
+            case _:
+                inner_c, whole = x.split_number(f)
+                c = c * inner_c
+                rest.append(whole)
+    if c < 0:  # `a / (1 - b)`, not `-a / (b - 1)`
+        turned = next((p for p in rest if _less_a_number(p)), None)
+        if isinstance(turned, x.Pow):
+            c, rest = -c, [x.power(x.neg(turned.base), x.num(-1)) if p is turned else p for p in rest]
+    return _roots(c, x.mul(*ordered(rest)))
+
+
+def _less_a_number(e: Expr) -> bool:
+    """Whether a factor is one over `b - 1`."""
+    if not isinstance(e, x.Pow) or e.exponent != x.num(-1) or not isinstance(e.base, x.Add):
+        return False
+    return any(isinstance(t, x.Num) and t.value < 0 for t in e.base.terms)
+
+
+def _multiples(e: x.Add) -> bool:
+    """Whether all terms are a multiple of one number: `2 a - 2 b`; of lengths and numbers also of a half."""
+    c, _ = content(e)
+    counts = all(isinstance(x.split_number(t)[1], x.SizeN | x.Num) for t in e.terms)
+    return abs(c) != 1 and abs(c.numerator) <= LARGE and (c.denominator == 1 or counts)
+
+
+def _roots(c: Fraction | float, rest: Expr) -> Expr:
+    """`1.414 sqrt(a)` is `sqrt(2 a)`."""
+    roots = [f for f in x.factors_of(rest) if isinstance(f, x.Pow) and f.exponent == x.HALF]
+    square = _rational(float(c) ** 2)
+    if square is None or (isinstance(c, Fraction) and len(roots) < 2) or not roots:
+        return x.mul(x.Num(c), rest)
+    others = [f for f in x.factors_of(rest) if f not in roots]
+    inside = [x.Num(square), *(p for f in roots if isinstance(f, x.Pow) for p in x.factors_of(f.base))]
+    for below in [p for p in others if isinstance(p, x.Pow) and p.exponent == x.Num(Fraction(-1, 2))]:
+        if below.base in inside:  # `√(4 π) / √π` is 2
+            inside.remove(below.base)
+            others.remove(below)
+    root = power_of(product_of(inside), x.HALF)
+    return x.mul(x.num(1 if c > 0 else -1), *others, root)
+
+
+def _rational(v: float) -> Fraction | None:
+    near = Fraction(v).limit_denominator(1000)
+    return near if near and abs(float(near) - v) <= 1e-14 * abs(v) else None
+
+
+def _all_negative(e: x.Add) -> bool:
+    return all(x.split_number(t)[0] < 0 for t in e.terms)
+
+
+def power_of(base: Expr, exponent: Expr) -> Expr:
+    if isinstance(base, x.Add) and isinstance(exponent, x.Num) and x.positive(x.neg(base)):
+        if isinstance(exponent.value, Fraction) and exponent.value.denominator == 1:
+            return x.mul(x.num((-1) ** int(exponent.value)), power_of(x.neg(base), exponent))
+    if isinstance(base, x.Add) and isinstance(exponent, x.Num) and exponent.value in (-1, -2, 2):
+        c, whole = content(base)
+        if c < 0 or exponent.value < 0:
+            return x.mul(x.num(c ** int(exponent.value)), x.power(whole, exponent))
+    if exponent == x.HALF:
+        if isinstance(base, x.Num) and isinstance(base.value, Fraction) and base.value > 0:
+            up, down = isqrt(base.value.numerator), isqrt(base.value.denominator)
+            if Fraction(up * up, down * down) == base.value:
+                return x.num(Fraction(up, down))
+        return x.Pow(base, exponent) if not isinstance(base, x.Num) else x.power(base, exponent)
+    return x.power(base, exponent)

@@ -258,7 +258,10 @@ def plain_log(e: Formula) -> bool:
     if not simple or not isinstance(e, Apply):
         return False
     inner = e.arguments[0]
-    function = isinstance(inner, Apply) and inner.function in (*map(Word, ("p", "q", "Gamma", "I0")), Name("h"))
+    function = isinstance(inner, Apply) and inner.function in (
+        *map(Word, ("p", "q", "delta", "Gamma", "I0")),
+        Name("h"),
+    )
     return function or isinstance(inner, Name | At | Number | Word)
 
 

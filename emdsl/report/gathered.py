@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.report.factored import content
 from emdsl.report.sums import apart, taken_out
-from emdsl.report.tidy import content
 
 
 def gathered(e: Expr) -> Expr:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.joint.constraints import HALF_LOG_2PI
 from emdsl.derive.joint.factors import Factor
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.generate.spec import missing_policy
 from emdsl.language import model as m
 from emdsl.report import formula as f
-from emdsl.report.conditions import followed
+from emdsl.report.conditions import followed, over
 from emdsl.report.formula import Formula
 from emdsl.report.lets import meanings, read_through, with_names
 from emdsl.report.page import Say, Show, Step, names_of
+from emdsl.report.sums import apart as parts_of
 from emdsl.report.supports import apart, unknown
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
@@ -90,14 +93,39 @@ def _joined(parts: Iterator[tuple[str, Formula, Formula, str]]) -> list[tuple[st
     return out
 
 
+def _with_points(body: Expr, multipliers: Mapping[str, str]) -> Expr:
+    """A log density with `log δ(c)` for what multipliers hold at 0: what they hold, `λ c - log 2π`, is so written; what
+    holds nothing, `-λ² / 2 - log(2π) / 2`, is left out."""
+    held: dict[El, list[Expr]] = {}
+    out: list[Expr] = []
+    for term in body.terms if isinstance(body, x.Add) else (body,):
+        c, factors, sums = parts_of(term)
+        found = [n for p in factors for n in x.walk(p) if isinstance(n, El) and n.var in multipliers]
+        if not found:
+            out.append(term)
+        elif found[0] not in factors:
+            out.append(over(sums, HALF_LOG_2PI))
+        else:
+            own = [i for i in sums if i in x.free(found[0])]
+            to: dict[Ix, Idx] = {i: Ix(f"{i.dim}#{n}", i.dim) for n, i in enumerate(own)}
+            rest = [x.substitute(p, to) for p in factors if p != found[0]]
+            leaf = x.substitute(found[0], to)
+            assert isinstance(leaf, El)
+            held.setdefault(leaf, []).append(over([i for i in sums if i not in own], x.mul(x.Num(c), *rest)))
+    for leaf, terms in held.items():
+        point = x.add(x.Fn("log", (x.Fn("delta", (x.add(*terms),)),)), x.mul(x.num(2), HALF_LOG_2PI))
+        out.append(over([i for i in leaf.idx if isinstance(i, Ix) and "#" in i.name], point))
+    return x.add(*out)
+
+
 def _held(multipliers: Mapping[str, str]) -> str:
     """What has no noise, and how it is held."""
     names = names_of(*multipliers)
     verb = "holds" if len(multipliers) == 1 else "hold"
     return (
-        f"Parts of {names_of(*multipliers.values())} have no noise: {names} {verb} what stands beside it at 0, by "
-        "δ(c) = ∫ exp(i λ c) dλ / 2π. It is eliminated like a latent, with λ for i λ; no parameter stands beside it. "
-        "Where it is squared it holds nothing, and integrates to 1."
+        f"Parts of {names_of(*multipliers.values())} have no noise: δ holds them at 0. In what follows {names} {verb} "
+        "them, by δ(c) = ∫ exp(i λ c) dλ / 2π: eliminated like a latent, with λ for i λ. Where it is squared it holds "
+        "nothing, and integrates to 1."
     )
 
 
@@ -137,8 +165,9 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
             of = [n for n in given if model.variable(n).kind == "observed" and n not in own] or of
             given = [n for n in given if n not in of]
         left = log_density(of, given) if about else f.Word("factors")
-        bare = [apart(factor, free) for factor in factors]
-        shown = [summed(factor, e, t) for factor, (e, _) in zip(factors, bare, strict=True)]
+        seen = [replace(factor, body=_with_points(factor.body, plan.joint.multipliers)) for factor in factors]
+        bare = [apart(factor, free) for factor in seen]
+        shown = [summed(factor, e, t) for factor, (e, _) in zip(seen, bare, strict=True)]
         held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
         ends = dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for _, own in bare for c in own)
         yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), " and ".join(ends)
@@ -160,6 +189,9 @@ def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr
                 plates, masks = tuple(i for i in plates if i != b), tuple(e for e in masks if e != mask)
                 gates = tuple(g for g in (x.substitute(g, {b: a}) for g in gates) if isinstance(g, x.Sel))
                 masks, body = tuple(x.substitute(e, {b: a}) for e in masks), x.substitute(body, {b: a})
+    if (states := _state_by_state(plates, gates, body)) is not None:
+        plates, body = states
+        return plates, tidy(x.mul(*(g for g in gates if g.at in plates), *masks, body), t.known)
     plates, gates, masks, body = _at_the_one_state(plates, gates, masks, body)
     held = {*gates, *masks}
     body = x.rebuild(body, lambda n: n.then if isinstance(n, x.Where) and n.cond in held else None)
@@ -167,6 +199,23 @@ def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr
     certain = [g for g in gates if isinstance(g.at, Ix) and g.at not in needed and _once(g.at, gates)]
     plates = tuple(i for i in plates if i not in {g.at for g in certain})
     return plates, tidy(x.mul(*(g for g in gates if g not in certain), *masks, body), t.known)
+
+
+def _state_by_state(plates: tuple[Ix, ...], gates: tuple[x.Sel, ...], body: Expr) -> tuple[tuple[Ix, ...], Expr] | None:
+    """`[z = k] (k a + b)` of two states is `[z = 1] a + b`; None where a latent's state stands as no number."""
+    numbers = {n.ix for n in x.walk(body) if isinstance(n, x.Val)}
+    two = [g for g in gates if isinstance(g.at, Ix) and g.at.dim == "2" and g.at in {*plates} & numbers]
+    others = {i for e in (*(g for g in gates if g not in two), *(g.of for g in two)) for i in x.free(e)}
+    if not 0 < len(two) <= 2 or {g.at for g in two} & others or any(not _once(g.at, gates) for g in two):
+        return None
+    out: list[Expr] = []
+    for addend in body.terms if isinstance(body, x.Add) else (body,):
+        held = [g for g in two if g.at in x.free(addend)]
+        for states in product(range(2), repeat=len(held)):
+            at: dict[Ix, Idx] = {g.at: k for g, k in zip(held, states, strict=True) if isinstance(g.at, Ix)}
+            one = x.substitute(addend, at)
+            out.append(x.mul(*(x.substitute(g, at) for g in held), one))
+    return tuple(i for i in plates if all(g.at != i for g in two)), x.add(*out)
 
 
 def _at_the_one_state(
@@ -185,7 +234,7 @@ def _at_the_one_state(
     return plates, gates, masks, body
 
 
-def _once(i: Ix, gates: Sequence[x.Sel]) -> bool:
+def _once(i: Idx, gates: Sequence[x.Sel]) -> bool:
     return sum(g.at == i for g in gates) == 1
 
 

@@ -21,10 +21,11 @@ from emdsl.language import model as m
 from emdsl.language.kinds import DomainKind
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
+from emdsl.report.factored import terms_of
 from emdsl.report.folded import Meaning
 from emdsl.report.formula import Formula
 from emdsl.report.known import Known
-from emdsl.report.tidy import terms_of, tidy
+from emdsl.report.tidy import tidy
 from emdsl.report.vectors import tensor
 from emdsl.report.writer import Writer
 

@@ -24,6 +24,7 @@ WORDS = {
     "calligraphic Q": "𝒬",
     "alpha": "α",
     "beta": "β",
+    "delta": "δ",
     "digamma": "ψ",
     "eta": "η",
     "lambda": "λ",

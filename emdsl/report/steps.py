@@ -15,6 +15,7 @@ from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
 from emdsl.report.draws import drawn_step, objective_of_draws
+from emdsl.report.expected import expected_step, has_latents, has_priors
 from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
@@ -28,7 +29,7 @@ from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset, typeset
-from emdsl.report.unopened import Unopened, unopened
+from emdsl.report.unopened import unopened
 from emdsl.report.updates import equation, update_steps
 
 
@@ -48,7 +49,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
         out.append(_statistics(plan, t))
     whole_q = unopened(plan)
     if plan.updates:
-        out.append(_expected(plan, whole_q, t))
+        out.append(expected_step(plan, whole_q, t))
     out += update_steps(plan, named, whole_q, t)
     out.append(_objective(plan, t))
     return tuple(explained([_unprimed(step, t) for step in told_apart(plan, out)]))
@@ -109,18 +110,8 @@ def _factorised(plan: Plan) -> str:
 
 def _maximised(plan: Plan) -> str:
     """What the M-step does, where there is one."""
-    beside = " plus the log priors of the parameters" if _priors(plan) else ""
+    beside = " plus the log priors of the parameters" if has_priors(plan) else ""
     return f" The M-step maximises the first part{beside} with q held." if plan.updates else ""
-
-
-def _priors(plan: Plan) -> bool:
-    """Whether any parameter has a prior."""
-    return any(v.distribution is not None for v in plan.joint.model.of_kind("param"))
-
-
-def _latent(plan: Plan) -> bool:
-    """Whether anything is latent: without it Q is the log-likelihood itself."""
-    return bool(plan.joint.model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
 
 
 def _likelihood(plan: Plan) -> Formula:
@@ -154,7 +145,7 @@ def statistic_formula(s: Statistic, t: Typeset) -> Formula:
 
 
 def _statistics(plan: Plan, t: Typeset) -> Step:
-    under = "expectations under q of what multiplies" if _latent(plan) else "what multiplies"
+    under = "expectations under q of what multiplies" if has_latents(plan) else "what multiplies"
     say = f"What the E-step hands to the M-step: {under} functions of parameters. "
     say += "In the code each has the name that follows S."
     body: list[Say | Show] = [Say(say)]
@@ -174,34 +165,8 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
         notes.append("A missing value leaves its factor out: it is 0 in these sums.")
     body += [Say(n) for n in notes]
-    title = "Expected sufficient statistics" if _latent(plan) else "Sufficient statistics"
+    title = "Expected sufficient statistics" if has_latents(plan) else "Sufficient statistics"
     return Step(title, tuple(body), {"kind": "statistics", "code": "e_step", "statistics": facts})
-
-
-def _expected(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Step:
-    q = plan.expected
-    opened = Unopened(q.terms, tuple(one.term for one in q.mixed))
-    named = frozenset(v.name for v in plan.joint.model.of_kind("param"))
-    held = [term for term in q.prior if x.variables(term.body) & named]  # what holds no parameter is in the constant
-    found = whole_q or opened
-    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*found.terms, *found.densities, *held)]
-    whole_ = tidy(x.add(*parts), t.known)
-    terms = whole_.terms if isinstance(whole_, x.Add) else (whole_,)
-    named |= {a.name for a in t.known.meanings if x.variables(a.body) & named}
-    total = t.of(gathered(x.add(*(e for e in terms if x.variables(e) & named))), {})
-    params = tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param"))
-    joint, priors = (
-        "expected log joint" if _latent(plan) else "log joint",
-        ", priors included," if _priors(plan) else "",
-    )
-    body: list[Say | Show] = [
-        Say(f"The {joint}{priors or ','} as a function of the parameters, with the statistics held:")
-    ]
-    body.append(Show(f.Relation("=", f.Apply(f.Word("Q"), params), f.plus(total, f.Word("const")))))
-    if q.mixed:
-        body.append(Say("Some terms do not come apart from the data: they are evaluated in passes over it."))
-    title = "The expected complete-data log-likelihood" if _latent(plan) else "The log-likelihood"
-    return Step(title, tuple(body), {"kind": "Q", "terms": len(parts)})
 
 
 # ------------------------------------------------------------------ the objective
@@ -218,8 +183,8 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         say = objective_of_draws(plan.draws)
     beside, added = _added(plan)
     body: list[Say | Show] = [Say(say + beside), Show(f.Relation("=", f.Word("ell"), f.plus(ell, *added)))]
-    latent = _latent(plan)
-    how = how_it_climbs(plan, _latent(plan))
+    latent = has_latents(plan)
+    how = how_it_climbs(plan, has_latents(plan))
     if plan.joint.clouds:
         how += (
             " So the objective rises, but for what quadrature leaves out; evaluated at twice the points, it tells how "

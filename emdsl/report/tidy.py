@@ -7,7 +7,7 @@ sums, floats that stand for roots go back under the root, short literal sums are
 from __future__ import annotations
 
 from fractions import Fraction
-from math import gcd, isfinite, isqrt, lcm
+from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
@@ -20,17 +20,19 @@ from emdsl.report.conditions import (
     in_one_order,
     moved,
     of_rows,
+    pinned,
+    placed,
     pointed,
     shares_met,
     sides_met,
 )
-from emdsl.report.factored import negative, one_exponential, ordered, out_of_sums
+from emdsl.report.factored import out_of_sums, power_of, product_of
 from emdsl.report.folded import folded
 from emdsl.report.known import SHORT, Known, entry_of, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
 from emdsl.report.sums import all_states, cancelled
 
-LARGE = 8  # a number that no common factor is worth
+NO_MASS = x.Fn("log", (x.ZERO,))  # minus infinity: whatever is added to it
 MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
 
 
@@ -70,13 +72,16 @@ class Tidying(x.Rebuilding):
             case El() if n.var in facts.pairs:
                 return placed_in_order(n, facts.pairs[n.var])
             case x.Add():
-                met = _met(shares_met([go(t) for t in n.terms]), facts)
+                own = [go(t) for t in n.terms]
+                if NO_MASS in own:
+                    return NO_MASS
+                met = _met(shares_met(own), facts)
                 met = all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
                 return x.add(*statistics_met(met.terms)) if isinstance(met, x.Add) else met
             case x.Mul():
-                return _product(out_of_sums([go(f) for f in pointed(followed(n.factors, facts.whole))]))
+                return product_of(out_of_sums([go(f) for f in placed(pointed(followed(n.factors, facts.whole)))]))
             case x.Pow(base, exponent):
-                return _power(go(base), go(exponent))
+                return power_of(go(base), go(exponent))
             case x.Sum(ix, body):
                 return _total(ix, go(body), facts, self.written)
             case x.Fn("not", (a,)):
@@ -113,28 +118,6 @@ def filled(e: Expr) -> Expr:
     return x.rebuild(e, step) if asked else e
 
 
-def terms_of(e: Expr) -> tuple[Expr, ...]:
-    return e.terms if isinstance(e, x.Add) else (e,)
-
-
-def content(e: x.Add) -> tuple[Fraction, Expr]:
-    """`c * rest`: the rest has integer coefficients without a common divisor; it is positive, or its first one is."""
-    numbers = [_exact(x.split_number(t)[0]) for t in e.terms]
-    exact = [n for n in numbers if isinstance(n, Fraction)]
-    if len(exact) < len(numbers):
-        return (Fraction(-1), x.neg(e)) if all(n < 0 for n in numbers) else (Fraction(1), e)
-    size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
-    from_number = any(isinstance(t, x.Num) and t.value > 0 for t in e.terms)  # `1 - a`, not `-(a - 1)`
-    c = -size if exact[0] < 0 and not from_number and not x.positive(e) else size
-    return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
-
-
-def _exact(v: Fraction | float) -> Fraction | float:
-    """A half that sympy gave as a float."""
-    near = Fraction(v) if isfinite(v) else Fraction(0)
-    return near if 0 < near.denominator <= LARGE and near == v else v
-
-
 def _met(terms: list[Expr], facts: Known) -> Expr:
     """A sum whose like terms are one, in whatever order their factors stand."""
     merged: dict[Expr, tuple[Expr, Fraction | float]] = {}
@@ -146,7 +129,24 @@ def _met(terms: list[Expr], facts: Known) -> Expr:
             key = other
         kept, old = merged.get(key, (rest, Fraction(0)))
         merged[key] = (kept, old + c)
-    return x.add(*sides_met([x.mul(x.Num(c), rest) for rest, c in merged.values()]))
+    return x.add(*sides_met(_number_logs([x.mul(x.Num(c), rest) for rest, c in merged.values()]), facts.whole))
+
+
+def _number_logs(terms: list[Expr]) -> list[Expr]:
+    """`log 2 + log(1/2)` is nothing."""
+    logs: dict[Fraction | float, list[tuple[int, Fraction]]] = {}
+    for n, t in enumerate(terms):
+        match x.split_number(t):
+            case c, x.Fn("log", (x.Num(Fraction() as v),)) if v > 0:
+                logs.setdefault(c, []).append((n, v))
+    out: list[Expr] = list(terms)
+    for c, own in logs.items():
+        if len(own) > 1:
+            product = prod((v for _, v in own), start=Fraction(1))
+            for n, _ in own:
+                out[n] = x.ZERO
+            out[own[0][0]] = x.mul(x.Num(c), x.fn("log", x.num(product))) if product != 1 else x.ZERO
+    return [t for t in out if t != x.ZERO]
 
 
 def _key(e: Expr) -> Expr:
@@ -184,80 +184,6 @@ def _summed(ixs: list[Ix], factors: list[Expr]) -> Expr:
     return out
 
 
-def _product(factors: list[Expr]) -> Expr:
-    factors = one_exponential([p for f in factors for p in x.factors_of(f)])
-    ratio = any(isinstance(f, x.Pow) and negative(f.exponent) for f in factors)
-    c: Fraction | float = Fraction(1)
-    rest: list[Expr] = []
-    for f in factors:
-        match f:
-            case x.Num(v):
-                c = c * v
-            case x.Add() if x.positive(x.neg(f)):  # `t - 1` of a t below 1
-                c = -c
-                rest.append(x.neg(f))
-            case x.Add() if ratio or (len(factors) > 1 and (_all_negative(f) or _multiples(f))):
-                inner, whole = content(f)
-                if not ratio and any(float(x.split_number(t)[0]) > LARGE for t in terms_of(whole)):
-                    inner, whole = Fraction(-1), x.neg(f)  # `-(log 10 + a² / 200)`, not `-(200 log 10 + a²) / 200`
-                c = c * inner
-                rest.append(whole)
-            case _:
-                inner_c, whole = x.split_number(f)
-                c = c * inner_c
-                rest.append(whole)
-    return _roots(c, x.mul(*ordered(rest)))
-
-
-def _multiples(e: x.Add) -> bool:
-    """Whether all terms are a multiple of one number: `2 a - 2 b`; of lengths and numbers also of a half."""
-    c, _ = content(e)
-    counts = all(isinstance(x.split_number(t)[1], x.SizeN | x.Num) for t in e.terms)
-    return abs(c) != 1 and abs(c.numerator) <= LARGE and (c.denominator == 1 or counts)
-
-
-def _roots(c: Fraction | float, rest: Expr) -> Expr:
-    """`1.414 sqrt(a)` is `sqrt(2 a)`."""
-    roots = [f for f in x.factors_of(rest) if isinstance(f, x.Pow) and f.exponent == x.HALF]
-    square = _rational(float(c) ** 2)
-    if square is None or (isinstance(c, Fraction) and len(roots) < 2) or not roots:
-        return x.mul(x.Num(c), rest)
-    others = [f for f in x.factors_of(rest) if f not in roots]
-    inside = [x.Num(square), *(p for f in roots if isinstance(f, x.Pow) for p in x.factors_of(f.base))]
-    for below in [p for p in others if isinstance(p, x.Pow) and p.exponent == x.Num(Fraction(-1, 2))]:
-        if below.base in inside:  # `√(4 π) / √π` is 2
-            inside.remove(below.base)
-            others.remove(below)
-    root = _power(_product(inside), x.HALF)
-    return x.mul(x.num(1 if c > 0 else -1), *others, root)
-
-
-def _rational(v: float) -> Fraction | None:
-    near = Fraction(v).limit_denominator(1000)
-    return near if near and abs(float(near) - v) <= 1e-14 * abs(v) else None
-
-
-def _all_negative(e: x.Add) -> bool:
-    return all(x.split_number(t)[0] < 0 for t in e.terms)
-
-
-def _power(base: Expr, exponent: Expr) -> Expr:
-    if isinstance(base, x.Add) and isinstance(exponent, x.Num) and x.positive(x.neg(base)):
-        if isinstance(exponent.value, Fraction) and exponent.value.denominator == 1:
-            return x.mul(x.num((-1) ** int(exponent.value)), _power(x.neg(base), exponent))
-    if isinstance(base, x.Add) and isinstance(exponent, x.Num) and exponent.value in (-1, -2, 2):
-        c, whole = content(base)
-        if c < 0 or exponent.value < 0:
-            return x.mul(x.num(c ** int(exponent.value)), x.power(whole, exponent))
-    if exponent == x.HALF:
-        if isinstance(base, x.Num) and isinstance(base.value, Fraction) and base.value > 0:
-            up, down = isqrt(base.value.numerator), isqrt(base.value.denominator)
-            if Fraction(up * up, down * down) == base.value:
-                return x.num(Fraction(up, down))
-        return x.Pow(base, exponent) if not isinstance(base, x.Num) else x.power(base, exponent)
-    return x.power(base, exponent)
-
-
 def _short_sums(e: Expr) -> int:
     """How many sums over few literal values stand within one another, directly or in a product."""
     known: dict[Expr, int] = {}
@@ -284,6 +210,8 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
         # of an element its own pattern, of a row its own parent, of an index in the data what it points at
         rest = x.mul(*(e for e in x.factors_of(body) if e is not pattern))
         return x.substitute(rest, {ix: x.as_index(pattern.of)})
+    if (there := pinned(ix, body)) is not None:
+        return there
     if isinstance(body, x.Sum) and _pointed_at(ix, body.body, facts):
         return x.total(body.ix, _total(ix, body.body, facts, written))
     ahead = moved(ix, body)

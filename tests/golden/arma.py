@@ -153,7 +153,6 @@ SPEC = {'model': 'Arma',
              'noise': ['closed form', '', 'the score has one root']},
  'ordered': ['T'],
  'steps': {'T': ['s']}}
-table0 = np.array([0, 0])
 
 
 def default_givens(sizes, given):
@@ -227,14 +226,14 @@ def prepare(data, reference):
 def expectations(params, prepared):
     """Posteriors at these parameters: what lacks the rows once, then a function of the rows."""
     sizes = prepared["the sizes"]
-    spread_ = prepared["spread"]
-    T = sizes["T"]
     y = prepared["y"]
     noise = params["noise"]
     theta = params["theta"]
     present_y = prepared["present y"]
     reference_y = prepared["reference y"]
     level = params["level"] - reference_y  # (12)
+    T = sizes["T"]
+    spread_ = prepared["spread"]
     first_s_1_0 = prepared["the kinds"]["s_1"].first[0]
     shock = params["shock"]
     phi = params["phi"]
@@ -243,46 +242,45 @@ def expectations(params, prepared):
     first_s_3_0 = prepared["the kinds"]["s_3"].first[0]
     first_s_4_0 = prepared["the kinds"]["s_4"].first[0]
     # (4) what the posterior of s, lambda_s takes from the parameters
-    part = table0[:, None] * ((np.arange(T) == 0) + 0.0)
-    part_2 = y * ((0 == np.arange(2)) + 0.0)[:, None]
-    part_3 = y * ((1 == np.arange(2)) + 0.0)[:, None]
-    part_4 = present_y * ((0 == np.arange(2)) + 0.0)[:, None]
-    part_5 = present_y * ((1 == np.arange(2)) + 0.0)[:, None]
-    part_6 = ((np.arange(2)[:, None] == np.arange(2)) + 0.0)[:, :, None] * ((first_s_1_0 == 0) + 0.0)
+    part = y * ((0 == np.arange(2)) + 0.0)[:, None]
+    part_2 = y * ((1 == np.arange(2)) + 0.0)[:, None]
+    part_3 = present_y * ((0 == np.arange(2)) + 0.0)[:, None]
+    part_4 = present_y * ((1 == np.arange(2)) + 0.0)[:, None]
+    part_5 = ((np.arange(2)[:, None] == np.arange(2)) + 0.0)[:, :, None] * ((first_s_1_0 == 0) + 0.0)
     t = ((first_s_1_0 == 0) + 0.0)
     t_2 = (np.logical_not(t) + 0.0)
-    part_7 = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_8 = t_2[:, None, None] * part_7
-    part_9 = phi[:, None] * phi
-    part_10 = sum_count[first_s_1_0][:, None, None] * part_9
-    part_11 = present_y[first_s_1_0][:, None, None] * part_7
-    part_12 = present_y[first_s_1_0][:, None] * ((0 == np.arange(2)) + 0.0)
-    part_13 = ((1 == np.arange(2)) + 0.0)[:, None, None] * part_12
-    part_14 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_15 = present_y[first_s_1_0][:, None, None] * part_14
+    part_6 = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
+    part_7 = t_2[:, None, None] * part_6
+    part_8 = phi[:, None] * phi
+    part_9 = sum_count[first_s_1_0][:, None, None] * part_8
+    part_10 = present_y[first_s_1_0][:, None, None] * part_6
+    part_11 = present_y[first_s_1_0][:, None] * ((0 == np.arange(2)) + 0.0)
+    part_12 = ((1 == np.arange(2)) + 0.0)[:, None, None] * part_11
+    part_13 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
+    part_14 = present_y[first_s_1_0][:, None, None] * part_13
     t_3 = ((first_s_2_0 == 0) + 0.0)
     t_4 = (np.logical_not(t_3) + 0.0)
-    part_16 = t_4[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_17 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_16
-    part_18 = ((np.arange(1)[:, None] == np.arange(1)) + 0.0)[:, :, None] * ((first_s_3_0 == 0) + 0.0)
+    part_15 = t_4[:, None] * ((1 == np.arange(2)) + 0.0)
+    part_16 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_15
+    part_17 = ((np.arange(1)[:, None] == np.arange(1)) + 0.0)[:, :, None] * ((first_s_3_0 == 0) + 0.0)
     t_5 = ((first_s_4_0 == 0) + 0.0)
     t_6 = (np.logical_not(t_5) + 0.0)
-    part_19 = t_6[:, None] * phi
-    part_20 = ((0 == np.arange(2)) + 0.0)[:, None, None] * part_19
+    part_18 = t_6[:, None] * phi
+    part_19 = ((0 == np.arange(2)) + 0.0)[:, None, None] * part_18
     t_7 = np.maximum((np.arange(T) - 1), 0)
     t_8 = np.minimum(t_7, (T - 1))
-    part_21 = t_6[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_22 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_21
+    part_20 = t_6[:, None] * ((0 == np.arange(2)) + 0.0)
+    part_21 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_20
 
     def on(rng=None):
         # (4) linear terms and precision of s, lambda_s, piece by piece; then their joint posterior
         means_s, covariances_s, log_z_s = gaussian_field(
-            prepared["the field of s"], [(((1 / spread_) * part).T.T + ((1 / noise) * part_2).T.T + (theta / noise * part_3).T.T + (-level / noise * part_4).T.T + (-level * theta / noise * part_5).T.T).T, np.broadcast_to(0.0, (T, 1))], [1, 1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 / spread_ * part_6).transpose(2, 0, 1) + (-theta / noise * part_13).transpose(1, 2, 0) - 0.5 / shock * part_8 - 0.5 / shock * part_10 - 0.5 / noise * part_11 - 0.5 * (theta ** 2) / noise * part_15, prepared["the kinds"]["s_1"])),
-                (0, 1, np.arange(T), np.arange(T), ByKind(part_17.transpose(1, 2, 0), prepared["the kinds"]["s_2"])),
-                (1, 1, np.arange(T), np.arange(T), ByKind((-0.5 * part_18).transpose(2, 0, 1), prepared["the kinds"]["s_3"])),
-                (0, 0, np.arange(T), t_8, ByKind(((1 / shock) * part_20).transpose(1, 0, 2), prepared["the kinds"]["s_4"])),
-                (0, 1, t_8, np.arange(T), ByKind((-part_22).transpose(1, 2, 0), prepared["the kinds"]["s_4"])),
+            prepared["the field of s"], [(((1 / noise) * part).T.T + (theta / noise * part_2).T.T + (-level / noise * part_3).T.T + (-level * theta / noise * part_4).T.T).T, np.broadcast_to(0.0, (T, 1))], [1, 1], [
+                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 / spread_ * part_5).transpose(2, 0, 1) + (-theta / noise * part_12).transpose(1, 2, 0) - 0.5 / shock * part_7 - 0.5 / shock * part_9 - 0.5 / noise * part_10 - 0.5 * (theta ** 2) / noise * part_14, prepared["the kinds"]["s_1"])),
+                (0, 1, np.arange(T), np.arange(T), ByKind(part_16.transpose(1, 2, 0), prepared["the kinds"]["s_2"])),
+                (1, 1, np.arange(T), np.arange(T), ByKind((-0.5 * part_17).transpose(2, 0, 1), prepared["the kinds"]["s_3"])),
+                (0, 0, np.arange(T), t_8, ByKind(((1 / shock) * part_19).transpose(1, 0, 2), prepared["the kinds"]["s_4"])),
+                (0, 1, t_8, np.arange(T), ByKind((-part_21).transpose(1, 2, 0), prepared["the kinds"]["s_4"])),
             ],
         )
         return covariances_s, log_z_s, means_s
@@ -314,7 +312,6 @@ def e_step(params, data, prepared, rng=None):
     t_2 = (np.logical_not(t) + 0.0)  # (5.1)
     t_3 = ((first_T_5_0 == 0) + 0.0)  # (5.2)
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.2)
-    t_5 = table0 ** 2  # (11)
     S_s_s = 0.0
     S_cov_s = 0.0
     S_s_s_2 = 0.0
@@ -368,7 +365,6 @@ def e_step(params, data, prepared, rng=None):
     # (11) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(spread_)
     log_likelihood += -0.5 * 2 * (math.log(2) + math.log(np.pi))
-    log_likelihood += -0.5 / spread_ * t_5.sum()
     log_likelihood += -0.5 * math.log(2)
     log_likelihood += -0.5 * math.log(np.pi)
     log_likelihood += -0.5 * log0(shock) * sum_count_2

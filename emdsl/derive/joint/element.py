@@ -282,6 +282,8 @@ class Tensors:
             return self.element(e.items[idx[0]], idx[1:], scope)
         literal = _literal(e)
         if literal is not None:
+            if isinstance(number := _entry(literal, idx), x.Num):  # `[0, 0]`, as `zeros(2)`
+                return number
             name = next((n for n, t in self.tables.items() if t == literal), f"table{len(self.tables)}")
             self.tables[name] = literal
             return El(name, idx)

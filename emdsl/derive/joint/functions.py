@@ -23,10 +23,23 @@ def call(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Exp
     if rule is not None:
         return rule(element, e, idx, scope)
     if e.fn in ("add", "sub"):
-        return x.add(*_summands(element, e, idx, scope))
+        return x.add(*_gammas_met(_summands(element, e, idx, scope)))
     arguments = [element(a, operand(a, idx), scope) for a in e.args]
     elementwise = _ELEMENTWISE.get(e.fn)
     return elementwise(*arguments) if elementwise is not None else x.fn(e.fn, *arguments)
+
+
+def _gammas_met(terms: list[Expr]) -> list[Expr]:
+    """`lgamma(a + 1) - lgamma(a)` is `log(a)`: a Beta(1, a) has a closed maximum."""
+    found = [(n, *x.split_number(t)) for n, t in enumerate(terms)]
+    gammas = {n: (c, e.args[0]) for n, c, e in found if isinstance(e, x.Fn) and e.name == "lgamma"}
+    out = list(terms)
+    for n, (c, a) in gammas.items():
+        next_ = x.add(a, x.ONE)
+        twin = next((k for k, (d, b) in gammas.items() if d == -c and b == next_ and out[k] != x.ZERO), None)
+        if twin is not None:
+            out[n], out[twin] = x.mul(x.num(-c), x.fn("log", a)), x.ZERO
+    return out
 
 
 def _summands(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> list[Expr]:
@@ -206,7 +219,7 @@ def _lchoose(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) ->
 
 def _beta_ln(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) -> Expr:
     a, b = (element(v, operand(v, idx), scope) for v in e.args)
-    return x.add(x.fn("lgamma", a), x.fn("lgamma", b), x.neg(x.fn("lgamma", x.add(a, b))))
+    return x.add(*_gammas_met([x.fn("lgamma", a), x.fn("lgamma", b), x.neg(x.fn("lgamma", x.add(a, b)))]))
 
 
 def _same(e: Expr) -> Expr:

@@ -1,0 +1,99 @@
+"""Q as a textbook has it: the log densities of the joint averaged over q, none of them opened.
+
+Q = sum_n sum_k q(z[n] = k) (log w[k] - (x[n] - m[k])^2 / (2 v)) + const
+"""
+
+from __future__ import annotations
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr
+from emdsl.derive.joint.sides import REST
+from emdsl.derive.plan import Plan
+from emdsl.report import formula as f
+from emdsl.report.explicit import averaged_terms, joined
+from emdsl.report.factored import content
+from emdsl.report.gathered import gathered
+from emdsl.report.page import Say, Show, Step, whole
+from emdsl.report.tidy import NO_MASS, tidy
+from emdsl.report.typeset import Typeset
+from emdsl.report.unopened import Unopened
+
+
+def has_priors(plan: Plan) -> bool:
+    """Whether any parameter has a prior."""
+    return any(v.distribution is not None for v in plan.joint.model.of_kind("param"))
+
+
+def has_latents(plan: Plan) -> bool:
+    """Whether anything is latent: without it Q is the log-likelihood itself."""
+    return bool(plan.joint.model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
+
+
+def expected_step(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Step:
+    """Q as a function of all parameters."""
+    latent, priors = has_latents(plan), ", priors included," if has_priors(plan) else ""
+    left = f.Apply(f.Word("Q"), tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param")))
+    of = "expected log joint" if latent else "log joint"
+    say = f"The {of}{priors or ','} as a function of the parameters, with the statistics held:"
+    body: list[Say | Show] = []
+    means = averaged(plan, t) if latent and plan.draws is None else None
+    total = opened(plan, whole_q, t)
+    impossible = any(_without_mass(e) != e for e in (total, means or x.ZERO))
+    if means is not None:
+        body.append(Say(f"The log joint{priors} averaged over q, as a function of the parameters:"))
+        body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(_without_mass(means)), {}), f.Word("const")))))
+        say = "The same opened, with the statistics held:"
+    body.append(Say(say))
+    body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(_without_mass(total)), {}), f.Word("const")))))
+    if impossible:
+        body.append(Say("What has no mass has none under q either: beside log 0 it is left out."))
+    if plan.expected.mixed:
+        body.append(Say("Some terms do not come apart from the data: they are evaluated in passes over it."))
+    title = "The expected complete-data log-likelihood" if latent else "The log-likelihood"
+    return Step(title, tuple(body), {"kind": "Q"})
+
+
+def opened(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Expr:
+    """Q in the statistics, with the densities that do not come apart from the data as they stand."""
+    q = plan.expected
+    found = whole_q or Unopened(q.terms, tuple(one.term for one in q.mixed))
+    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*found.terms, *found.densities, *q.prior)]
+    return _of_parameters(tidy(x.add(*parts), t.known), plan, t)
+
+
+def _of_parameters(e: Expr, plan: Plan, t: Typeset) -> Expr:
+    """The terms that hold parameters: all others are in the constant."""
+    params = frozenset(v.name for v in plan.joint.model.of_kind("param"))
+    named = params | {a.name for a in t.known.meanings if x.variables(a.body) & params}
+    terms = e.terms if isinstance(e, x.Add) else (e,)
+    return x.add(*(term for term in terms if x.variables(term) & named))
+
+
+def _without_mass(e: Expr) -> Expr:
+    """The expression without products that hold log 0, beside which stands the probability of what has no mass."""
+    return x.rebuild(e, lambda n: x.ZERO if isinstance(n, x.Mul) and NO_MASS in n.factors else None)
+
+
+def averaged(plan: Plan, t: Typeset) -> Expr | None:
+    """The sum of these densities, those without parameters left out; None where a mean is no moment."""
+    params = frozenset(v.name for v in plan.joint.model.of_kind("param"))
+    parts: list[Expr] = []
+    for factor in plan.joint.factors:
+        if not params & x.variables(factor.body):
+            continue
+        found = averaged_terms(factor, plan, params, lambda n: REST)
+        if found is None:
+            return None
+        one = joined(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in found)))
+        parts.append(tidy(x.rebuild(one, _number_out), t.known))
+    return _of_parameters(x.add(*parts), plan, t)
+
+
+def _number_out(e: Expr) -> Expr | None:
+    """`E[-a / 2 - b / 2]` as `-E[a + b] / 2`."""
+    if not isinstance(e, x.Fn) or e.name != "E" or not isinstance(e.args[0], x.Add):
+        return None
+    if any(x.split_number(term)[0] > 0 for term in e.args[0].terms):
+        return None
+    c, inside = content(e.args[0])
+    return x.mul(x.Num(c), x.Fn("E", (inside, *e.args[1:])))
