@@ -10,7 +10,9 @@ from gallery import written
 from scipy.stats import norm
 
 import emdsl
+from emdsl.runtime.numeric.numerics import Degenerate
 from emdsl.runtime.numeric.seeds import in_levels, seeded
+from emdsl.runtime.numeric.starts import RACED_HEATS, best_start
 
 RNG = np.random.default_rng(0)
 X = np.concatenate([RNG.normal(-3, 1, 50), RNG.normal(3, 1, 50)])
@@ -263,3 +265,36 @@ def test_a_level_goes_to_one_state_as_a_whole_whatever_its_number() -> None:
         assert all(len(s) == 1 for s in state)
         found.add(tuple(next(iter(s)) for s in state))
     assert any(sorted(f) != list(f) and sorted(f) != list(f)[::-1] for f in found)
+
+
+def climbing(pace: dict[float, float], tops: dict[float, float], seen: list[float]) -> tuple[Any, Any]:
+    """Starts that climb hills of their own, each with its pace and its top: what `best_start` is asked with."""
+    names = iter([*pace, *[next(iter(pace))] * 20])
+
+    def draw(power: int) -> dict[str, Any]:
+        seen.append(next(names))
+        return {"hill": seen[-1], "at": 0.0}
+
+    def step(params: dict[str, Any], policy: str) -> tuple[dict[str, Any], float]:
+        hill = params["hill"]
+        value = tops[hill] * (1 - pace[hill] ** (params["at"] + 1))
+        if hill == 3.0 and params["at"] > 8 and policy == "raise":
+            raise Degenerate(["s"], "collapsed")
+        return {"hill": hill, "at": params["at"] + 1}, value
+
+    return draw, step
+
+
+def test_a_start_that_shows_late_how_high_it_goes_wins_and_one_that_collapses_does_not() -> None:
+    seen: list[float] = []
+    draw, step = climbing({1.0: 0.5, 2.0: 0.9, 3.0: 0.9}, {1.0: 50.0, 2.0: 90.0, 3.0: 99.0}, seen)
+    kept = best_start(draw, step, 10, 6, heats=RACED_HEATS)
+    assert kept["hill"] == 2.0 and len(seen) == 10
+    few = best_start(*climbing({1.0: 0.5, 2.0: 0.9}, {1.0: 50.0, 2.0: 90.0}, []), 5, 6)
+    assert few["hill"] == 1.0
+
+
+def test_starts_that_have_met_are_enough() -> None:
+    seen: list[float] = []
+    best_start(*climbing({1.0: 0.05}, {1.0: 50.0}, seen), 10, 6, heats=RACED_HEATS)
+    assert len(seen) == 5

@@ -404,10 +404,10 @@ def initial(data, prepared, rng):
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, again) if few else params
     
-    def step(params):
+    def step(params, policy):
         statistics = e_step(params, data, some)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
-        new = m_step(statistics, params, prepared, "keep")
+        new = m_step(statistics, params, prepared, policy)
         return refine(params, new, data, some) if few else new, value
     
     with np.errstate(all="ignore"):

@@ -386,12 +386,12 @@ def initial(data, prepared, rng):
         params = m_step(statistics, params, prepared, "keep")
         return params
     
-    def step(params):
+    def step(params, policy):
         statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
-        return m_step(statistics, params, prepared, "keep"), value
+        return m_step(statistics, params, prepared, policy), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, **many_starts(data.values))
 
 

@@ -159,14 +159,18 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
     """Several seeded divisions of some of the rows, climbed for a few steps: the best of them."""
     plan = printer.plan
     states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
-    tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
+    passes = any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates)
+    if states and not (passes or plan.joint.clouds or plan.joint.configurations):  # of which a step takes long
+        tries = "**many_starts(data.values)"
+    else:
+        tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
     if not states and _in_units_of_data(plan):
         tries += ", margin=5.0"
     units = _units(neutral)
     first, some = _some_rows(printer)
     twice, after = list[str](), "    return params"
-    moved = ['    return m_step(statistics, params, prepared, "keep"), value']
-    if any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates):
+    moved = ["    return m_step(statistics, params, prepared, policy), value"]
+    if passes:
         first.append(
             'few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much'
         )
@@ -174,7 +178,7 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         after = "    return refine(params, params, data, prepared, again) if few else params"
         if states:  # else starts would be compared by what passes over the data had not moved
             raised = f"    return refine(params, new, data, {some}) if few else new, value"
-            moved = ['    new = m_step(statistics, params, prepared, "keep")', raised]
+            moved = ["    new = m_step(statistics, params, prepared, policy)", raised]
     if searched:
         first += _search(plan, neutral, searched, some)
         neutral = [f"params = plain(units, rng{''.join(f', {n}' for n in units)})"]
@@ -182,7 +186,7 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
     draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral), *twice,
             f"    statistics = e_step(params, data, {some}, rng)",
             '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
-    step = ["", "def step(params):", f"    statistics = e_step(params, data, {some})",
+    step = ["", "def step(params, policy):", f"    statistics = e_step(params, data, {some})",
             '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
             *moved, ""]  # fmt: skip
     return [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,35 +31,99 @@ def of(rng: Any, *names: str) -> Any:
 POWERS = (0, 1, 2, -2, -1)  # of the data's unit that a scale may have: standard deviations, variances, precisions
 
 
+RACED_NUMBERS = 20_000  # numbers of data up to which many starts are raced: each step over them takes milliseconds
+RACED_HEATS = ((4, 10), (2, 20))  # how many of these starts go on at most, and for how many steps
+MET = 0.1  # of log-likelihood: starts that differ by less have found one place
+
+
+class _Run(NamedTuple):
+    """A start on its way: where it is, its log-likelihood there, and what its last step gained."""
+
+    params: dict[str, Array]
+    value: float
+    gain: float
+
+
 def best_start(
     draw: Callable[[int], dict[str, Array]],
-    step: Callable[[dict[str, Array]], tuple[dict[str, Array], float]],
+    step: Callable[[dict[str, Array], str], tuple[dict[str, Array], float]],
     tries: int,
     steps: int,
     margin: float = 0.0,
+    heats: Sequence[tuple[int, int]] = (),
 ) -> dict[str, Array]:
     """The best of a few seeded starts after a few EM steps each (Biernacki, Celeux and Govaert 2003).
 
-    `draw(power)` gives parameters, their scales as if they had that power of the data's unit; `step(params)` (new
-    parameters, log-likelihood before the step). `margin` is by how much a later start must be better: where starts
-    differ in their units alone, what a few steps make up for is no reason to leave the plain one.
+    `draw(power)` gives parameters, their scales as if they had that power of the data's unit; `step(params, policy)`
+    (new parameters, log-likelihood before the step). `margin` is by how much a later start must be better: where starts
+    differ in their units alone, what a few steps make up for is no reason to leave the plain one. In each of the
+    `heats` so many of them go on for so many steps, those that may still become the best: which of two hills is the
+    higher one shows late. One that collapses there is out. Where the first five have met there are no others.
     """
-    best: dict[str, Array] = {}
-    top = -np.inf
+    runs: list[_Run] = []
     wrong: Exception = np.linalg.LinAlgError("no start has a density")
     for k in range(tries):
-        first, value = dict[str, Array](), -np.inf
+        if k == 5 and heats and (not runs or _all_met(runs)):
+            break
+        first = dict[str, Array]()
         try:
-            first = params = draw(POWERS[k % len(POWERS)])
-            for _ in range(steps):
-                params, value = step(params)
+            first = draw(POWERS[k % len(POWERS)])
+            runs.append(_gone_on(step, _Run(first, -np.inf, 0.0), steps, "keep"))
         except (Degenerate, np.linalg.LinAlgError) as error:
-            value, wrong = -np.inf, error
-        if first and (not best or value > top + margin):
-            best, top = (params if np.isfinite(value) else first), value
-    if not best:
+            wrong = error
+            runs += [_Run(first, -np.inf, 0.0)] if first else []
+    if not runs:
         raise wrong
-    return best
+    best = runs[0]
+    for run in runs[1:]:
+        best = run if run.value > best.value + margin else best
+    for count, more in heats:
+        runs = _contenders(runs, count, more)
+        if len(runs) < 2:
+            break
+        runs = [r for r in (_or_out(step, r, more) for r in runs) if np.isfinite(r.value)]
+        best = max(runs, key=lambda r: r.value, default=best)
+    return best.params
+
+
+def _contenders(runs: Sequence[_Run], count: int, more: int) -> list[_Run]:
+    """The best of these, without those that would be no better at twice their pace, and those that have met others."""
+    out: list[_Run] = []
+    for r in sorted((r for r in runs if np.isfinite(r.value)), key=lambda r: -r.value):
+        behind = bool(out) and r.value + 2 * more * r.gain <= out[0].value + MET
+        if len(out) < count and not behind and not any(o.value - r.value < MET for o in out):
+            out.append(r)
+    return out
+
+
+def _all_met(runs: Sequence[_Run]) -> bool:
+    """Whether all of these are at one place, and climb no more."""
+    values = [r.value for r in runs]
+    return max(values) - min(values) < MET and all(20 * r.gain < MET for r in runs)
+
+
+def _gone_on(step: Callable[..., tuple[dict[str, Array], float]], run: _Run, steps: int, policy: str) -> _Run:
+    """The same after so many steps; what its value is not a number at, before them."""
+    params, values = run.params, [run.value]
+    for _ in range(steps):
+        params, value = step(params, policy)
+        values.append(value)
+    if not np.isfinite(values[-1]):
+        return _Run(run.params, -np.inf, 0.0)
+    return _Run(params, values[-1], values[-1] - values[-2] if np.isfinite(values[-2]) else np.inf)
+
+
+def _or_out(step: Callable[..., tuple[dict[str, Array], float]], run: _Run, steps: int) -> _Run:
+    try:
+        return _gone_on(step, run, steps, "raise")
+    except (Degenerate, np.linalg.LinAlgError):
+        return _Run(run.params, -np.inf, 0.0)
+
+
+def many_starts(data: Mapping[str, Array]) -> dict[str, Any]:
+    """What `best_start` is asked for where states are told apart: more of it where the data are few."""
+    few = sum(np.size(v) for v in data.values()) <= RACED_NUMBERS
+    return {"tries": 10, "steps": 6, "heats": RACED_HEATS} if few else {"tries": 5, "steps": 6}
 
 
 UNITS = 4  # of data that differ in kind: no start is searched in more
