@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.fitting.climbs import Climb, Setup
-from emdsl.runtime.montecarlo.mixing import UNMIXED, mixing_of, worst_rhat
+from emdsl.runtime.montecarlo.mixing import UNMIXED, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.montecarlo.scores import LAST_SWEEPS, LastSample, has_weights
@@ -28,11 +28,13 @@ STEPS_OF_A_SIZE = 4  # steps after which each is taken from twice as many draws
 def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[Chain], status: str) -> Climb:
     """Samples at the estimate, each with a Newton step on its mean score (Louis 1982), until that is lost in its noise.
 
-    Their last is what errors of the estimates, R-hat and effective sizes are told by. After a climb that was cut short
-    there is one sample, no larger than need be, and no step: no more is done than was asked for. An interrupt here
-    keeps the last step.
+    Their last is what errors of the estimates, R-hat and effective sizes are told by. A chain by itself may have stayed
+    at a mode of little mass: another begins apart. After a climb that was cut short there is one sample, no larger than
+    need be, and no step: no more is done than was asked for. An interrupt here keeps the last step.
     """
     faults, short = [], status in ("max_iter", "interrupted")
+    if not short and len(chains) == 1 and not chains[0].independent:
+        chains = [*chains, chains[0].apart(params)]
     if status == "max_iter":
         faults.append("max_iter was reached before the estimates settled")
     if has_weights(setup):
@@ -47,7 +49,7 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
     report: dict[str, Any] = {"rhat": {}, "ess": {}, "draws": 0}
     if sample is not None:
         history.append(float(np.mean(sample.values)))
-        report |= mixing_of(sample.traces) | {"draws": sample.draws}
+        report |= sample.traces.mixing() | {"draws": sample.draws}
         faults += _errors(sample, told, params, report)
     report["acceptance"] = {n: a for chain in chains for n, a in chain.acceptance().items()}
     status, message = verdict_of_draws(status == "interrupted", faults, report, max(0, len(history) - 1))

@@ -61,7 +61,7 @@ def draws_by_name(
     Where latents are drawn together by elimination they are independent; else `THIN` sweeps lie between two.
     """
     chains = new_chains(Setup(module, data, prepared, 0, 0.0, "raise"), rng, 1, state)
-    single = len(chains[0].groups) == 1 and chains[0].groups[0].kernel is None
+    single = chains[0].independent
     if not single:
         _start(chains, params, 80)
     _stop_tuning(chains)

@@ -15,6 +15,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.sampler import Chain, exact_names
 
 UNMIXED = 1.1  # R-hat above which chains have not mixed
+STUCK = 1.5  # the same of the worst of all elements, of which there may be thousands
 MOST_TRACED = 64  # elements of a latent whose draws are looked at
 
 
@@ -36,36 +37,58 @@ def long_run_covariance(chains: Sequence[Array]) -> Array:
     return out / max(1, weight - 1)
 
 
-def _trace(traces: dict[str, list[list[Array]]], chain: Chain, which: int) -> None:
-    """Some elements of each drawn latent, spread over all."""
-    exact = exact_names(chain.groups)
-    for name, value in chain.draws.items():
-        if name in exact:
-            continue
-        flat = np.ravel(value)
-        some = flat[np.linspace(0, len(flat) - 1, min(MOST_TRACED, len(flat))).astype(int)] if len(flat) else flat
-        runs = traces.setdefault(name, [])
-        if len(runs) <= which:
-            runs.append([])
-        runs[which].append(np.array(some, float))
+class Traces:
+    """Draws of some elements of each latent, spread over all, and of all elements their sums in each chain."""
 
+    def __init__(self, chains: int) -> None:
+        self.count = [0] * chains
+        self.runs: list[dict[str, list[Array]]] = [{} for _ in range(chains)]
+        self.about: dict[str, Array] = {}
+        self.sums: list[dict[str, Array]] = [{} for _ in range(chains)]  # (2, elements): of values, of their squares
 
-def mixing_of(traces: Mapping[str, Sequence[Sequence[Array]]]) -> dict[str, Any]:
-    """The worst R-hat and the least effective sample size of each latent, over the elements that were traced."""
-    rhat, ess = {}, {}
-    for name, runs in traces.items():
-        draws: Array = np.array(runs)  # (chains, n, elements)
-        moving = draws.std(axis=(0, 1)) > 0
-        if not moving.any():
-            continue
-        rhat[name] = float(max(split_rhat(draws[:, :, e]) for e in np.flatnonzero(moving)))
-        ess[name] = float(min(effective_size(draws[:, :, e]) for e in np.flatnonzero(moving)))
-    return {"rhat": rhat, "ess": ess}
+    def see(self, chain: Chain, which: int) -> None:
+        """A draw of the chain of this number."""
+        exact = exact_names(chain.groups)
+        self.count[which] += 1
+        for name, value in chain.draws.items():
+            flat = np.ravel(np.asarray(value, float))
+            if name in exact or not len(flat):
+                continue
+            some = np.linspace(0, len(flat) - 1, min(MOST_TRACED, len(flat))).astype(int)
+            self.runs[which].setdefault(name, []).append(flat[some])
+            off = flat - self.about.setdefault(name, flat)
+            self.sums[which][name] = self.sums[which].get(name, 0.0) + np.array([off, off**2])
+
+    def mixing(self) -> dict[str, Any]:
+        """The worst R-hat and the least effective sample size of each latent, over the elements that were traced; R-hat
+        over all of which the chains tell quite different things."""
+        rhat, ess = {}, {}
+        for name in self.about:
+            draws: Array = np.array([runs[name] for runs in self.runs])  # (chains, n, elements)
+            moving = np.flatnonzero(draws.std(axis=(0, 1)) > 0)
+            apart = self._apart(name)
+            if not len(moving) and apart <= STUCK:
+                continue
+            each = [split_rhat(draws[:, :, e]) for e in moving]
+            rhat[name] = float(max(*each, apart if apart > STUCK else 0.0, 0.0))
+            ess[name] = float(min((effective_size(draws[:, :, e]) for e in moving), default=len(self.runs)))
+        return {"rhat": rhat, "ess": ess}
+
+    def _apart(self, name: str) -> float:
+        """The largest R-hat of an element between chains, by its sums."""
+        if len(self.runs) == 1:
+            return 1.0
+        means = np.array([s[name] / n for s, n in zip(self.sums, self.count, strict=True)])
+        within = np.maximum(means[:, 1] - means[:, 0] ** 2, 0.0).mean(0)
+        between = means[:, 0].var(0, ddof=1)
+        told = between > 1e-16 * np.maximum(means[:, 1].mean(0), 1e-300)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.sqrt(1 + np.where(told, between / within, 0.0)).max())
 
 
 def worst_rhat(report: Mapping[str, Any]) -> float:
     """The largest R-hat of a report, 1 where nothing moved."""
-    return max([r for r in report["rhat"].values() if np.isfinite(r)], default=1.0)
+    return max([r for r in report["rhat"].values() if not np.isnan(r)], default=1.0)
 
 
 def _halves(draws: Array) -> Array:

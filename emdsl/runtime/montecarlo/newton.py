@@ -32,6 +32,7 @@ LEAST_LEFT = 0.02  # of the complete information: what a step uphill takes to be
 ENDED = 1e-3  # of log-likelihood: what it rises and bends by, at most, in a coordinate that has gone to its end
 LOST_WITHIN = 3.0  # errors of these, within which they are not seen
 ENDED_SHARE = 1e-3  # the same of what draws that stay tell of the coordinate
+CHANCE = 5.0  # how much more chain means may be apart than their noise has it: beyond this it is no chance
 CLEARLY_UPHILL = 4.0  # errors of the mean score
 
 
@@ -128,18 +129,23 @@ def _joined(a: Batch, b: Batch) -> Batch:
     return Batch(*(x + y for x, y in zip(a, b, strict=True)))
 
 
-def stepped(batches: Sequence[Batch], about: Array, told: Array, root: Array, logs: Array) -> NewtonStep:
-    """Newton's step over the coordinates that are told, from all draws and without each batch in turn.
+def _whole(batches: Sequence[Batch]) -> Batch:
+    """All of them as one."""
+    return Batch(*(sum(each[1:], start=each[0]) for each in zip(*batches, strict=True)))
+
+
+def stepped(chains: Sequence[Sequence[Batch]], about: Array, told: Array, root: Array, logs: Array) -> NewtonStep:
+    """Newton's step over the coordinates that are told, from all draws of all chains and without each batch in turn.
 
     Coordinates are in units of `root`, the complete data's information, so that eigenvalues compare. The covariance of
     n draws about their mean lacks what the mean's own variance is: that is added. The noise of a step inv(I) s is that
     of s, from batch means of each part, and that of I. `logs`: coordinates that are logs of what is declared.
     """
+    batches = [b for chain in chains for b in chain]
     p, n = len(about), len(batches)
-    every = _empty(p, batches[0].scores.shape[1])
-    for batch in batches:
-        every = _joined(every, batch)
-    long, effective = _long_run(batches, every, told)
+    runs = [_whole(chain) for chain in chains]
+    every = _whole(runs)
+    long, effective = _long_run(batches, every, runs, told)
 
     def parts(some: Batch, share: float) -> tuple[Array, Array]:
         mean = some.scores / some.draws
@@ -182,9 +188,7 @@ def told_by(batches: Sequence[Batch], about: Array, still: Array, ends: Array) -
     At an end of its domain, at infinity in these coordinates, the log-likelihood is flat: neither its slope nor what it
     bends by is seen beside the draws' noise. One that bends upwards is not at its end, and not at a maximum.
     """
-    n, every = len(batches), _empty(*batches[0].scores.shape)
-    for batch in batches:
-        every = _joined(every, batch)
+    n, every = len(batches), _whole(batches)
 
     def bends(some: Batch) -> Array:
         missing = np.diag(some.outer) / some.draws - np.square(some.scores / some.draws).sum(-1)
@@ -202,8 +206,10 @@ def told_by(batches: Sequence[Batch], about: Array, still: Array, ends: Array) -
     return whole, np.where(ends, ~flat, (whole != 0) | (score != 0))
 
 
-def _long_run(batches: Sequence[Batch], every: Batch, told: Array) -> tuple[Array, float]:
+def _long_run(batches: Sequence[Batch], every: Batch, runs: Sequence[Batch], told: Array) -> tuple[Array, float]:
     """n times the covariance of a mean score of n draws, and how many independent draws are worth as much, at least.
+
+    Of batches, and of what whole chains are apart beyond that.
 
     Batches that follow one another are not independent: of a chain whose correlations fall as r**k, with t =
     (1 + r) / (1 - r) and e effective draws in a batch, batches show 1 - (1 - t**-2) / 2e of the variance.
@@ -213,6 +219,7 @@ def _long_run(batches: Sequence[Batch], every: Batch, told: Array) -> tuple[Arra
     off = np.array([b.scores - b.draws * means for b in batches])
     flat = off.transpose(1, 0, 2).reshape(len(means), -1)
     long = flat @ flat.T / (n - 1) * n / every.draws
+    long = long + every.draws * _between(runs, every, long)
     alone = np.diag(every.outer / every.draws - means @ means.T)
     moving = told[alone[told] > 0]  # of what no latent touches nothing is missing
     if not len(moving):
@@ -221,6 +228,17 @@ def _long_run(batches: Sequence[Batch], every: Batch, told: Array) -> tuple[Arra
     time = max(1.0, every.draws / effective)
     shown = 1 - (1 - time**-2) / 2 * min(1.0, n / effective)
     return long / shown, effective * shown
+
+
+def _between(runs: Sequence[Batch], every: Batch, long: Array) -> Array:
+    """The covariance of the mean score by the means of the chains, as far as it is more than `long` makes of it."""
+    count = len(runs)
+    if count == 1:
+        return np.zeros_like(long)
+    off = np.array([(r.scores / r.draws - every.scores / every.draws).sum(-1) for r in runs])
+    noise = np.linalg.pinv(long * count / every.draws, hermitian=True)
+    seen = float(np.einsum("ci,ij,cj->", off, noise, off)) / (count - 1) / max(1, len(long))
+    return off.T @ off / (count * (count - 1)) * max(0.0, 1 - CHANCE / max(seen, 1e-300))
 
 
 def _uphill(score: Array, left: Array, noise: Array) -> tuple[Array, Array, bool]:

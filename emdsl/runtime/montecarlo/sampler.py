@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.montecarlo.kernels import Tuner, new_tuner, stop_tuning
+from emdsl.runtime.montecarlo.kernels import Tuner, learnt, new_tuner, stop_tuning
 from emdsl.runtime.numeric.intervals import to_values
 from emdsl.runtime.numeric.seeds import seeded
 from emdsl.runtime.numeric.unconstrained import (
@@ -28,6 +28,7 @@ from emdsl.runtime.numeric.unconstrained import (
 
 Bounds = tuple[float | None, float | None]
 TUNED_ANEW = 60  # sweeps
+APART = 2.0  # standard deviations of first draws, in free coordinates, of a chain that looks for other modes
 DOUBLINGS = 20  # doublings of how far off a start without a density looks for one
 TRIES = 4  # places at each
 DIFFERENCE = 1e-5  # of a point, between which the slope of a density with something summed out is taken
@@ -307,6 +308,21 @@ class Chain:
     def stop_tuning(self) -> None:
         for tuner in self.tuners.values():
             stop_tuning(tuner)
+
+    @property
+    def independent(self) -> bool:
+        """Whether each sweep draws everything together by elimination: nothing is left of the last."""
+        return len(self.groups) == 1 and self.groups[0].kernel is None
+
+    def apart(self, params: Mapping[str, Array]) -> Chain:
+        """Another chain by the same kernels, from a wide start of its own: what may stay elsewhere shows."""
+        child = self.rng.spawn(1)[0]
+        out = Chain(self.module, self.prepared, self.module.first_draws(self.prepared, child, APART), child)
+        out.settle(params)
+        out.tuners = {n: learnt(t) for n, t in self.tuners.items()}
+        for _ in range(TUNED_ANEW):
+            out.sweep(params)
+        return out
 
     def here(self) -> Mapping[str, Any]:
         """The prepared data with the draws of this moment."""

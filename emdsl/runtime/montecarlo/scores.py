@@ -14,7 +14,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fitting.climbs import Setup
 from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
-from emdsl.runtime.montecarlo.mixing import UNMIXED, _trace, mixing_of, worst_rhat
+from emdsl.runtime.montecarlo.mixing import UNMIXED, Traces, worst_rhat
 from emdsl.runtime.montecarlo.newton import Batch, NewtonStep, _empty, _joined, stepped, told_by
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.montecarlo.slopes import Slopes, has_slopes
@@ -34,6 +34,7 @@ LEAST_PARTS = 50
 A_HESSIAN_EACH = 60  # parameters: with more of them not every batch has a Hessian
 BATCHES = 48  # of draws, at most: half as many at first
 SMALL_SHARE = 0.05  # of a standard error: Monte Carlo errors at which the sample stops to grow
+HOPELESS = 4.0  # R-hat of chains that longer ones do not bring together
 LEAST_SHOWN = 1e-3  # of what a draw that stays tells of a coordinate: the unit of one that bends upwards
 
 
@@ -62,7 +63,7 @@ class LastSample:
         self.scored = 0 < len(self.flat) <= self.most and not has_weights(setup)
         self.carried = Carried(setup, chains[0].draws, 1)  # nowhere, until that is learnt
         self.values: list[float] = []
-        self.traces: dict[str, list[list[Array]]] = {}
+        self.traces = Traces(len(chains))
         self.batches: list[list[Batch]] = [[] for _ in chains]
         self.slopes = Slopes(setup, self.free, params, self.flat) if self.scored and has_slopes(setup) else None
         each = (8 if self.slopes else 2 * len(self.flat) + 1) * len(chains)
@@ -81,11 +82,14 @@ class LastSample:
     def _enough(self) -> bool:
         """Whether the error is small, or the estimate so far that a step is to be taken first."""
         found = self.found
+        worst = worst_rhat(self.traces.mixing())
+        if worst > HOPELESS and self.draws >= 2 * LAST_SWEEPS:
+            return True
         if found is None or found.far:
             return found is not None and self.draws >= self.least
         if not found.told.all() and self.draws < SURELY_ENDED:
             return False
-        return found.trusted and found.share < SMALL_SHARE and worst_rhat(mixing_of(self.traces)) <= UNMIXED
+        return found.trusted and found.share < SMALL_SHARE and worst <= UNMIXED
 
     def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
         """log p(data, draws | params), with the prior's density; the draws carried along."""
@@ -211,7 +215,7 @@ class LastSample:
                 batch = _empty(len(self.flat), self.about.shape[-1]) if self.scored else None
                 for k in range(len(part)):
                     chain.sweep(self.params)
-                    _trace(self.traces, chain, c)
+                    self.traces.see(chain, c)
                     if batch is None or k == 0:
                         self.values.append(self._whole(chain.draws)(self.flat))
                     if batch is not None:
@@ -241,4 +245,4 @@ class LastSample:
         about = self.about.sum(-1) + self.constant
         whole, told = told_by(batches, about, self.still, self.free.ends)
         root = np.sqrt(np.maximum(whole, np.maximum(LEAST_SHOWN * self.still, np.finfo(float).tiny)))
-        return stepped(batches, about, np.flatnonzero(told), root[told], self.free.ends)
+        return stepped(self.batches, about, np.flatnonzero(told), root[told], self.free.ends)
