@@ -544,11 +544,30 @@ param R : correlation[3]
 for n in N:
     observed x[n] ~ MvNormal(zeros(3), R)
 """
+GATED = """model Gated
+param g : real
+param m[2] : real
+for n in N:
+    given x[n] : real
+    latent z[n] ~ Bernoulli(logit = g * x[n])
+    observed y[n] ~ Normal(m[z[n]] + g * x[n], 1)
+"""  # m is measured from where g has the data, and g is climbed after it
+ALONE = """model Alone
+param m : real
+observed x ~ Normal(m, 1)
+for n in N:
+    observed y[n] ~ Normal(m, 2)
+"""
+ONE_ROW = """model OneRow
+param m[2] : real
+for n in N:
+    latent z[n] ~ Bernoulli(0.4)
+    observed y[n] ~ Normal(m[z[n]], 1) if n == 3 else Normal(0, 1)
+"""  # whose statistics each chunk had in the place of its own fourth row: wrong from 8193 rows on
+RIGHT = (CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES, CORRELATED, GATED, ALONE, ONE_ROW)
 
 
-@pytest.mark.parametrize(
-    "text", [CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES, CORRELATED]
-)  # MEANFIELD: a bound, below
+@pytest.mark.parametrize("text", RIGHT)  # MEANFIELD: a bound, below
 def test_the_same_models_unbroken(text: str) -> None:
     found = certificate_of(text)
     assert found.passed, str(found)

@@ -211,15 +211,16 @@ def _draw(
         try:
             # no density: numbers may have to be positive, or in order
             folded = rising or (last is not None and attempt % 2 == 1)
-            many = plates * 2 ** ((attempt + 2 * lost) // 4)
+            many = plates * 2 ** (attempt // 4 + lost)
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
             drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
             one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
             found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
-            if far_out(model, drawn, found[1]):
+            if far_out(model, drawn, found[1]) or far_out(
+                model, drawn, fitted(model.fitter, model, drawn, drawn.setting.params, 3).params_
+            ):
                 first, lost = first or found, lost + 1
                 continue
-            fitted(model.fitter, model, drawn, drawn.setting.params, 3)
         except (DegenerateError, DataError) as why:
             last = why
             continue

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.derive.algebra import expr as x
 from emdsl.derive.updates.rules import Numeric
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
@@ -19,7 +18,7 @@ from emdsl.fit.verify.case import Case, told_sizes
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.layout import Known
-from emdsl.fit.verify.moved import moved, moves
+from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
 from emdsl.fit.verify.oracle import STEP, Oracle, tables
 from emdsl.fit.verify.setting import as_data, draw
 from emdsl.fit.verify.space import Space
@@ -264,8 +263,12 @@ def _maximises(case: Case) -> Iterator[Check]:
             near = oracle.layout.known(here)
             middle[old] = near, q(here, near)
         near, centre = middle[old]
-        step = _direction(case.space, param, rng)
-        rises, curve = _rises(lambda h: q(case.space.at(here, {param: h * step}), near) - centre)  # noqa: B023
+        step, measured_here = _direction(case.space, param, rng), as_measured(case, here)
+
+        def along(h: float, param: str = param, step: Array = step, at: Mapping[str, Array] = measured_here) -> Any:
+            return as_written(case, case.space.at(at, {param: h * step}))
+
+        rises, curve = _rises(lambda h: q(along(h), near) - centre)  # noqa: B023
         yield measured("M-step: Q is stationary", param, rises, SLOPE)
         curves.append(measured("M-step: Q curves down", param, curve / (1 + abs(curve)), CURVE))
     yield from curves
@@ -355,10 +358,8 @@ def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]
     mine = next((i for i, u in enumerate(updates) if param in u.params), len(updates))
     later = {n for u in updates[mine + 1 :] for n in u.params}
     old = later.intersection(*(u.conditional_on for u in updates[mine : mine + 1])) if mine < len(updates) else set()
-    shifts = case.model.derived.shifts
-    by = {e.var for n in old & set(shifts) for e in x.walk(shifts[n].value) if isinstance(e, x.El)}
-    old |= by & later
-    return {n: case.start[n] if n in old else v for n, v in case.step.items()}, tuple(sorted(old))
+    start, step = as_measured(case, case.start), as_measured(case, case.step)
+    return as_written(case, {n: start[n] if n in old else v for n, v in step.items()}), tuple(sorted(old))
 
 
 def _direction(space: Any, param: str, rng: np.random.Generator) -> Array:

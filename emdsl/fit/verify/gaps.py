@@ -64,5 +64,5 @@ def _holes(v: Variable, shape: tuple[int, ...], whole: bool, rng: np.random.Gene
     """A quarter of the entries, or of the elements."""
     own = len(v.domain.dims) if whole else 0
     outer = shape[: len(shape) - own]
-    gone = (rng.random(outer) < 0.25).reshape(*outer, *(1,) * own)
+    gone = np.reshape(rng.random(outer) < 0.25, (*outer, *(1,) * own))
     return np.broadcast_to(gone, shape)

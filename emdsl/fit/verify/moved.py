@@ -16,13 +16,14 @@ import numpy as np
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import REFERENCE
+from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.moving import moving
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.layout import Layout
 
-MOVED = "latents are measured from places that parameters decide, by means of data: other data take another path"
+MOVED = "what is measured from means of data takes another path with other data: as it begins alone"
 
 
 def moves(case: Case) -> bool:
@@ -30,12 +31,55 @@ def moves(case: Case) -> bool:
     return bool(moving(case.model.derived.joint.model, case.model.derived.shifts))
 
 
+def another_path(case: Case) -> bool:
+    """Whether EM goes another way where means of data are others: latents, or parameters one given another (ECM)."""
+    return moves(case) or bool(_tied(case) and any(u.conditional_on for u in case.model.derived.updates))
+
+
+def _tied(case: Case) -> dict[str, Shift]:
+    """The parameters that are measured from places which other parameters decide, with these."""
+    names = set(case.start)
+    return {n: s for n, s in case.model.derived.shifts.items() if n in names and (names - {n}) & x.variables(s.value)}
+
+
+def as_measured(case: Case, params: Mapping[str, Array]) -> dict[str, Array]:
+    """Parameters as M-steps have them: `m` less a reference point that holds `g` stays where it is as g moves."""
+    return _shifted(case, params, params, -1)
+
+
+def as_written(case: Case, params: Mapping[str, Array]) -> dict[str, Array]:
+    """The inverse of `as_measured`."""
+    out = {n: np.asarray(v) for n, v in params.items()}
+    for _ in _tied(case):  # a place may hold a parameter that is itself measured from one
+        out = _shifted(case, params, out, 1)
+    return out
+
+
+def _shifted(case: Case, params: Mapping[str, Array], by: Mapping[str, Array], sign: int) -> dict[str, Array]:
+    out = {n: np.asarray(v) for n, v in params.items()}
+    for name, shift in _tied(case).items():
+        known = {**by, **_points(case)}
+        out[name] = out[name] + sign * np.reshape(
+            [
+                _value(shift.value, known, dict(zip(shift.axes, at, strict=True)), case)
+                for at in np.ndindex(out[name].shape)
+            ],
+            out[name].shape,
+        )
+    return out
+
+
+def _points(case: Case) -> dict[str, Array]:
+    """The reference points of the fit."""
+    return {REFERENCE.of(n): np.asarray(v) for n, v in (case.begun._reference or {}).items()}
+
+
 def moved(case: Case, layout: Layout, params: Mapping[str, Array]) -> Layout:
     """The oracle's points where the complete data have them at these parameters."""
     shifts = moving(case.model.derived.joint.model, case.model.derived.shifts)
     if not shifts:
         return layout
-    points = {REFERENCE.of(n): np.asarray(v) for n, v in (case.begun._reference or {}).items()}
+    points = _points(case)
     off = np.zeros(len(layout.cells))
     for k, cell in enumerate(layout.cells):
         if cell.latent in shifts:

@@ -35,7 +35,8 @@ def contract(em: Lines, factors: list[Expr], out: tuple[Ix, ...]) -> Array:
                 of, at = x.value_of(f.b), f.a
             summed = at not in out and not any(i in out for i in x.free(of))
             shared = summed and isinstance(at, Ix) and at.dim.endswith("[patterns]")  # few: rows are added up by them
-            if isinstance(at, Ix) and at not in out and at not in x.free(of) and not shared:
+            one_row = isinstance(at, Ix) and at.dim == em.chunk and not x.free(of)  # a chunk has it or has it not
+            if isinstance(at, Ix) and at not in out and at not in x.free(of) and not shared and not one_row:
                 place = x.as_index(of)
                 work = [x.substitute(g, {at: place}) for g in work]
                 kept = [x.substitute(g, {at: place}) for g in kept]

@@ -79,7 +79,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         whole = new
         for _ in range(60):
-            there = layout.at(objective, new)
+            there = layout.at(objective, new, kept=False)
             hidden = NOISE * there[3] > max(HIDDEN * (1 + abs(value)), there[0] - value)
             if np.isfinite(there[0]) and (there[0] >= value or fine) and (there[4] or not sound) and not hidden:
                 break
@@ -88,6 +88,8 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
             if noise > LOST * (1 + abs(value)):
                 raise unbounded(layout, t, first)
             break
+        if isinstance(there[2], np.ndarray) and not np.isfinite(there[2]).all():
+            there = layout.at(objective, new)
         if new is not whole and there[0] - value <= max(1e-12 * (1 + abs(value)), noise):
             return new, there  # the slope is rounding (of 1 - p, p next to 1): steps along it lead nowhere
         t, here = new, there
@@ -227,9 +229,9 @@ class FreeTable:
         parts = block.reshape(*along.shape[:3], -1)
         return (np.swapaxes(along, -1, -2) @ parts).reshape(self.rows, -1, block.shape[-1])
 
-    def at(self, objective: Callable[..., Any], t: Array) -> tuple[float, Array, Any, float, bool]:
+    def at(self, objective: Callable[..., Any], t: Array, kept: bool = True) -> tuple[float, Array, Any, float, bool]:
         """Value, gradient (batch, width), Hessian (batch, width, width) by free coordinates, the sum of |terms|, and
-        whether the gradient is finite."""
+        whether the gradient is finite. Where the point may not be `kept`, the Hessian may not be finite, either."""
         values = self.values(t)
         with np.errstate(all="ignore"):
             terms, slopes, parts = objective(values)
@@ -250,6 +252,8 @@ class FreeTable:
                 hessian[:, self.cuts[b], self.cuts[a]] = block
                 hessian[:, self.cuts[a], self.cuts[b]] = block.swapaxes(-1, -2)
             hessian += self._bends(values, slopes, back)
+            if not kept:
+                return value, gradient, hessian, size, sound
             if sound and np.isfinite(value) and not np.isfinite(hessian).all():
                 hessian = self._by_differences(objective, t)
         return value, gradient, np.nan_to_num(hessian), size, sound
