@@ -207,7 +207,7 @@ def test_q_averaged_is_q_opened(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     plan = readable(planned(name))
     w, t = world(plan, point(name, False)), typeset(plan)
     monkeypatch.setitem(algebra.FUNCTIONS, "E", lambda v, *given: v)
-    q, changes = averaged(plan, t), []
+    q, changes = averaged(plan, plan, t), []
     for factor in (1.0, 0.9):
         for v in plan.joint.model.of_kind("param"):
             w.put(v.name, w.arrays[v.name] * factor)
@@ -580,7 +580,8 @@ for n in N:
 """: (
         "∂Q/∂S⁻¹ = ½ S_n_y S - ½ C = 0 with the entries of C, which is symmetric, C[0, 0] = S_y_y - 2 aᵀ S_y_x +",
         "So S = C / S_n_y (",
-        "S[0, 1] = Σ_n (y[n, 0] - x[n]ᵀ a) (y[n, 1] - x[n]ᵀ b) / N S[1, 1] =",
+        "with m[n] = [x[n]ᵀ a, x[n]ᵀ b]",
+        "S = Σ_n (y[n] - m[n]) (y[n] - m[n])ᵀ / N",
     ),
     """for p in P:
     latent alpha[p] ~ Gamma(0.01, 0.01)
@@ -683,7 +684,7 @@ for n in N:
         "+ [t < T - 1] (e[0] + e[1]) (e[0] + e[1])ᵀ / level",
         "h(alpha[t]) = (y[t] - X[t]ᵀ beta) e[0] / noise",
         "load = [[1, 0], [c[0], 0], [0, 1], [0, c[1]]]",
-        "v[0] = Σ_n E[(w[n, 0] - f[n, 0])²] / N v[1] = Σ_n E[(w[n, 1] - c[0] f[n, 0])²] / N",
+        "v[i] = Σ_n E[(w[n, i] - load[i]ᵀ f[n])²] / N",
     ),
     """size Q = 2
 param A : real[Q, Q]
@@ -861,6 +862,32 @@ for f in F:
         "S_alive_pair[1, t, 0] log(1 - phi[t]) + S_alive_pair[1, t, 1] log phi[t]) +",
         "-½ Σ_f [mz[f] = 0] (log(π a) + 2 shared[f]² / a)",
         "mu = Σ_f (w[f] - [mz[f] = 1] E[shared[f]]) / F",
+    ),
+    """size K = 2
+param w : simplex[K]
+param b[K] : real[2]
+param effect[K] : real
+param psi[K] : spd[2]
+param lift[K] : real
+param rise[K] : real
+param s : positive
+for i in I:
+    given on[i] : real
+    latent c[i] ~ Categorical(w)
+    latent eta[i] ~ MvNormal(b[c[i]] + [0, effect[c[i]] * on[i]], psi[c[i]])
+    for t in T:
+        given age[i, t] : real
+        observed y[i, t] ~ Normal(eta[i, 0] + eta[i, 1] * age[i, t], 1)
+    let base[i] = lift[c[i]] + rise[c[i]] * on[i]
+    observed v[i] ~ Normal(base[i], s)
+""": (
+        "with base[i, k] = lift[k] + rise[k] on[i]",
+        "= -½ Σ_{i, k} [c[i] = k] (2 log s + log(2 π) + (v[i] - base[i, k])² / s²)",
+        "+ (eta[i] - m[i, k])ᵀ psi[k]⁻¹ (eta[i] - m[i, k]))",
+        "m[i, k] = b[k] + [0, effect[k] on[i]]",
+        "h(eta[i]) = psi[k]⁻¹ m[i, k] + Σ_t y[i, t] (e[0] + age[i, t] e[1])",
+        "psi[k] = C[k] / S_c[k] (",
+        "psi[k] = Σ_i q(c[i] = k) E[(eta[i] - m[i, k]) (eta[i] - m[i, k])ᵀ | c[i] = k] / (Σ_i q(c[i] = k))",
     ),
     """size K = 8
 size L = K - 1

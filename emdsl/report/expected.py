@@ -9,11 +9,14 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
 from emdsl.derive.joint.sides import REST
 from emdsl.derive.plan import Plan
+from emdsl.language.transform import names_in
 from emdsl.report import formula as f
 from emdsl.report.explicit import averaged_terms, joined
 from emdsl.report.factored import content
 from emdsl.report.gathered import gathered
+from emdsl.report.lets import read_through
 from emdsl.report.page import Say, Show, Step, whole
+from emdsl.report.spelled import spelled
 from emdsl.report.tidy import NO_MASS, tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unopened import Unopened
@@ -29,14 +32,14 @@ def has_latents(plan: Plan) -> bool:
     return bool(plan.joint.model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
 
 
-def expected_step(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Step:
-    """Q as a function of all parameters."""
+def expected_step(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset) -> Step:
+    """Q as a function of all parameters; in `named` vectors have names."""
     latent, priors = has_latents(plan), ", priors included," if has_priors(plan) else ""
     left = f.Apply(f.Word("Q"), tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param")))
     of = "expected log joint" if latent else "log joint"
     say = f"The {of}{priors or ','} as a function of the parameters, with the statistics held:"
     body: list[Say | Show] = []
-    means = averaged(plan, t) if latent and plan.draws is None else None
+    means = averaged(plan, named, t) if latent and plan.draws is None else None
     total = opened(plan, whole_q, t)
     impossible = any(_without_mass(e) != e for e in (total, means or x.ZERO))
     if means is not None:
@@ -63,10 +66,17 @@ def opened(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Expr:
 
 def _of_parameters(e: Expr, plan: Plan, t: Typeset) -> Expr:
     """The terms that hold parameters: all others are in the constant."""
-    params = frozenset(v.name for v in plan.joint.model.of_kind("param"))
-    named = params | {a.name for a in t.known.meanings if x.variables(a.body) & params}
+    named = _named(plan, t)
     terms = e.terms if isinstance(e, x.Add) else (e,)
     return x.add(*(term for term in terms if x.variables(term) & named))
+
+
+def _named(plan: Plan, t: Typeset) -> frozenset[str]:
+    """Parameters, and what has a name and holds some."""
+    model = plan.joint.as_written.model
+    params = frozenset(v.name for v in model.of_kind("param"))
+    vectors = (let for let in spelled(model).lets if read_through(names_in(let.body), spelled(model).lets) & params)
+    return params | {a.name for a in t.known.meanings if x.variables(a.body) & params} | {let.name for let in vectors}
 
 
 def _without_mass(e: Expr) -> Expr:
@@ -74,14 +84,14 @@ def _without_mass(e: Expr) -> Expr:
     return x.rebuild(e, lambda n: x.ZERO if isinstance(n, x.Mul) and NO_MASS in n.factors else None)
 
 
-def averaged(plan: Plan, t: Typeset) -> Expr | None:
+def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
     """The sum of these densities, those without parameters left out; None where a mean is no moment."""
-    params = frozenset(v.name for v in plan.joint.model.of_kind("param"))
+    params = _named(plan, t)
     parts: list[Expr] = []
-    for factor in plan.joint.factors:
+    for factor in named.joint.factors:
         if not params & x.variables(factor.body):
             continue
-        found = averaged_terms(factor, plan, params, lambda n: REST)
+        found = averaged_terms(factor, named, params, lambda n: REST)
         if found is None:
             return None
         one = joined(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in found)))

@@ -6,7 +6,7 @@ which each such `let` is a given of its shape.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -25,6 +25,7 @@ from emdsl.report.factored import terms_of
 from emdsl.report.folded import Meaning
 from emdsl.report.formula import Formula
 from emdsl.report.known import Known
+from emdsl.report.spelled import spelled
 from emdsl.report.tidy import tidy
 from emdsl.report.vectors import tensor
 from emdsl.report.writer import Writer
@@ -34,9 +35,11 @@ DIRECT = ("positive", "unit", "simplex", "spd")  # domains of arguments that say
 
 def with_names(joint: LogJoint) -> tuple[LogJoint, tuple[m.Let, ...]]:
     """The joint in which `let`s stand under their names, and these; itself where there is nothing to name."""
-    model = joint.model
-    lets = _nameable(joint)
-    if not lets or joint.multipliers or joint.told:
+    if joint.multipliers or joint.told:
+        return joint, ()
+    model = spelled(joint.model)
+    lets = _nameable(joint, model)
+    if not lets:
         return joint, ()
     names = {let.name for let in lets}
     domains = _domains(model)
@@ -51,18 +54,21 @@ def with_names(joint: LogJoint) -> tuple[LogJoint, tuple[m.Let, ...]]:
         return joint, ()
 
 
-def with_data_named(joint: LogJoint) -> LogJoint:
-    """The joint in which vectors and matrices that `let`s make of data stand under their names, as data do."""
-    model = joint.model
+def with_tensors_named(joint: LogJoint, unknown: Collection[str]) -> LogJoint:
+    """The joint in which vectors and matrices that `let`s make of all but what is unknown stand under their names, as
+    data do."""
     made = (joint.multipliers, joint.told, joint.tails, joint.clouds, joint.incomplete, joint.counted, joint.events)
-    plain = not any(made) and joint.configurations is None
-    data = {v.name for k in ("given", "observed") for v in model.of_kind(k)} | {s.name for s in model.sizes}
-    unknown = {v.name for v in model.variables} - data
-    lets = [let for let in _nameable(joint) if let.body.shape and not _inside(let, model) & unknown] if plain else []
+    if any(made) or joint.configurations is not None:
+        return joint
+    model = spelled(joint.model)
+    lets = [let for let in _nameable(joint, model) if let.body.shape and not _inside(let, model) & {*unknown}]
     if not lets:
         return joint
-    names = {let.name for let in lets}
-    given = [m.Variable("given", let.name, let.plates, (), m.Domain("real", let.body.shape)) for let in lets]
+    names, domains = {let.name for let in lets}, _domains(model)
+    given = [
+        m.Variable("given", let.name, let.plates, (), m.Domain(domains.get(let.name, "real"), let.body.shape))
+        for let in lets
+    ]
     rest = tuple(let for let in model.lets if let.name not in names)
     try:
         return expand(replace(model, variables=(*model.variables, *given), lets=rest))
@@ -104,9 +110,8 @@ def meanings(model: m.ModelText, lets: Sequence[m.Let], t: Writer) -> Iterator[F
         yield f.Relation("=", f.at(f.Name(let.name), *dict.fromkeys(places)), whole)
 
 
-def _nameable(joint: LogJoint) -> tuple[m.Let, ...]:
+def _nameable(joint: LogJoint, model: m.ModelText) -> tuple[m.Let, ...]:
     """`let`s of numbers that densities read as values alone, and that are neither constants nor hold a state."""
-    model = joint.model
     lets = {let.name: let for let in model.lets}
     hidden = {*joint.discrete, *joint.deterministic}
     asked = {n for e in _asked(model) for n in read_through(names_in(e), model.lets)}

@@ -152,7 +152,7 @@ def _as_log(e: Formula) -> tuple[tuple[Formula, ...], Formula] | None:
     if not isinstance(last, f.Apply) or last.function != f.Word("log") or len(last.arguments) != 1:
         return None
     inner = last.arguments[0]
-    return None if isinstance(inner, f.Apply | f.Bracket) else (others, inner)
+    return None if isinstance(inner, f.Apply | f.Bracket | f.Big) else (others, inner)
 
 
 def _constant(e: Formula) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -23,7 +23,7 @@ from emdsl.report.incomplete import MISSING, SEEN, part
 from emdsl.report.indices import unprimed
 from emdsl.report.joint import density, joint_step, log_density, told_apart
 from emdsl.report.latents import posterior_step
-from emdsl.report.lets import with_data_named
+from emdsl.report.lets import with_tensors_named
 from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of, whole
@@ -41,15 +41,21 @@ def steps(plan: Plan) -> tuple[Step, ...]:
         out.append(drawn_step(plan.draws, plan.joint.as_written.model))
     if plan.elimination.blocks:
         out.append(_bound(plan))
-    named = replace(plan, joint=with_data_named(plan.joint)) if not (plan.shifts or plan.draws) else plan
-    out += [posterior_step(named, b, t) for b in plan.elimination.blocks]
+    latents = {v.name for v in plan.joint.model.of_kind("latent")}
+
+    def named(unknown: Collection[str] = ()) -> Plan:
+        """The plan whose joint has names for vectors that hold no latent, and nothing of what is unknown besides."""
+        plain = not (plan.shifts or plan.draws)
+        return replace(plan, joint=with_tensors_named(plan.joint, latents.union(unknown))) if plain else plan
+
+    out += [posterior_step(named(), b, t) for b in plan.elimination.blocks]
     if plan.joint.deterministic:
         out.append(_substituted(plan))
     if plan.expected.statistics:
         out.append(_statistics(plan, t))
     whole_q = unopened(plan)
     if plan.updates:
-        out.append(expected_step(plan, whole_q, t))
+        out.append(expected_step(plan, named(), whole_q, t))
     out += update_steps(plan, named, whole_q, t)
     out.append(_objective(plan, t))
     return tuple(explained([_unprimed(step, t) for step in told_apart(plan, out)]))

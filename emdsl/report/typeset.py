@@ -34,6 +34,7 @@ from emdsl.report.pieces import (
     turn,
 )
 from emdsl.report.ragged import length, parents_at, quotient
+from emdsl.report.spelled import spelled
 from emdsl.report.structured import paired
 from emdsl.report.tidy import tidy
 from emdsl.report.vectors import chain, own_axes, tensor
@@ -289,7 +290,7 @@ def typeset(plan: Plan) -> Typeset:
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
     facts = replace(known(plan), complete=True)
     points = {n: c for c in plan.joint.clouds for n in c.latents}
-    own = own_axes(plan) | {let.name: len(let.body.shape) for let in plan.joint.model.lets}
+    own = own_axes(plan) | {let.name: len(let.body.shape) for let in spelled(plan.joint.model).lets}
     facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
     named = [(n, i, j, e) for n, i, j, body in matrices(plan.joint.model) for e in {body, tidy(body, facts)}]
     return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))

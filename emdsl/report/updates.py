@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import assert_never
 
 from emdsl.derive.algebra import expr as x
@@ -28,14 +28,17 @@ from emdsl.report.maxima import second_order, slope_of, why_a_maximum
 from emdsl.report.page import Say, Show, Step, names_of, sentence, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.unicode import text
 from emdsl.report.unopened import Unopened
 from emdsl.report.vectors import tensor
 from emdsl.report.written import SHORT_CASES, compared_with, written_out
 
 
-def update_steps(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset) -> list[Step]:
-    """One step for each update, in the order of the M-step; in `named` what `let`s make of data has its name."""
-    return [_update(plan, u, _held(plan, u, whole_q), explicit(named, u), t) for u in plan.updates]
+def update_steps(
+    plan: Plan, named: Callable[[Sequence[str]], Plan], whole_q: Unopened | None, t: Typeset
+) -> list[Step]:
+    """One step for each update, in the order of the M-step; in `named` vectors without these parameters have names."""
+    return [_update(plan, u, _held(plan, u, whole_q), explicit(named(u.params), u), t) for u in plan.updates]
 
 
 def _held(plan: Plan, u: Update, whole_q: Unopened | None) -> Sequence[Term]:
@@ -172,28 +175,31 @@ def _stationary_on_simplex(rule: Simplex, name: str, t: Typeset) -> Iterator[Say
 def _entry_by_entry(rule: Spread) -> bool:
     """Whether a covariance's sums of squares are of a few vectors by their numbers, and have no form as a matrix."""
     i, j = rule.axes[-2:]
-    short = len(rule.axes) == 2 and i.dim.isdigit() and int(i.dim) <= SHORT_CASES
+    short = i.dim.isdigit() and int(i.dim) <= SHORT_CASES
     return short and not rule.precision and compared_with(i, rule.scatter) and compared_with(j, rule.scatter)
 
 
 def _by_entries(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
     """`a V - C / 2 = 0` with C entry by entry, instead of a sum of products of unit vectors."""
-    i, j = rule.axes
-    own = El(name, rule.axes)
+    *lead, i, j = rule.axes
+    names = t.letters.extend({}, lead)
+    places = t.places(lead, names)
     letter = next(c for c in "CDFHMUW" if c not in t.letters.taken)
     scatter, weight = (x.neg(x.add(e, e)) for e in (rule.scatter, rule.weight))
     twice = x.mul(x.HALF, x.add(scatter, x.substitute(scatter, {i: j, j: i})))
-    by = f.Raised(f.Name(name), f.Number("-1"))
-    first = t.of(x.mul(x.HALF, weight), {})
-    score = f.Plus(((False, f.times(first, f.Name(name))), (True, f.over(t.of(x.HALF, {}), f.Name(letter)))))
+    own, other = f.at(f.Name(name), *places), f.at(f.Name(letter), *places)
+    first = t.of(x.mul(x.HALF, weight), names)
+    score = f.Plus(((False, f.times(first, own)), (True, f.over(t.of(x.HALF, {}), other))))
+    by = f.Raised(own, f.Number("-1"))
     yield Show(f.Relation("=", f.Slope(f.Word("Q"), by), f.Relation("=", score, f.Number("0"))))
-    yield Say(f"with the entries of {letter}, which is symmetric,")
+    yield Say(f"with the entries of {text(other)}, which is symmetric,")
     for a in range(int(i.dim)):
         for b in range(a, int(i.dim)):
-            value = t.of(gathered(tidy(x.substitute(twice, {i: a, j: b}), t.known)), {})
-            yield Show(f.Relation("=", f.At(f.Name(letter), (f.Number(str(a)), f.Number(str(b)))), value))
+            value = t.of(gathered(tidy(x.substitute(twice, {i: a, j: b}), t.known)), names)
+            at = (*places, f.Number(str(a)), f.Number(str(b)))
+            yield Show(f.Relation("=", f.At(f.Name(letter), at), value))
     yield Say("So")
-    yield Show(f.Relation("=", f.Name(own.var), f.Over(f.Name(letter), t.of(weight, {}))), name)
+    yield Show(f.Relation("=", own, f.Over(other, t.of(weight, names))), name)
 
 
 def _stationary_in_inverse(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
