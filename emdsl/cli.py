@@ -119,7 +119,9 @@ def unanswered(error: NotImplementedError) -> EmdslError:
 @click.option("--weights", metavar="COLUMN", help="A column of weights: 2 is the row twice.")
 @INFER
 @SEED
-@click.option("--init", type=click.Path(), metavar="FIT.json", help="Start from a saved fit.")
+@click.option(
+    "--init", type=click.Path(), metavar="FIT.json", help="Start from a saved fit, or from JSON of numbers by name."
+)
 @click.option(
     "--n-init", type=click.IntRange(1), default=1, show_default=True, help="Number of starts; the best is kept."
 )
@@ -163,9 +165,11 @@ def fit(model: str, data: str, **options: Any) -> None:
 
 def prepared_fitter(built: Model, sizes: Mapping[str, int], options: Mapping[str, Any]) -> Fitter:
     """The estimator under the options of the command line; an unknown size or `--tol nan` is a wrong command line."""
+    from emdsl.fit.tables import start_of
     from emdsl.runtime.fitting.settings import check_options
 
-    chosen = {n: options[n] for n in ("n_init", "max_iter", "tol", "seed", "init", "on_degenerate")}
+    chosen = {n: options[n] for n in ("n_init", "max_iter", "tol", "seed", "on_degenerate")}
+    chosen["init"] = start_of(options["init"])
     try:
         check_options({**chosen, "progress": None})
     except ValueError as error:

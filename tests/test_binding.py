@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -476,6 +477,26 @@ def test_long_table_faults() -> None:
         read_data(RAGGED, Table({**LONG, "t": [0, 0, 0, 1]}), None, {"s": "subject"})
     with pytest.raises(DataError, match="no column sbject"):
         read_data(RAGGED, Table(LONG), None, {"s": "sbject"})
+
+
+def test_places_on_an_ordered_plate() -> None:
+    """Where rows read what came before, a step that is left out would make neighbours of what are none."""
+    chain = {**RAGGED, "steps": {"T": ["y"]}}
+    index = {"s": "subject"}
+    with pytest.raises(DataError, match="t: a gap between 0 and 2") as info:
+        read_data(chain, Table({**LONG, "t": [1, 0, 0, 2]}), None, index)
+    assert info.value.row == 3
+    assert read_data(RAGGED, Table({**LONG, "t": [1, 0, 0, 2]}), None, index).values["y"].tolist() == [1, 2, 3, 4]
+    assert read_data(chain, Table({**LONG, "t": [2010, 2000, 2000, 2010]}), None, index).lengths["T"].tolist() == [2, 2]
+    with pytest.raises(DataError, match="text, in whose order 'Apr' comes before 'Mar', but not its row"):
+        read_data(chain, Table({**LONG, "t": ["Mar", "Mar", "Apr", "May"]}), None, index)
+    dates = [date(2026, 2, 1), date(2026, 1, 1), date(2026, 1, 1), date(2026, 2, 1)]
+    for t in (dates, [str(d) for d in dates], np.array(dates, "datetime64[D]")):
+        assert read_data(chain, Table({**LONG, "t": t}), None, index).values["y"].tolist() == [1, 2, 3, 4]
+    alone = {**spec_of(variable("y", plates="T"), T=None), "steps": {"T": ["y"]}}
+    assert read_data(alone, Table({"t": [3, 1, 2], "y": [1.0, 2, 3]}), None, None).values["y"].tolist() == [2, 3, 1]
+    with pytest.raises(DataError, match="1 rows repeat an element, the first 3"):
+        read_data(alone, Table({"t": [3, 1, 3], "y": [1.0, 2, 3]}), None, None)
 
 
 def test_columns_by_name_number_and_mapping() -> None:

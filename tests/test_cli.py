@@ -94,6 +94,23 @@ def test_fit_of_a_long_table(run: Any, tmp_path: Path) -> None:
     assert facts["sizes"] == {"S": 2, "K": 2} and facts["labels"]["S"] == ["a", "b"]
 
 
+def test_a_chain_in_a_table_is_in_the_order_of_its_times(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows come in any order; a step that is left out is a fault of that line; `--init` takes values by name."""
+    monkeypatch.setattr(cli, "compiled", COMPILED)
+    first, trans, rate = np.array([0.4, 0.6]), np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([1.0, 6.0])
+    start, data = tmp_path / "start.json", tmp_path / "t.csv"
+    start.write_text(json.dumps({"first": [0.4, 0.6], "trans": trans.tolist(), "rate": [1, 6]}))
+    arguments = ("fit", "models/poisson_hmm.em", str(data), "--init", str(start), "--max-iter", "0")
+    data.write_text("t,y\n3,1\n1,2\n2,\n")
+    seen = first * rate**2 * np.exp(-rate) / 2, rate * np.exp(-rate)
+    wanted = np.log(seen[0] @ trans @ trans @ seen[1])
+    assert json.loads(run(*arguments, "--json").out)["log_likelihood"] == pytest.approx(wanted, abs=1e-12)
+    data.write_text("t,y\n3,1\n1,2\n4,\n")
+    assert "t: a gap between 1 and 3" in (told := run(*arguments).err) and f"(row 0 is line 2 of {data})" in told
+
+
 def test_fit_of_json(run: Any, tmp_path: Path) -> None:
     """An object is what Python takes, other names left out; a list of rows is a table; null is missing."""
     table = tmp_path / "long.csv"

@@ -44,8 +44,9 @@ def fit_table(
         try:
             fitter.fit(used, columns=columns or None, index=index or None, **more)
         except DataError as error:
-            row = getattr(error, "row", None)
-            if row is None or index or row >= len(table.lines) or not _in_order(fitter.model.module.SPEC):
+            row, of_table = getattr(error, "row", None), error.problems[0].code == "D019"  # before rows are laid out
+            known = of_table or (not index and _in_order(fitter.model.module.SPEC))
+            if row is None or row >= len(table.lines) or not known:
                 raise
             place = f" (row {row} is line {table.lines[row]} of {table.path})"
             told = [Problem(p.code, p.message + place, p.span, p.hint) for p in error.problems]
@@ -87,6 +88,12 @@ def draw_rows(
     return rows_text(spec, {**data, **drawn}, all_sizes)
 
 
+def start_of(path: str | None) -> Any:
+    """What `--init` names, as a fitter takes it: the path of a saved fit, or what JSON has by name."""
+    content = None if path is None else _json_of(path)
+    return content if isinstance(content, dict) and "format" not in content and "params" not in content else path
+
+
 def size_names(model: CompiledModel) -> set[str]:
     """The names that a size may be given for: those of the model, and of ragged lengths."""
     spec = model.module.SPEC
@@ -102,10 +109,7 @@ def _tied(spec: Mapping[str, Any]) -> set[str]:
 
 def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:
     """Parameters and sizes from a saved fit, or from JSON that maps names of parameters to numbers."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8")) if not path.endswith(".npz") else None
-    except (OSError, ValueError):
-        content = None  # told below
+    content = _json_of(path)
     if isinstance(content, dict) and "format" not in content:
         params = content.get("params", content)
         sizes = content.get("sizes", {})
@@ -123,6 +127,14 @@ def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array
     if absent:
         raise DataError(Problem("D020", f"{path}: lacks the parameters {', '.join(absent)}"))
     return _checked(path, params, spec), _whole(path, sizes)
+
+
+def _json_of(path: str) -> Any:
+    """The content of a JSON file; None where it is none, which who reads it as a saved fit tells."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8")) if not path.endswith(".npz") else None
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _checked(path: str, params: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.frames import Table, as_table
 from emdsl.runtime.data.groups import Groups, coded, group_columns, read_groups, told_by_rows
 from emdsl.runtime.data.named import columns_of, spread_over_columns
+from emdsl.runtime.data.places import check_places, coded_places, is_ordered
 from emdsl.runtime.data.plates import Record
 from emdsl.runtime.data.sizes import ragged_name
 
@@ -213,8 +214,9 @@ def layout_of(spec: Mapping[str, Any], used: Sequence[Record], table: Table, ind
             raise DataError(
                 f"index: the table has no column {column}", hint=closest(column, table.columns), code="D018"
             )
-    found = [index.get(n) or (n if n in table.columns and len(plates) > 1 else None) for n in names]
     sizes = tuple(p[1] for p in plates)
+    own = len(plates) > 1 or any(is_ordered(spec, size) for size in sizes)
+    found = [index.get(n) or (n if own and n in table.columns else None) for n in names]
     if len(plates) < 2 and not any(found):
         return Layout(sizes)
     for name, found_in in zip(names[:-1], found[:-1], strict=True):
@@ -225,22 +227,10 @@ def layout_of(spec: Mapping[str, Any], used: Sequence[Record], table: Table, ind
                 code="D019",
             )
     ragged = ragged_name(sizes[-1]) is not None and len(sizes) > 1
-    coded = [_codes(c, table, ragged and k == len(found) - 1) if c else None for k, c in enumerate(found)]
+    coded = [
+        coded_places(c, table.columns[c], ragged and k == len(found) - 1) if c else None for k, c in enumerate(found)
+    ]
     return _grid(spec, sizes, coded, [c or "" for c in found])
-
-
-def _codes(name: str, table: Table, empty: bool) -> tuple[Array, list[Any]]:
-    """An index column as positions among its sorted values, and those values; -1 where it is missing, which on a ragged
-    plate (`empty`) says that the row is no element of it: what lies around may have none."""
-    column = read_column(name, table.columns[name])
-    if column.missing is not None and not (empty and column.present.any()):
-        raise DataError(f"{name}: an index may not be missing", code="D019", row=int(np.flatnonzero(column.missing)[0]))
-    values = column.values[column.present]
-    if values.dtype.kind == "f" and (values == np.floor(values)).all():
-        values = values.astype(np.int64)
-    codes = np.full(len(column.values), -1)
-    seen, codes[column.present] = np.unique(values, return_inverse=True)
-    return codes, seen.tolist()
 
 
 def _grid(
@@ -259,7 +249,7 @@ def _grid(
         order = order[last[0][order] >= 0]
     keys = keys[order]
     if last is not None:
-        _check_steps(spec, keys, last[0][order], last[1], names, sizes)
+        check_places(spec, sizes[-1], names[-1], order, keys, last[0][order], last[1])
     labels = {
         s: [str(v) for v in c[1]]
         for s, c in zip(sizes, coded, strict=True)
@@ -313,29 +303,3 @@ def _parents(
         lengths[name] = np.bincount(met // len(seen), minlength=int(np.prod(shape)))
         parents.append((places.reshape(-1), (len(met),)))
     return parents, lengths
-
-
-def _check_steps(
-    spec: Mapping[str, Any], keys: Array, inner: Array, seen: Sequence[Any], names: Sequence[str], sizes: Sequence[str]
-) -> None:
-    """No element twice; on an ordered ragged plate no gap in whole-numbered times."""
-    same = keys[1:] == keys[:-1]
-    twice = same & (inner[1:] == inner[:-1])
-    if twice.any():
-        place = int(np.flatnonzero(twice)[0])
-        raise DataError(
-            f"{names[-1]}: {int(twice.sum())} rows repeat an element, the first {seen[int(inner[place])]!r}",
-            code="D019",
-        )
-    ordered = spec.get("ordered", False)
-    last = ragged_name(sizes[-1]) or sizes[-1]
-    if (ordered is True or (ordered and last in ordered)) and all(isinstance(v, int) for v in seen):
-        times = np.asarray(seen)[inner]
-        gap = same & (times[1:] - times[:-1] != 1)
-        if gap.any():
-            place = int(np.flatnonzero(gap)[0])
-            raise DataError(
-                f"{names[-1]}: a gap between {times[place]} and {times[place + 1]}",
-                hint="add rows with empty cells for the steps in between",
-                code="D019",
-            )
