@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,8 @@ from emdsl.report.output import (
     as_text,
     check_output,
     end_at_once,
+    last_resort,
+    leave_output,
     page_columns,
     problem_facts,
     put,
@@ -35,7 +36,6 @@ INFER = click.option(
 SEED = click.option("--seed", type=click.IntRange(0), help="Repeat the same random numbers.")
 SIZE = click.option("--size", multiple=True, metavar="NAME=N", help="A size: K=3.")
 INTERRUPTED = 130
-UNWRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
 FORMATS: Mapping[str, Callable[[Any, str | None], str]] = {  # of a derivation; text and json of a difference, too
     "text": lambda found, output: found.to_text(page_columns(output)),
     "latex": lambda found, _: found.to_latex(),
@@ -380,25 +380,3 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:  # noqa: BLE001  (the last boundary: a traceback is a defect)
         return last_resort(error)
-
-
-def leave_output() -> None:
-    """What is still to be flushed to standard output goes nowhere, as nobody takes it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def last_resort(error: Exception) -> int:
-    """Lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
-    if isinstance(error, MemoryError):
-        told = "error D043: there is not enough memory for this model and data"
-    elif isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
-        leave_output()
-        told = f"error D040: standard output: cannot be written: {error.strerror}"
-    elif isinstance(error, UnicodeEncodeError):
-        told = f"error D040: standard output: {error.encoding} has no {error.object[error.start]!a}: use -o"
-    elif os.environ.get("EMDSL_DEBUG"):
-        raise error
-    else:
-        told = f"internal error ({type(error).__name__}): {error}\nPlease report this with the model that caused it."
-    click.echo(told, err=True)
-    return 1

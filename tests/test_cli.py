@@ -316,7 +316,7 @@ def test_a_full_standard_output_is_no_bug(run: Any, monkeypatch: pytest.MonkeyPa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cli, "put", full)
-    monkeypatch.setattr(cli, "leave_output", lambda: None)
+    monkeypatch.setattr("emdsl.report.output.leave_output", lambda: None)
     done = run("compile", "gmm.em")
     assert done.status == 1 and "error D040: standard output: cannot be written: No space left" in done.err
 

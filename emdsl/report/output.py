@@ -1,8 +1,9 @@
-"""Where a command's output goes: checked before the work, written whole or not at all."""
+"""Where a command's output goes: checked before the work, written whole or not at all; and what ends a command."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
+import click
+
 from emdsl.errors import DataError, Problem
+
+UNWRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
 
 
 def check_output(path: str | None, *read: str | None) -> None:
@@ -95,3 +100,25 @@ def end_at_once(status: int) -> NoReturn:
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status)
+
+
+def leave_output() -> None:
+    """What is still to be flushed to standard output goes nowhere, as nobody takes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def last_resort(error: Exception) -> int:
+    """Lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
+    if isinstance(error, MemoryError):
+        told = "error D043: there is not enough memory for this model and data"
+    elif isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+        leave_output()
+        told = f"error D040: standard output: cannot be written: {error.strerror}"
+    elif isinstance(error, UnicodeEncodeError):
+        told = f"error D040: standard output: {error.encoding} has no {error.object[error.start]!a}: use -o"
+    elif os.environ.get("EMDSL_DEBUG"):
+        raise error
+    else:
+        told = f"internal error ({type(error).__name__}): {error}\nPlease report this with the model that caused it."
+    click.echo(told, err=True)
+    return 1
