@@ -22,7 +22,6 @@ from emdsl.derive.joint.positions import by_positions
 from emdsl.derive.joint.spikes import has_points, refuse_points
 from emdsl.derive.near_zero import near_zero
 from emdsl.derive.posteriors import meanfield, quadrature
-from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.choices import Choice, choices
@@ -30,7 +29,7 @@ from emdsl.derive.posteriors.collapsed import collapsed
 from emdsl.derive.posteriors.configurations import MOST, asked, by_configurations
 from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, largest_factors, moments
-from emdsl.derive.posteriors.multiplied import by_multipliers, multiplied
+from emdsl.derive.posteriors.multiplied import by_multipliers
 from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, where_possible
 from emdsl.derive.posteriors.refusals import Refused, refused
@@ -67,7 +66,6 @@ class Plan:
     moments: Mapping[str, tuple[Ix, ...]]  # of mean-field: what the factors of q hand to one another
     unweighted: Mapping[str, str]  # plates that cannot carry sample weights, with the reason
     draws: Sampling | None = None  # latents that are drawn; to all else of the plan they are data
-    multiplied: Block | None = None  # the one field of the plan in the form that takes noises of 0
 
     @property
     def drawn(self) -> frozenset[str]:
@@ -214,7 +212,6 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         moments(elimination, model),
         _unweighted(model, weighted, together),
         draws,
-        multiplied(joint, elimination) if draws is None and not joint.asked else None,
     )
 
 

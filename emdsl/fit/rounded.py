@@ -15,11 +15,8 @@ from emdsl.fit.variants import Variant
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import Translated
 from emdsl.runtime.data.binding import Bound
-from emdsl.runtime.fields.multiplied import WIDE_BLOCK
 from emdsl.runtime.fitting.climbs import Climb, Setup, evaluate
-from emdsl.runtime.fitting.rounding import DOUBTFUL, noted, taken, told
-
-BOTH = "the field of {} and multipliers"  # where `prepare` keeps it
+from emdsl.runtime.fitting.rounding import BLURRED_VARIANCES, DOUBTFUL, Lost, noted, taken, told
 
 
 class Rounded(Exception):
@@ -72,8 +69,8 @@ class ByMultipliers(Onward):
         turned = self._variant.multiplied
         lost = taken(self._under(setup, self._variant._replace(multiplied="")) if turned else setup, best)
         if lost and not turned:
-            self._turn_where_lost(setup, best.params, best.log_likelihood)
-        return told(setup, best, lost)
+            self._turn_where_lost(setup, best.params, lost)
+        return told(setup, best, lost, bool(turned))
 
     def _under(self, setup: Setup, other: Variant) -> Setup:
         """The same fit under another variant of its model."""
@@ -82,29 +79,20 @@ class ByMultipliers(Onward):
 
     def _look_at_start(self, setup: Setup, start: dict[str, Any]) -> None:
         """A start from which rounding leads elsewhere may leave nothing to be seen at its end."""
-        if self._with_multipliers() is None or self._has_both(setup):
-            return
-        value, lost = noted(setup, start)
-        if lost > DOUBTFUL * (1 + abs(value)):
-            self._turn_where_lost(setup, start, value)
+        if self._with_multipliers() is not None and (lost := noted(setup, start)).missed:
+            self._turn_where_lost(setup, start, lost)
 
-    def _turn_where_lost(self, setup: Setup, params: dict[str, Any], value: float) -> None:
-        """Raises `Rounded` where the model with multipliers has another log-likelihood than `value`."""
+    def _turn_where_lost(self, setup: Setup, params: dict[str, Any], lost: Lost) -> None:
+        """Raises `Rounded` where the model with multipliers has another log-likelihood, or other variances."""
         other = self._with_multipliers()
-        if other is None or self._has_both(setup):
+        if other is None:
             return
         again = self._under(setup, other)
         failures = (again.module.Degenerate, again.module.DataError, np.linalg.LinAlgError)
         with suppress(*failures), np.errstate(all="ignore"):
             found = evaluate(again, params, None).log_likelihood
-            if not abs(found - value) <= DOUBTFUL * (1 + abs(found)):
+            if lost.of_variances > BLURRED_VARIANCES or not abs(found - lost.value) <= DOUBTFUL * (1 + abs(found)):
                 raise Rounded(other.multiplied)
-
-    def _has_both(self, setup: Setup) -> bool:
-        """Whether the module has multipliers of its own for these data, and chooses in each E-step."""
-        own = self._variant.current.derived.multiplied
-        field = None if own is None else setup.prepared[BOTH.format(own.name)]
-        return field is not None and not self._weighed and not (field.ready and field.size > WIDE_BLOCK)
 
     def _with_multipliers(self) -> Variant | None:
         """This fit's variant with a multiplier for each Gaussian density, where there is one that it may turn to."""

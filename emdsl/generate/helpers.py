@@ -42,7 +42,6 @@ MODULES = (
     "fields/steady",
     "fields/fields",
     "fields/constrained",
-    "fields/multiplied",
     "fields/apart",
     "fields/gated",
     "fields/gaussian",

@@ -20,7 +20,6 @@ from emdsl.generate.functions.initial import initial_lines
 from emdsl.generate.functions.linear_means import moments_lines, once_lines
 from emdsl.generate.functions.lookups import lookup_check_lines
 from emdsl.generate.functions.meanfield import functions_of_meanfield
-from emdsl.generate.functions.multiplied import multiplied_lines
 from emdsl.generate.functions.objective import log_prior_lines, rows_lines
 from emdsl.generate.functions.parameters import m_step_lines, refine_lines
 from emdsl.generate.functions.paths import path_lines
@@ -99,7 +98,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
     after = [
         *(density_lines(printer, c) for c in printer.plan.joint.clouds),
         finer_lines(printer), *functions_of_draws(printer), *slopes_lines(printer),
-        multiplied_lines(printer), expectations_lines(printer), once_lines(printer),
+        expectations_lines(printer), once_lines(printer),
         e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
         posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
         initial_by_draws(printer),

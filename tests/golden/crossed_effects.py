@@ -221,47 +221,12 @@ def prepare(data, reference):
     out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     out["the field of u"] = Field([[(0, 1)], [(1, 1)]], [(sizes["I"]), (sizes["J"])], "u, v")
-    out["the field of u and multipliers"] = Field([[(0, 1), (2, 1)], [(1, 1), (3, 1)], [(4, 1)]], [(sizes["I"]), (sizes["J"]), (sizes["N"])], "u, v, multiplier_u, multiplier_v, multiplier_y", constrained_moments)
     n = sizes["N"]
     out["the weights are even"] = data.weights is None
     out["the weight"] = np.ones(n) if data.weights is None else np.asarray(data.weights, float)
     out["the sums"] = sums_of_data(out)
     out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
-
-
-def multiplied_u(params, prepared):
-    """(4) by what each density says, its residual and its covariance, tied by a multiplier."""
-    sizes = prepared["the sizes"]
-    I = sizes["I"]
-    J = sizes["J"]
-    y = prepared["y"]
-    present_y = prepared["present y"]
-    reference_y = prepared["reference y"]
-    mean = params["mean"] - reference_y  # (12)
-    N = sizes["N"]
-    row = prepared["row"]
-    column = prepared["column"]
-    s2_u = params["s2_u"]
-    s2_v = params["s2_v"]
-    s2 = params["s2"]
-    t = np.maximum(row, 0)  # (4)
-    t_2 = np.minimum(t, (I - 1))  # (4)
-    t_3 = np.maximum(column, 0)  # (4)
-    t_4 = np.minimum(t_3, (J - 1))  # (4)
-    field = prepared["the field of u and multipliers"]
-    return field, [np.broadcast_to(0.0, (I,)), np.broadcast_to(0.0, (J,)), np.broadcast_to(0.0, (I,)), np.broadcast_to(0.0, (J,)), y - mean * present_y], [1, 1, 1, 1, 1], [  # (4)
-        (0, 0, np.arange(I), np.arange(I), np.broadcast_to(0.0, (I,))),  # (4)
-        (1, 1, np.arange(J), np.arange(J), np.broadcast_to(0.0, (J,))),  # (4)
-        (0, 1, t_2, t_4, np.broadcast_to(0.0, (N,))),  # (4)
-        (0, 2, np.arange(I), np.arange(I), np.broadcast_to(1.0, (I,))),  # (4)
-        (1, 3, np.arange(J), np.arange(J), np.broadcast_to(1.0, (J,))),  # (4)
-        (2, 2, np.arange(I), np.arange(I), np.broadcast_to((0.5 * s2_u), (I,))),  # (4)
-        (3, 3, np.arange(J), np.arange(J), np.broadcast_to((0.5 * s2_v), (J,))),  # (4)
-        (4, 4, np.arange(N), np.arange(N), 0.5 * s2 * present_y),  # (4)
-        (0, 4, t_2, np.arange(N), -present_y),  # (4)
-        (1, 4, t_4, np.arange(N), -present_y),  # (4)
-    ], 3, None, []
 
 
 def expectations(params, prepared):
@@ -291,13 +256,12 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) linear terms and precision of u, v, piece by piece; then their joint posterior
-        means_u, covariances_u, log_z_u = field_by_either(
+        means_u, covariances_u, log_z_u = gaussian_field(
             prepared["the field of u"], [(1 / s2) * sum_y_row - mean / s2 * sum_n_y_row, (1 / s2) * sum_y_column - mean / s2 * sum_n_y_column], [1, 1], [
                 (0, 0, np.arange(I), np.arange(I), -0.5 / s2_u - 0.5 / s2 * sum_n_y_row),
                 (1, 1, np.arange(J), np.arange(J), -0.5 / s2_v - 0.5 / s2 * sum_n_y_column),
                 (0, 1, t_2, t_4, -(1 / s2) * part),
             ],
-            multiplied=partial(multiplied_u, params, prepared) if prepared["the weights are even"] else None,
         )
         return covariances_u, log_z_u, means_u
     return on
@@ -379,8 +343,6 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 / s2 * sum_y_y
     log_likelihood += mean / s2 * sum_y
     log_likelihood += -0.5 * (mean ** 2) / s2 * sum_n_y
-    if covariances_u.whole is not None:
-        log_likelihood = np.sum(covariances_u.whole)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "u_u": S_u_u,  # (5.1)

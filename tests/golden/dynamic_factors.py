@@ -188,48 +188,11 @@ def prepare(data, reference):
     out["reference x"] = reference["x"]
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
     out["the field of f"] = Field([[(0, (sizes["Q"]))]], [(sizes["T"])], "f")
-    out["the field of f and multipliers"] = Field([[(0, (sizes["Q"])), (1, (sizes["Q"])), (2, (sizes["D"]))]], [(sizes["T"])], "f, multiplier_f, multiplier_x", constrained_moments)
     out["the sums"] = sums_of_data(out)
     out["the kinds"] = kinds_of_data(out)
     sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([out["x"]])
     return out
-
-
-def multiplied_f(params, prepared):
-    """(4) by what each density says, its residual and its covariance, tied by a multiplier."""
-    sizes = prepared["the sizes"]
-    T = sizes["T"]
-    Q = sizes["Q"]
-    x = prepared["x"]
-    present_x = prepared["present x"]
-    reference_x = prepared["reference x"]
-    mean = params["mean"] - reference_x  # (11)
-    load = params["load"]
-    noise = params["noise"]
-    D = sizes["D"]
-    A = params["A"]
-    part = present_x * mean[:, None]  # (4)
-    t = np.maximum((np.arange(T) - 1), 0)  # (4)
-    t_2 = np.minimum(t, (T - 1))  # (4)
-    part_2 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((np.arange(T) == 0) + 0.0)  # (4)
-    t_3 = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_4 = (np.logical_not(t_3) + 0.0)  # (4)
-    part_3 = t_4 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None]  # (4)
-    part_4 = present_x[:, None, :] * load[:, :, None]  # (4)
-    part_5 = noise[:, None] * ((np.arange(D)[:, None] == np.arange(D)) + 0.0)  # (4)
-    part_6 = present_x[:, None, :] * part_5[:, :, None]  # (4)
-    part_7 = t_4 * A[:, :, None]  # (4)
-    field = prepared["the field of f and multipliers"]
-    return field, [np.broadcast_to(0.0, (T, Q)), np.broadcast_to(0.0, (T, Q)), (x.T.T + (-part).T.T).T], [1, 1, 1], [  # (4)
-        (0, 0, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T, Q, Q))),  # (4)
-        (0, 0, np.arange(T), t_2, np.broadcast_to(0.0, (T, Q, Q))),  # (4)
-        (0, 1, np.arange(T), np.arange(T), (part_2.transpose(2, 0, 1).transpose(1, 2, 0) + part_3.transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (0, 2, np.arange(T), np.arange(T), ((-part_4).transpose(2, 1, 0).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (1, 1, np.arange(T), np.arange(T), ((0.5 * part_2).transpose(2, 0, 1).transpose(1, 2, 0) + (0.5 * part_3).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (2, 2, np.arange(T), np.arange(T), ((0.5 * part_6).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (0, 1, t_2, np.arange(T), ((-part_7).transpose(2, 1, 0).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-    ], 2, None, []
 
 
 def expectations(params, prepared):
@@ -267,12 +230,11 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) linear terms and precision of f, piece by piece; then their joint posterior
-        means_f, covariances_f, log_z_f = field_by_either(
+        means_f, covariances_f, log_z_f = gaussian_field(
             prepared["the field of f"], [((x.T @ part).T + (-(present_x.T @ part_3)).T).T], [1], [
                 (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_4).transpose(2, 0, 1) - 0.5 * part_5 - 0.5 * part_6 - 0.5 * np.tensordot(part_7, part_8, ([0], [0])), prepared["the kinds"]["f_1"])),
                 (0, 0, np.arange(T), t_7, ByKind(part_9, prepared["the kinds"]["f_2"])),
             ],
-            multiplied=partial(multiplied_f, params, prepared),
         )
         return covariances_f, log_z_f, means_f
     return on
@@ -346,8 +308,6 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * (t_4 @ sum_x_x)
     log_likelihood += sum_x @ part
     log_likelihood += -0.5 * (sum_n_x @ part_2)
-    if covariances_f.whole is not None:
-        log_likelihood = np.sum(covariances_f.whole)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "f_f": S_f_f,  # (5.1)

@@ -185,47 +185,11 @@ def prepare(data, reference):
     out["x"] = stored(data.values["x"], data.masks.get("x"), float, 1, None)
     out["present x"] = presence(data.masks.get("x"), data.values["x"].shape, 1, 2, "x")
     out["the field of h"] = Field([[(0, (sizes["Q"]))]], [(sizes["T"])], "h")
-    out["the field of h and multipliers"] = Field([[(0, (sizes["Q"])), (1, (sizes["Q"])), (2, (sizes["D"]))]], [(sizes["T"])], "h, multiplier_h, multiplier_x", constrained_moments)
     out["the sums"] = sums_of_data(out)
     out["the kinds"] = kinds_of_data(out)
     sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([])
     return out
-
-
-def multiplied_h(params, prepared):
-    """(4) by what each density says, its residual and its covariance, tied by a multiplier."""
-    sizes = prepared["the sizes"]
-    T = sizes["T"]
-    Q = sizes["Q"]
-    start = params["start"]
-    x = prepared["x"]
-    present_x = prepared["present x"]
-    C = params["C"]
-    noise = params["noise"]
-    D = sizes["D"]
-    A = params["A"]
-    part = start[:, None] * ((np.arange(T) == 0) + 0.0)  # (4)
-    t = np.maximum((np.arange(T) - 1), 0)  # (4)
-    t_2 = np.minimum(t, (T - 1))  # (4)
-    part_2 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((np.arange(T) == 0) + 0.0)  # (4)
-    t_3 = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_4 = (np.logical_not(t_3) + 0.0)  # (4)
-    part_3 = t_4 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None]  # (4)
-    part_4 = present_x[:, None, :] * C[:, :, None]  # (4)
-    part_5 = noise[:, None] * ((np.arange(D)[:, None] == np.arange(D)) + 0.0)  # (4)
-    part_6 = present_x[:, None, :] * part_5[:, :, None]  # (4)
-    part_7 = t_4 * A[:, :, None]  # (4)
-    field = prepared["the field of h and multipliers"]
-    return field, [np.broadcast_to(0.0, (T, Q)), ((-part).T.T).T, (x.T.T).T], [1, 1, 1], [  # (4)
-        (0, 0, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T, Q, Q))),  # (4)
-        (0, 0, np.arange(T), t_2, np.broadcast_to(0.0, (T, Q, Q))),  # (4)
-        (0, 1, np.arange(T), np.arange(T), (part_2.transpose(2, 0, 1).transpose(1, 2, 0) + part_3.transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (0, 2, np.arange(T), np.arange(T), ((-part_4).transpose(2, 1, 0).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (1, 1, np.arange(T), np.arange(T), ((0.5 * part_2).transpose(2, 0, 1).transpose(1, 2, 0) + (0.5 * part_3).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (2, 2, np.arange(T), np.arange(T), ((0.5 * part_6).transpose(2, 0, 1).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-        (0, 1, t_2, np.arange(T), ((-part_7).transpose(2, 1, 0).transpose(1, 2, 0)).transpose(2, 0, 1)),  # (4)
-    ], 2, None, []
 
 
 def expectations(params, prepared):
@@ -261,12 +225,11 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) linear terms and precision of h, piece by piece; then their joint posterior
-        means_h, covariances_h, log_z_h = field_by_either(
+        means_h, covariances_h, log_z_h = gaussian_field(
             prepared["the field of h"], [(part.T.T + (x.T @ part_2).T).T], [1], [
                 (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_3).transpose(2, 0, 1) - 0.5 * part_4 - 0.5 * part_5 - 0.5 * np.tensordot(part_6, part_7, ([0], [0])), prepared["the kinds"]["h_1"])),
                 (0, 0, np.arange(T), t_7, ByKind(part_8, prepared["the kinds"]["h_2"])),
             ],
-            multiplied=partial(multiplied_h, params, prepared),
         )
         return covariances_h, log_z_h, means_h
     return on
@@ -334,8 +297,6 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * math.log(2) * sum_n_x_2
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_x_2
     log_likelihood += -0.5 * (t_5 @ sum_x_x)
-    if covariances_h.whole is not None:
-        log_likelihood = np.sum(covariances_h.whole)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "h": S_h,  # (5.1)

@@ -181,38 +181,11 @@ def prepare(data, reference):
     out["reference flow"] = reference["flow"]
     out["present flow"] = presence(data.masks.get("flow"), data.values["flow"].shape, 1, 1, "flow")
     out["the field of level"] = Field([[(0, 1)]], [(sizes["T"])], "level")
-    out["the field of level and multipliers"] = Field([[(0, 1), (1, 1), (2, 1)]], [(sizes["T"])], "level, multiplier_level, multiplier_flow", constrained_moments)
     out["the sums"] = sums_of_data(out)
     out["the kinds"] = kinds_of_data(out)
     sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([out["flow"]])
     return out
-
-
-def multiplied_level(params, prepared):
-    """(4) by what each density says, its residual and its covariance, tied by a multiplier."""
-    sizes = prepared["the sizes"]
-    T = sizes["T"]
-    start = prepared["start"]
-    flow = prepared["flow"]
-    present_flow = prepared["present flow"]
-    start_s2 = prepared["start_s2"]
-    drift = params["drift"]
-    noise = params["noise"]
-    t = np.maximum((np.arange(T) - 1), 0)  # (4)
-    t_2 = np.minimum(t, (T - 1))  # (4)
-    t_3 = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_4 = (np.logical_not(t_3) + 0.0)  # (4)
-    field = prepared["the field of level and multipliers"]
-    return field, [np.broadcast_to(0.0, (T,)), -start * ((np.arange(T) == 0) + 0.0), flow], [1, 1, 1], [  # (4)
-        (0, 0, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T,))),  # (4)
-        (0, 0, np.arange(T), t_2, np.broadcast_to(0.0, (T,))),  # (4)
-        (0, 1, np.arange(T), np.arange(T), ((np.arange(T) == 0) + 0.0) + t_4),  # (4)
-        (0, 2, np.arange(T), np.arange(T), -present_flow),  # (4)
-        (1, 1, np.arange(T), np.arange(T), 0.5 * start_s2 * ((np.arange(T) == 0) + 0.0) + 0.5 * drift * t_4),  # (4)
-        (2, 2, np.arange(T), np.arange(T), 0.5 * noise * present_flow),  # (4)
-        (0, 1, t_2, np.arange(T), -t_4),  # (4)
-    ], 2, None, []
 
 
 def expectations(params, prepared):
@@ -238,12 +211,11 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) linear terms and precision of level, piece by piece; then their joint posterior
-        means_level, covariances_level, log_z_level = field_by_either(
+        means_level, covariances_level, log_z_level = gaussian_field(
             prepared["the field of level"], [start / start_s2 * ((np.arange(T) == 0) + 0.0) + (1 / noise) * flow], [1], [
                 (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / start_s2 * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_flow[first_level_1_0], prepared["the kinds"]["level_1"])),
                 (0, 0, np.arange(T), t_6, ByKind((1 / drift) * t_4, prepared["the kinds"]["level_2"])),
             ],
-            multiplied=partial(multiplied_level, params, prepared),
         )
         return covariances_level, log_z_level, means_level
     return on
@@ -318,8 +290,6 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * math.log(2) * sum_n_flow
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_flow
     log_likelihood += -0.5 / noise * sum_flow_flow
-    if covariances_level.whole is not None:
-        log_likelihood = np.sum(covariances_level.whole)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "count": S_count,  # (5.1)

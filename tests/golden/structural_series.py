@@ -269,68 +269,11 @@ def prepare(data, reference):
     out["reference y"] = reference["y"]
     out["present y"] = presence(data.masks.get("y"), data.values["y"].shape, 1, 1, "y")
     out["the field of level"] = Field([[(0, 1), (1, 1), (2, 1)]], [(sizes["T"])], "level, slope, season")
-    out["the field of level and multipliers"] = Field([[(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1)]], [(sizes["T"])], "level, slope, season, multiplier_level, multiplier_slope, multiplier_season, multiplier_y", constrained_moments)
     out["the sums"] = sums_of_data(out)
     out["the kinds"] = kinds_of_data(out)
     sizes |= {f"{name}[kinds]": len(kinds.first[0]) for name, kinds in out["the kinds"].items()}
     out["the scale"] = out["the spread"] = data_scale([out["y"]])
     return out
-
-
-def multiplied_level(params, prepared):
-    """(4) by what each density says, its residual and its covariance, tied by a multiplier."""
-    sizes = prepared["the sizes"]
-    T = sizes["T"]
-    start = prepared["start"]
-    y = prepared["y"]
-    present_y = prepared["present y"]
-    spread_ = prepared["spread"]
-    drift = params["drift"]
-    bend = params["bend"]
-    turn = params["turn"]
-    noise = params["noise"]
-    t = np.maximum((np.arange(T) - 1), 0)  # (4)
-    t_2 = np.minimum(t, (T - 1))  # (4)
-    t_3 = np.maximum((np.arange(T) - 2), 0)  # (4)
-    t_4 = np.minimum(t_3, (T - 1))  # (4)
-    t_5 = np.maximum((np.arange(T) - 3), 0)  # (4)
-    t_6 = np.minimum(t_5, (T - 1))  # (4)
-    t_7 = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_8 = (np.logical_not(t_7) + 0.0)  # (4)
-    t_9 = ((np.arange(T) < 3) + 0.0)  # (4)
-    t_10 = (np.logical_not(t_9) + 0.0)  # (4)
-    field = prepared["the field of level and multipliers"]
-    return field, [np.broadcast_to(0.0, (T,)), np.broadcast_to(0.0, (T,)), np.broadcast_to(0.0, (T,)), -start * ((np.arange(T) == 0) + 0.0), np.broadcast_to(0.0, (T,)), np.broadcast_to(0.0, (T,)), y], [1, 1, 1, 1, 1, 1, 1], [  # (4)
-        (0, 0, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T,))),  # (4)
-        (0, 1, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T,))),  # (4)
-        (0, 2, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T,))),  # (4)
-        (1, 1, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T,))),  # (4)
-        (2, 2, np.arange(T), np.arange(T), np.broadcast_to(0.0, (T,))),  # (4)
-        (0, 0, np.arange(T), t_2, np.broadcast_to(0.0, (T,))),  # (4)
-        (0, 1, np.arange(T), t_2, np.broadcast_to(0.0, (T,))),  # (4)
-        (1, 1, np.arange(T), t_2, np.broadcast_to(0.0, (T,))),  # (4)
-        (2, 2, np.arange(T), t_2, np.broadcast_to(0.0, (T,))),  # (4)
-        (2, 2, np.arange(T), t_4, np.broadcast_to(0.0, (T,))),  # (4)
-        (2, 2, np.arange(T), t_6, np.broadcast_to(0.0, (T,))),  # (4)
-        (2, 2, t_2, t_4, np.broadcast_to(0.0, (T,))),  # (4)
-        (2, 2, t_2, t_6, np.broadcast_to(0.0, (T,))),  # (4)
-        (2, 2, t_4, t_6, np.broadcast_to(0.0, (T,))),  # (4)
-        (0, 3, np.arange(T), np.arange(T), ((np.arange(T) == 0) + 0.0) + t_8),  # (4)
-        (0, 6, np.arange(T), np.arange(T), -present_y),  # (4)
-        (1, 4, np.arange(T), np.arange(T), ((np.arange(T) == 0) + 0.0) + t_8),  # (4)
-        (2, 5, np.arange(T), np.arange(T), t_9 + t_10),  # (4)
-        (2, 6, np.arange(T), np.arange(T), -present_y),  # (4)
-        (3, 3, np.arange(T), np.arange(T), 0.5 * spread_ * ((np.arange(T) == 0) + 0.0) + 0.5 * drift * t_8),  # (4)
-        (4, 4, np.arange(T), np.arange(T), 0.5 * spread_ * ((np.arange(T) == 0) + 0.0) + 0.5 * bend * t_8),  # (4)
-        (5, 5, np.arange(T), np.arange(T), 0.5 * spread_ * t_9 + 0.5 * turn * t_10),  # (4)
-        (6, 6, np.arange(T), np.arange(T), 0.5 * noise * present_y),  # (4)
-        (0, 3, t_2, np.arange(T), -t_8),  # (4)
-        (1, 3, t_2, np.arange(T), -t_8),  # (4)
-        (1, 4, t_2, np.arange(T), -t_8),  # (4)
-        (2, 5, t_2, np.arange(T), t_10),  # (4)
-        (2, 5, t_4, np.arange(T), t_10),  # (4)
-        (2, 5, t_6, np.arange(T), t_10),  # (4)
-    ], 14, None, []
 
 
 def expectations(params, prepared):
@@ -376,7 +319,7 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) linear terms and precision of level, slope, season, piece by piece; then their joint posterior
-        means_level, covariances_level, log_z_level = field_by_either(
+        means_level, covariances_level, log_z_level = gaussian_field(
             prepared["the field of level"], [start / spread_ * ((np.arange(T) == 0) + 0.0) + (1 / noise) * y, np.broadcast_to(0.0, (T,)), (1 / noise) * y], [1, 1, 1], [
                 (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / spread_ * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_y[first_level_1_0], prepared["the kinds"]["level_1"])),
                 (0, 1, np.arange(T), np.arange(T), ByKind(-(1 / drift) * sum_count[first_level_2_0], prepared["the kinds"]["level_2"])),
@@ -393,7 +336,6 @@ def expectations(params, prepared):
                 (2, 2, t_10, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
                 (2, 2, t_14, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
             ],
-            multiplied=partial(multiplied_level, params, prepared),
         )
         return covariances_level, log_z_level, means_level
     return on
@@ -591,8 +533,6 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * math.log(2) * sum_n_y
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
     log_likelihood += -0.5 / noise * sum_y_y
-    if covariances_level.whole is not None:
-        log_likelihood = np.sum(covariances_level.whole)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "count": S_count,  # (5.1)

@@ -15,34 +15,14 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
 from emdsl.derive.joint.constraints import HALF_LOG_2PI
 from emdsl.derive.joint.factors import Factor, LogJoint
-from emdsl.derive.joint.plates import home_of, inside_plates
-from emdsl.derive.joint.sides import classes, side_in
-from emdsl.derive.joint.terms import Term, flat, terms
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.terms import Term, flat
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.blocks import Elimination, eliminate, is_prior
-from emdsl.derive.posteriors.joint_gaussian import over_parts
+from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.errors import ModelError
 from emdsl.language import model as m
 
 NORMALISER = x.mul(x.num(-2), HALF_LOG_2PI)  # of the integral over one multiplier
-
-
-def multiplied(joint: LogJoint, elimination: Elimination) -> Block | None:
-    """The one block of a model, a field, with a multiplier for each density; None where some factor is no density of a
-    Gaussian that is linear in it. Rows have no weights there."""
-    blocks = elimination.blocks
-    plain = len(blocks) == 1 and blocks[0].field is not None and not (blocks[0].gates or blocks[0].filtered)
-    if not plain or joint.multipliers or elimination.parts:
-        return None
-    (block,) = blocks
-    prior = {id(f) for t, f in elimination.terms if is_prior(t, f, joint)}
-    made = [_multiplied(f, joint, block.latents, x.ZERO) for f in joint.factors if id(f) not in prior]
-    found = [f for f in made if f is not None]
-    names = dict.fromkeys(f.about for f in found)
-    if len(found) < len(made) or not set(block.latents) <= set(names):
-        return None
-    return _with_multipliers(block, joint, found, tuple(names))
 
 
 def by_multipliers(joint: LogJoint, plain: Elimination, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
@@ -82,24 +62,6 @@ def _weight(f: Factor, joint: LogJoint, weighted: str | None) -> Expr:
     """How often each element of a density counts within one part of a field."""
     by = weighted if joint.model.multiplied == "by row" else None
     return x.mul(*weigh(Term(1, (), (), f.plates), by, joint).factors)
-
-
-def _with_multipliers(block: Block, joint: LogJoint, found: Sequence[Factor], names: Sequence[str]) -> Block | None:
-    """The field of a block and of the multipliers that these factors have, of the variables with these names."""
-    field = block.field
-    assert field is not None
-    new = [_variable(joint.model.variable(n)) for n in names]
-    of = {v.name: n if n in block.latents else block.latents[0] for v, n in zip(new, names, strict=True)}
-    model = replace(joint.model, variables=(*joint.model.variables, *new))
-    whole = replace(joint, model=model, factors=tuple(found), multipliers=of)
-    inside = {v.name: inside_plates(v, len(field.outer), model) if field.outer else () for v in new}
-    apart = replace(
-        field, homes={**field.homes, **{v.name: home_of(v) for v in new}}, inside={**field.inside, **inside}
-    )
-    kinds = classes(whole)
-    terms_of = [(t, f.span) for f in found for t in terms(f, side_in(kinds))]
-    made = over_parts((*block.latents, *of), whole, terms_of, apart, None, "")
-    return made if isinstance(made, Block) and not made.gates else None
 
 
 def multiplier(name: str) -> str:

@@ -37,9 +37,7 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
         return
     means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
     pieces = _pieces(f, block, field, covariances)
-    again = f.plan.multiplied
     made = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("
-    made = "field_by_either(" if again is not None else made
     em.lines.append(f"{means}, {covariances}, {log_z} = {'field_apart(' if block.apart else made}")
     em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
     em.lines += [f"        {p}," for p in pieces]
@@ -48,9 +46,6 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
         em.lines.append(f"    start={_start(f, name, (*field.homes[name], *g.rows[name]))},")
     if g.seen:
         em.lines.append(f"    seen={data_of_field(f, block, field)},")
-    if again is not None:
-        even = ' if prepared["the weights are even"] else None' if f.plan.weighted is not None else ""
-        em.lines.append(f"    multiplied=partial({multiplied_name(f)}, params, prepared){even},")
     if field.outer:
         em.lines.append(f"    parts={parts_of_field(f, block, field)},")
     em.lines.append(")")
@@ -58,11 +53,6 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     for k, a in enumerate(block.latents):
         axes = len(block.gates) + len(field.homes[a]) + len(g.rows[a])
         f.runtime[MEAN.of(a)] = Leaf(f"{means}[{k}]", tuple(range(axes)), True)
-
-
-def multiplied_name(f: Function) -> str:
-    """The name of the function that gives the field in its other form."""
-    return f"multiplied_{f.emitter.namer.of(f.plan.elimination.blocks[0].name)}"
 
 
 def parts_of_field(f: Function, block: Block, field: Field) -> str:
@@ -193,9 +183,8 @@ def _number(place: tuple[Idx, ...], home: tuple[Ix, ...]) -> Expr:
     return number
 
 
-def field_line(block: Block, field: Field, key: str = "") -> str:
+def field_line(block: Block, field: Field) -> str:
     """The line of `prepare` that keeps where the elements stand; it is settled at the first call."""
-    key = key or block.name
     g = block.gaussian
     assert g is not None
     order = {n: k for k, n in enumerate(block.latents)}
@@ -206,7 +195,7 @@ def field_line(block: Block, field: Field, key: str = "") -> str:
         counts.append(" * ".join(f"({size_expression(i.dim)})" for i in field.homes[family[0]]) or "1")
     names = ", ".join(block.latents)
     held = (", multiplied_moments" if field.asked else ", constrained_moments") if field.held else ""
-    return f'out["the field of {key}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}"{held})'
+    return f'out["the field of {block.name}"] = Field([{", ".join(families)}], [{", ".join(counts)}], "{names}"{held})'
 
 
 def field_fields(f: Function, block: Block, field: Field, latent: str) -> list[tuple[str, Array]]:

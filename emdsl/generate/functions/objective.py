@@ -12,7 +12,6 @@ from emdsl.derive.joint.plates import outermost
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.joint.units import Units, units
 from emdsl.generate.blocks.once import contracted
-from emdsl.generate.functions.multiplied import found_at_once
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
 
@@ -57,7 +56,7 @@ def rows_lines(printer: Printer) -> list[str]:
         looped = printer.loop(f, [*start, *body, f"{parts}.append(honest({total}))"])
         lines = [*printer.opening(f), f"{parts} = [np.zeros(0)]", *looped, f"return np.concatenate({parts})"]
     else:
-        lines = [*printer.opening(f), *found_at_once(f, dim), *start, *body, f"return honest({total})"]
+        lines = [*printer.opening(f), *start, *body, f"return honest({total})"]
     return [head, *indent([doc, *lines], 1)]
 
 

@@ -95,9 +95,6 @@ def prepare_lines(printer: Printer) -> list[str]:
     lines += [network_size(b) for b in blocks if b.network]
     lines += [turns_size(b) for b in blocks if b.turns]
     lines += [field_line(b, b.field) for b in blocks if b.field]
-    if plan.multiplied is not None and plan.multiplied.field is not None:
-        again = plan.multiplied
-        lines.append(field_line(again, plan.multiplied.field, f"{again.name} and multipliers"))
     lines += [line for b in blocks for line in pattern_lines(b)]
     if plan.weighted is not None:
         lines.append(f"n = {size_expression(plan.weighted)}")

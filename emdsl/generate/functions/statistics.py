@@ -17,7 +17,6 @@ from emdsl.generate.blocks.lookups import counted
 from emdsl.generate.blocks.once import contracted, summed_once
 from emdsl.generate.context import Function
 from emdsl.generate.functions.meanfield import after_sweep_lines, bound_lines, settled_last, sweep_lines
-from emdsl.generate.functions.multiplied import found_at_once
 from emdsl.generate.functions.slices import slice_of, weighted_q
 from emdsl.generate.lines.arrays import Array
 from emdsl.generate.lines.kept import CHAIN
@@ -53,7 +52,6 @@ def e_step_lines(printer: Printer) -> list[str]:
         own += ["if not sweep:", "    log_likelihood = whole_bound(params, prepared, factors)"]
     lines += _headed(f"# ({printer.numbers.objective}) the log-likelihood's terms that lack the rows", outside_ll)
     lines += _headed(f"# ({printer.numbers.objective}) the bound's own terms", own)
-    lines += found_at_once(f)
     entries += ['"state": factors,'] if parts else []
     entries += [f'"points of {c.name}": {f.runtime[AT.of(c.name)].code.split("[")[0]},'
                 for c in printer.plan.joint.clouds if c.shared]  # fmt: skip

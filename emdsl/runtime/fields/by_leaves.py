@@ -72,13 +72,12 @@ def field_by_leaves(
     cov, mean, log_det = front_moments(order, terms, h)
     h, own, var = h[:-1], -2 * terms[order.diagonal], cov[order.diagonal]
     if LOOKED:
-        note_rounding(own * (mean**2 + var), h**2 * var)
+        note_rounding(own * (mean**2 + var), h**2 * var, loose=own * var)
     pulled = 2 * h - through_fronts(order, terms, mean)  # makes the error of <h, mean> one of second order
     share = 0.5 * (pulled * mean - log_det + order.full * math.log(2 * math.pi))
     means = [mean[at].reshape(np.shape(mine)) for at, mine in zip(of.where, linear, strict=True)]
     shapes = [shape_of(p[4]) for p in pieces]
     covariances = Covariances(of.spots, of.shapes, shapes, Blocks.each(cov[None]), Blocks.each(cov[:0]))
-    covariances.fit, covariances.loose = float(h @ mean), float((own * var).max(initial=0.0))
     if parts is None:
         return means, covariances, float(share.sum())
     return means, covariances, share_of_parts(parts, of.where, share)

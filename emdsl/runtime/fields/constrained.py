@@ -32,18 +32,20 @@ def constrained_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array,
 def multiplied_moments(diagonal: Array, below: Array, h: Array) -> tuple[Array, Array, Array, Array]:
     """The same where noises are far apart: each number is measured by the root of its entry in inv(K), a standard
     deviation, which makes what rounding adds to zeros of K as little as what it adds to noises."""
-    unit = np.ones(h.shape)
-    for again in (True, True, True, False):
+    unit, near = np.ones(h.shape), False
+    for left in (3, 2, 1, 0):
+        rough = left > 0 and not near
         v, c, mean, log_det = tridiagonal_moments(
             diagonal * (unit[:, :, None] * unit[:, None, :]),
             below * (unit[1:, :, None] * unit[:-1, None, :]),
             h * unit,
-            inverse_roughly if again else inverse_with_pivots,
+            inverse_roughly if rough else inverse_with_pivots,
         )
-        if not again:
+        if not rough:
             break
         own = np.sqrt(np.abs(v.diagonal(0, 1, 2)))
-        unit = unit * np.where(np.isfinite(own), np.maximum(own, LEAST_AT_ONCE), 1.0)
+        own = np.where(np.isfinite(own), np.maximum(own, LEAST_AT_ONCE), 1.0)
+        unit, near = unit * own, bool(((own > 0.5) & (own < 2.0)).all())
     v, c = v * (unit[:, :, None] * unit[:, None, :]), c * (unit[1:, :, None] * unit[:-1, None, :])
     return v, c, mean * unit, log_det - 2 * np.log(unit)
 

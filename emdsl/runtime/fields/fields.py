@@ -60,7 +60,7 @@ def gaussian_field(
     v, c, mean, log_det = block_moments(field, diagonal, below, h)
     if LOOKED:
         own, var = diagonal.values.diagonal(0, 1, 2)[diagonal.at], v.values.diagonal(0, 1, 2)[v.at]
-        note_rounding(own * (mean**2 + var), h**2 * var)
+        note_rounding(own * (mean**2 + var), h**2 * var, loose=own * var)
     pulled = h
     if field.moments is not None:  # makes the error of <h, mean> one of second order
         pulled = 2 * h - through_blocks(diagonal.values, below.values, mean)
@@ -79,7 +79,6 @@ def gaussian_field(
         v.values[:, np.arange(w), np.arange(w)] -= held
     means = [mean[at].reshape(np.shape(linear[k])) for k, at in enumerate(where)]
     covariances = Covariances(field.spots, field.shapes, [shape_of(p[4]) for p in pieces], v, c)
-    covariances.precision, covariances.fit = diagonal, float(np.vdot(h, mean if x is None else mean - x))
     if parts is None:
         return means, covariances, float(log_z)
     return means, covariances, share_of_parts(parts, where, share)

@@ -39,7 +39,8 @@ def gaussian_covariance(quadratic: Sequence[Sequence[Any]], shape: Shape) -> tup
     low = cholesky(j)
     inverses = np.moveaxis(inverse(low), 1, 3)
     if LOOKED:
-        note_rounding(r / j.shape[1] * j.diagonal(0, 2, 3).swapaxes(1, 2) * inverses.diagonal(0, 1, 2).swapaxes(1, 2))
+        loose = j.diagonal(0, 2, 3).swapaxes(1, 2) * inverses.diagonal(0, 1, 2).swapaxes(1, 2)
+        note_rounding(r / j.shape[1] * loose, loose=loose)
     whole = np.broadcast_to(inverses, (*inverses.shape[:3], r))
     first = np.asarray(quadratic[0][0])
     return cut_apart(whole, lead, axes, first.shape[shape[0] + 2 * shape[1][0] :]), log_determinant(low)

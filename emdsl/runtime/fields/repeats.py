@@ -127,10 +127,6 @@ class Covariances:
         """v, c : covariances of blocks, and of each with the one before it; shapes : of pieces as they were given."""
         self.spots, self.rows, self.shapes, self.v, self.c = spots, rows, shapes, v, c
         self.known: dict[int, Array] = {}
-        self.precision: Blocks | None = None  # J on its diagonal, where it was kept
-        self.fit = 0.0  # <h, mean>
-        self.loose = 0.0  # the most that a variance is of what its precision alone says, where J was not kept
-        self.whole: Array | None = None  # the log-likelihood, by parts, where it was found at once
 
     def __getitem__(self, n: int) -> Array:
         if n not in self.known:

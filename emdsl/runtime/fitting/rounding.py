@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,42 +13,63 @@ DOUBTFUL = 1e-9  # of 1 + |log-likelihood|: what rounding may take before anybod
 OUT_OF_MEASURE = 1e8  # a location from which on it is asked whether data say it, or their rounding
 MOVED = 1e-3  # of a location
 BLURRED_SCALES = 1e-8  # of a scale
+BLURRED_VARIANCES = 1e-10  # of a variance of the posterior
+OF_MANY = 100  # errors of what is added up to a variance, at most: measured on chains
 WHY = (
     "noises are far apart, or data far more exact than what they are of: give a scale that is all but 0 as 0, by "
     "`Delta`, or measure from nearer by"
 )
 
 
-def noted(setup: Setup, params: Params) -> tuple[float, float]:
-    """The log-likelihood at these parameters, and an upper bound of what rounding takes from it: 0.0 where no latent is
-    Gaussian."""
+class Lost(NamedTuple):
+    """A log-likelihood, an upper bound of what rounding takes from it, and of what it takes from a variance of the
+    posterior, as a part of that: 0.0 where no latent is Gaussian."""
+
+    value: float
+    taken: float
+    of_variances: float
+
+    @property
+    def missed(self) -> bool:
+        """Whether somebody would miss it."""
+        return not (self.taken <= DOUBTFUL * (1 + abs(self.value)) and self.of_variances <= BLURRED_VARIANCES)
+
+
+def noted(setup: Setup, params: Params) -> Lost:
+    """What rounding takes at these parameters."""
     looked = vars(setup.module).get("LOOKED")
     if looked is None or setup.sampled:
-        return 0.0, 0.0
-    found: list[float] = []
+        return Lost(0.0, 0.0, 0.0)
+    found: list[tuple[float, float]] = []
     looked.append(found)
     try:
         with np.errstate(all="ignore"):
             here = evaluate(setup._replace(prepared={**setup.prepared, "the moments": None}), params, None)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
-        return math.nan, math.inf
+        return Lost(math.nan, math.inf, math.inf)
     finally:
         looked.pop()
     weights = setup.data.weights
-    return here.log_likelihood, sum(found) * (1.0 if weights is None else float(np.max(weights)))
+    often = 1.0 if weights is None else float(np.max(weights))
+    sums, variances = (list(each) for each in zip((0.0, 0.0), *found, strict=True))
+    return Lost(here.log_likelihood, sum(sums) * often, max(variances))
 
 
-def taken(setup: Setup, best: Climb) -> float:
-    """What rounding may have taken of the log-likelihood of a fit, where somebody would miss it; else 0.0."""
+def taken(setup: Setup, best: Climb) -> Lost | None:
+    """What rounding may have taken of a fit, where somebody would miss it."""
     if best.state is not None or best.failure is not None or best.status == "degenerate":
-        return 0.0
-    value, lost = noted(setup, best.params)
-    return 0.0 if lost <= DOUBTFUL * (1 + abs(value)) else lost
+        return None
+    lost = noted(setup, best.params)
+    return lost if lost.missed else None
 
 
-def told(setup: Setup, best: Climb, lost: float) -> tuple[str, bool]:
-    """What rounding takes of a fit, in words, and whether of what is to be warned of."""
-    text, blurred = rounded(setup, best, lost) if lost else ("", False)
+def told(setup: Setup, best: Climb, lost: Lost | None, turned: bool = False) -> tuple[str, bool]:
+    """What rounding takes of a fit, in words, and whether of what is to be warned of; `turned` if densities have
+    multipliers, so that variances lose nothing."""
+    text, blurred = rounded(setup, best, lost.taken) if lost else ("", False)
+    if lost and not turned and lost.of_variances > BLURRED_VARIANCES:
+        off = min(OF_MANY * lost.of_variances, 1.0)
+        text += f"; rounding: variances of the posterior are known to {off:.0e} of themselves only"
     names = unsettled(setup, best)
     if names:
         text += (
