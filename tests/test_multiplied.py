@@ -339,3 +339,38 @@ def test_a_noise_that_another_latent_scales_keeps_its_form() -> None:
     """
     x = np.where(np.arange(16) % 5 == 0, np.nan, NUMBERS[:16]).reshape(8, 2)
     assert np.isfinite(emdsl.compile(text=text).fitter(seed=0, max_iter=2).fit({"x": x}).log_likelihood_)
+
+
+SLOPES = """
+model Slopes
+param m : real
+param V : spd[2]
+param s2 : positive
+for k in G:
+    latent b[k] ~ MvNormal([m, 0], V)
+for n in N:
+    given g[n] : index[G]
+    given x[n] : real
+    observed y[n] ~ Normal(b[g[n]][0] + b[g[n]][1] * x[n], var = s2)
+"""
+
+
+@pytest.mark.parametrize("off", [0.0, 300.0])
+def test_effects_that_are_almost_one_whose_mean_is_written_out(off: float) -> None:
+    """A log-likelihood was off by its own size at 1 - 1e-10: elements written one by one had no multipliers. What these
+    leave of small variances beside large covariates is told."""
+    g, x, rho = np.arange(12) % 3, off + NUMBERS[:12], 1 - 1e-10
+    y, V = NUMBERS[12:] + 0.5 * x * NUMBERS[12:15][g], np.array([[1.0, 0.5 * rho], [0.5 * rho, 0.25]])
+    fit = emdsl.compile(text=SLOPES).fitter(max_iter=0, init={"m": 3.0, "V": V, "s2": 1.0})
+    fit.fit({"y": y, "g": g, "x": x})
+    value, sizes = 0.0, []
+    for k in range(3):
+        at = g == k
+        z = np.stack([np.ones(4), x[at]], 1)
+        half = np.linalg.qr(np.concatenate([z @ np.linalg.cholesky(V), np.eye(2)]))[1]  # digits of small variances
+        root = np.linalg.cholesky(V) @ np.linalg.inv(half)
+        value += float(multivariate_normal.logpdf(y[at], np.full(4, 3.0), z @ V @ z.T + np.eye(4)))
+        sizes.append((root**2).sum(1))
+    assert fit.log_likelihood_ == pytest.approx(value, rel=1e-9)
+    right = np.allclose(np.einsum("kii->ki", fit.posterior_["b"]["cov"]), sizes, rtol=1e-8)
+    assert right or "variances of the posterior are known to" in fit.message_

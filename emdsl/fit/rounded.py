@@ -70,7 +70,9 @@ class ByMultipliers(Onward):
         lost = taken(self._under(setup, self._variant._replace(multiplied="")) if turned else setup, best)
         if lost and not turned:
             self._turn_where_lost(setup, best.params, lost)
-        return told(setup, best, lost, bool(turned))
+        if lost and turned:
+            lost = lost._replace(of_variances=noted(setup, best.params).of_variances)
+        return told(setup, best, lost)
 
     def _under(self, setup: Setup, other: Variant) -> Setup:
         """The same fit under another variant of its model."""

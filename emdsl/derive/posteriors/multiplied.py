@@ -8,7 +8,7 @@ C y + c. Where some noises are far below others, or 0, the precision C' inv(W) C
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -83,20 +83,83 @@ def _multiplied(
     parts = f.body.terms if isinstance(f.body, x.Add) else (f.body,)
     squares = [t for t in parts if x.variables(t) & set(latents)]
     v = joint.model.variable(f.about)
-    if len(squares) != 1 or any(x.variables(t) & {f.about} for t in parts if t not in squares):
+    if not squares or any(x.variables(t) & {f.about} for t in parts if t not in squares):
         return None
-    c, factors, sums = flat(squares[0])
-    first, *others = list(_residuals([g for g in factors if x.variables(g) & set(latents)])) or [x.ONE]
-    place = _own(first, v)
-    body = None if place is None or len(others) != 1 or c >= 0 else _held(
-        El(multiplier(v.name), place.idx), (first, others[0]), sums,
-        [x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents))], constant, x.power(weight, x.HALF),
-    )  # fmt: skip
+    root = x.power(weight, x.HALF)
+    if len(squares) > 1:
+        body = _written_out(squares, v, latents, constant, root)
+    else:
+        body = _in_one(squares[0], v, latents, constant, root)
     if body is None or weight == x.ONE:
         return None if body is None else replace(f, body=body)
     normaliser = x.add(*(t for t in parts if t not in squares))
     once = x.mul(x.power(weight, x.num(-1)), x.add(body, x.neg(normaliser)))
     return replace(f, body=x.add(once, normaliser))
+
+
+def _in_one(square: Expr, v: m.Variable, latents: Collection[str], constant: Expr, root: Expr) -> Expr | None:
+    """root l r + l W l / 2 of one term -r inv(W) r / 2."""
+    c, factors, sums = flat(square)
+    first, *others = list(_residuals([g for g in factors if x.variables(g) & set(latents)])) or [x.ONE]
+    place = _own(first, v)
+    if place is None or len(others) != 1 or c >= 0:
+        return None
+    precision = [x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents))]
+    return _held(El(multiplier(v.name), place.idx), (first, others[0]), sums, precision, constant, root)
+
+
+def _written_out(
+    squares: Sequence[Expr], v: m.Variable, latents: Collection[str], constant: Expr, root: Expr
+) -> Expr | None:
+    """The same of a vector whose elements are written one by one: terms -r_i P_ij r_j / 2, P = inv(W)."""
+    residuals: dict[El, Expr] = {}
+    precision: dict[tuple[El, El], Expr] = {}
+    for t in squares:
+        for c, factors, sums in map(flat, _opened(t, v, latents)):
+            linear = list(_residuals([g for g in factors if x.variables(g) & set(latents)]))
+            places = [_own(r, v) for r in linear]
+            if sums or len(linear) != 2 or c >= 0:
+                return None
+            for place, r in zip(places, linear, strict=True):
+                if place is None or not isinstance(place.idx[-1], int) or residuals.setdefault(place, r) != r:
+                    return None
+            one, other = places
+            assert one is not None and other is not None
+            precision[one, other] = x.mul(x.num(-2 * c), *(g for g in factors if not x.variables(g) & set(latents)))
+    noises = {pair: _entry_of_inverse(p, pair, precision) for pair, p in precision.items()}
+    tied = {place: El(multiplier(v.name), place.idx) for place in residuals}
+    pulled = [x.add(x.mul(root, tied[place], r), constant) for place, r in residuals.items()]
+    out = list(pulled)
+    for (one, other), noise in noises.items():
+        if noise is None:
+            return None
+        out.append(x.mul(x.HALF, tied[one], tied[other], noise))
+    return x.add(*out)
+
+
+def _opened(t: Expr, v: m.Variable, latents: Collection[str]) -> list[Expr]:
+    """A term r_i (P_i0 r_0 + P_i1 r_1 + ...) as its addends."""
+    c, factors, sums = flat(t)
+    for g in factors:
+        if isinstance(g, x.Add) and x.variables(g) & set(latents) and _own(g, v) is None and not sums:
+            rest = [f for f in factors if f is not g]
+            return [x.mul(x.num(c), *rest, part) for part in g.terms]
+    return [t]
+
+
+def _entry_of_inverse(p: Expr, pair: tuple[El, El], precision: Mapping[tuple[El, El], Expr]) -> Expr | None:
+    """What stands at this pair in the inverse of a matrix that is diagonal, or itself an inverse but for a factor."""
+    if all(one == other for one, other in precision):
+        return x.power(p, x.num(-1))
+    _, factors, _ = flat(p)
+    found = [g for g in factors if isinstance(g, x.MatInv)]
+    if len(found) != 1 or found[0].at != (pair[0].idx[-1], pair[1].idx[-1]):
+        return None
+    k, n = found[0].i, found[0].j
+    scale = [g for g in factors if g is not found[0]]
+    return x.mul(
+        x.power(x.mul(*scale), x.num(-1)), x.substitute(found[0].body, {k: pair[0].idx[-1], n: pair[1].idx[-1]})
+    )
 
 
 def _held(

@@ -14,7 +14,7 @@ OUT_OF_MEASURE = 1e8  # a location from which on it is asked whether data say it
 MOVED = 1e-3  # of a location
 BLURRED_SCALES = 1e-8  # of a scale
 BLURRED_VARIANCES = 1e-10  # of a variance of the posterior
-OF_MANY = 100  # errors of what is added up to a variance, at most: measured on chains
+OF_MANY = 10  # errors of what is added up to a variance: measured on chains and slopes
 WHY = (
     "noises are far apart, or data far more exact than what they are of: give a scale that is all but 0 as 0, by "
     "`Delta`, or measure from nearer by"
@@ -63,11 +63,10 @@ def taken(setup: Setup, best: Climb) -> Lost | None:
     return lost if lost.missed else None
 
 
-def told(setup: Setup, best: Climb, lost: Lost | None, turned: bool = False) -> tuple[str, bool]:
-    """What rounding takes of a fit, in words, and whether of what is to be warned of; `turned` if densities have
-    multipliers, so that variances lose nothing."""
+def told(setup: Setup, best: Climb, lost: Lost | None) -> tuple[str, bool]:
+    """What rounding takes of a fit, in words, and whether of what is to be warned of."""
     text, blurred = rounded(setup, best, lost.taken) if lost else ("", False)
-    if lost and not turned and lost.of_variances > BLURRED_VARIANCES:
+    if lost and lost.of_variances > BLURRED_VARIANCES:
         off = min(OF_MANY * lost.of_variances, 1.0)
         text += f"; rounding: variances of the posterior are known to {off:.0e} of themselves only"
     names = unsettled(setup, best)
