@@ -76,6 +76,35 @@ def test_a_fit_without_a_tolerance_is_steps_of_em_and_no_more():
     np.testing.assert_allclose(fit.history_[30:], rest.history_, rtol=1e-12)
 
 
+NEAR = """
+model Near
+param w : simplex[2]
+param r[2] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ Poisson(r[z[n]])
+"""
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_small_step_far_from_the_top_is_not_the_last(seed):
+    """Components that all but coincide: steps of less than `tol` had ten times as much before them, and more."""
+    rng = np.random.default_rng(seed)
+    y = rng.poisson(np.where(rng.random(300) < 0.4, 3.0, 6.0))
+
+    def loss(p):
+        rates = np.exp(p[1:])[:, None]
+        return -np.logaddexp(
+            poisson.logpmf(y, rates[0]) - np.logaddexp(0, p[0]), poisson.logpmf(y, rates[1]) - np.logaddexp(0, -p[0])
+        ).sum()
+
+    fit = written(NEAR).fitter(seed=0).fit({"y": y})
+    start = [np.log(fit.params_["w"][1] / fit.params_["w"][0]), *np.log(fit.params_["r"])]
+    top = -minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}).fun
+    assert fit.converged_
+    assert -1e-8 < top - fit.log_likelihood_ < 2e-6 * (1 + abs(top))
+
+
 CROSSED = """
 model Crossed
 latent mu ~ Normal(0, 5)

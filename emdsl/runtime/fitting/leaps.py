@@ -23,8 +23,31 @@ SLOW = 0.9  # of one gain that the next keeps, from which on EM crawls
 FIRST_REACH, WIDER = 4.0, 4.0  # how many steps one leap may stand for at first, and by how much that grows
 FARTHEST = 1e6
 ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
+LATELY = 8  # steps that a climb's pace is that of
+SPENT = 1e-4  # of what may remain to climb: a step that gains no more is the last, whatever its pace
 TENFOLD = 10.0  # by how much one leap may move what is positive
 SHRINK = np.log(TENFOLD)
+
+
+class Pace:
+    """The gains of the steps of EM since the last leap, and what each kept of the one before it, lately."""
+
+    def __init__(self) -> None:
+        self.gains: list[float] = []
+        self.kept: list[float] = []
+
+    def step(self, gain: float) -> None:
+        """The first of them, after a start or a leap, has no pace: it makes up for what was out of step."""
+        self.gains = [*self.gains[-2:], gain]
+        if len(self.gains) == 3 and self.gains[1] > 0:
+            self.kept = [*self.kept[1 - LATELY :], gain / self.gains[1]]
+
+    def leads_beyond(self, bar: float, noise: float) -> bool:
+        """Whether more than `bar` remains (Boehning et al. 1994): the steps of a crawl are far smaller than what lies
+        ahead of them. It is the slowest pace of late that counts, as what is fast ends first."""
+        gain = self.gains[-1]
+        slowest = max(self.kept, default=1.0)
+        return gain > max(SPENT * bar, noise) and (slowest >= 1 or gain * slowest >= bar * (1 - slowest))
 
 
 class Leaps:
@@ -41,6 +64,7 @@ class Leaps:
         self.back: Point | None = None
         self.taken = False  # whether any leap was
         self.gain = 0.0  # of the last leap; 0 where it was none
+        self.pace = Pace()
 
     def ahead(self, setup: Setup, here: Point, history: Sequence[float]) -> Point:
         """A point further up the path of EM than `here`, at the end of a plain step; `here` where there is none."""
@@ -61,9 +85,14 @@ class Leaps:
             self.rest = self.wait + 2
             return here
         self.reach = min(FARTHEST, self.reach * WIDER) if steps >= self.reach else self.reach
-        self.path, self.wait, self.back = [there], 1, here
+        self.path, self.wait, self.back, self.pace.gains = [there], 1, here, []
         self.gain, self.taken = there.objective - here.objective, True
         return there
+
+    def returned(self, back: Point) -> Point:
+        """Where the last leap began, from which EM goes on by itself."""
+        self.back, self.on, self.pace.gains = None, False, []
+        return back
 
 
 def _tried(setup: Setup, path: Sequence[Point], kinds: Mapping[str, str], reach: float) -> tuple[Point | None, float]:

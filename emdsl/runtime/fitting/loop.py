@@ -101,7 +101,10 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
             try:
                 params, repaired = advance(setup, here, untouched)
                 there = evaluate(setup, params, here.statistics.get("state"))
+                leaps.pace.step(there.objective - here.objective)
                 status, message = _verdict(setup, history, there.objective, repaired)
+                if status == "converged" and _far_from_over(setup, leaps, there):
+                    status = "climbing"
                 early = len(history) == EARLY and status == "climbing"
                 if setup.finest > 1 and (early or status == "decreased"):
                     more = more_points(setup, (there,) if early else (there, here), ENOUGH if early else FALL)
@@ -120,7 +123,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                     noise = max(rounding(setup, here), rounding(setup, there), min(fall, blunt))
                     status = "level" if fall <= noise else status
                 if status == "decreased" and leaps.back is not None:  # where rounding takes more than a step gains
-                    here, leaps.back, leaps.on, status = leaps.back, None, False, "climbing"
+                    here, status = leaps.returned(leaps.back), "climbing"
                     history[-1] = here.objective
                     continue
                 if status == "decreased" and (
@@ -142,7 +145,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                 if leaps.back is None:
                     status, message = "degenerate", _words(fault)
                 else:  # where EM by itself has not come yet
-                    here, leaps.back, leaps.on = leaps.back, None, False
+                    here = leaps.returned(leaps.back)
                     history[-1] = here.objective
             except KeyboardInterrupt:
                 status = "interrupted"
@@ -178,6 +181,12 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
     if repaired and setup.policy == "keep":
         return "repaired", f"settled at a repaired estimate: {repaired}"
     return "converged", ""
+
+
+def _far_from_over(setup: Setup, leaps: Leaps, there: Point) -> bool:
+    """Whether, at the pace of the last steps, more than `tol` allows remains to climb."""
+    size = setup.unit + abs(there.objective)
+    return not setup.sampled and leaps.pace.leads_beyond(setup.tol * size, 1e-12 * size)
 
 
 def _gathering(history: Sequence[float], last: float, unit: float) -> bool:
