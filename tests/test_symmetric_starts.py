@@ -298,3 +298,34 @@ def test_starts_that_have_met_are_enough() -> None:
     seen: list[float] = []
     best_start(*climbing({1.0: 0.05}, {1.0: 50.0}, seen), 10, 6, heats=RACED_HEATS)
     assert len(seen) == 5
+
+
+def test_many_rows_start_as_a_sample_of_them_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 20,001 rows on starts were compared without passes over data: from most seeds all components of a negative
+    binomial mixture stayed alike, 2137 of 138,798 below the optimum for 40,000 rows."""
+    text = """model M
+size K = 2
+param w : simplex[K]
+param m[K] : positive
+param k[K] : positive
+for n in N:
+    given e[n] : positive
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ NegativeBinomial(size = k[z[n]], mean = e[n] * m[z[n]])"""
+    rng, module = np.random.default_rng(3), written(text).module
+    data = {"y": rng.poisson(np.where(rng.random(90) < 0.4, 2, 9)).astype(float), "e": rng.uniform(1, 2, 90)}
+    data["y"][5] = np.nan
+    weight = rng.uniform(0.5, 2, 90)
+    rows = np.sort(np.random.default_rng(7).choice(90, 50, replace=False))
+
+    def start(some: Any, rng: np.random.Generator) -> dict[str, Any]:
+        bound = module.M()._bind({n: v[some] for n, v in data.items()}, sample_weight=weight[some])
+        return module.initial(bound, module.prepare(bound, module.reference(bound)), rng)
+
+    monkeypatch.setattr(module, "SAMPLED", 50)
+    many = start(np.arange(90), np.random.default_rng(7))
+    again = np.random.default_rng(7)
+    again.choice(90, 50, replace=False)
+    few = start(rows, again)
+    assert all(np.array_equal(many[n], few[n]) for n in ("w", "m", "k"))
+    assert abs(np.log(many["k"])).max() > 1e-3

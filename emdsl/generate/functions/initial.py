@@ -10,14 +10,12 @@ from emdsl.derive.joint.centre import Shift
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import own_parameters
 from emdsl.derive.updates.rules import Numeric
-from emdsl.generate.blocks.once import made
-from emdsl.generate.context import as_given, function, size_factor
+from emdsl.generate.context import as_given, function
 from emdsl.generate.functions.regrouped import initial_by_groups, regrouped_of
 from emdsl.generate.lines.expressions import Emitter
 from emdsl.generate.lines.limits import bounds
 from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.printer import Printer
-from emdsl.generate.shared import MOMENTS
 from emdsl.language import model as m
 
 
@@ -28,7 +26,8 @@ def initial_lines(printer: Printer) -> list[str]:
     several = bool(plan.elimination.blocks) and not plan.elimination.parts
     searched = _without_units(plan)
     neutral = _neutral_lines(plan, f.emitter, several and _in_units_of_data(plan), searched)
-    first = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    some = _some_rows(printer) if several or searched else []
+    first = [*some, 'sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     if plan.elimination.parts:
         # `twin`: what a climb starts from divides the rows as these parameters were found
         found = [
@@ -38,9 +37,8 @@ def initial_lines(printer: Printer) -> list[str]:
         groups = regrouped_of(printer) if plan.updates else None
         lines = [*first, *neutral, *(found if groups is None else initial_by_groups(printer, groups))]
     elif not plan.elimination.blocks:
-        rows, some = _some_rows(printer) if searched else ([], "prepared")
         if searched:
-            neutral = [*rows, *_search(plan, neutral, searched, some), LIKELIEST]
+            neutral = [*_search(plan, neutral, searched), LIKELIEST]
         lines = [*first, *neutral, "statistics = e_step(params, data, prepared)", *_first_m_step(plan)]
     else:
         lines = [*first, *_best_of_several(printer, neutral, searched)]
@@ -90,7 +88,7 @@ def _units(neutral: Sequence[str]) -> list[str]:
     return [n for n in UNITS if any(re.search(rf" \* {n}\b", line) for line in neutral)]
 
 
-def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: str) -> list[str]:
+def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str]) -> list[str]:
     """Lines that find the units in which neutral values of these parameters make the data likeliest."""
     measured = [
         f'prepared["{v.name}"]'
@@ -104,7 +102,7 @@ def _search(plan: Plan, neutral: Sequence[str], searched: Sequence[str], some: s
     return [
         "", f"def plain(units, rng{unit}):", *("    " + line for line in neutral), "    return params",
         "", "def likelihood(params):",
-        f'    return e_step(params, data, {some})["log_likelihood"] + log_prior(params, prepared)', "",
+        '    return e_step(params, data, prepared)["log_likelihood"] + log_prior(params, prepared)', "",
         'with np.errstate(all="ignore"):',
         f"    units = likely_units(plain, likelihood, ({names}), [{', '.join(measured)}], rng{latent})",
     ]  # fmt: skip
@@ -167,8 +165,7 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
     if not states and _in_units_of_data(plan):
         tries += ", margin=5.0"
     units = _units(neutral)
-    first, some = _some_rows(printer)
-    twice, after = list[str](), "    return params"
+    first, twice, after = list[str](), list[str](), "    return params"
     moved = ["    return m_step(statistics, params, prepared, policy), value"]
     if passes:
         first.append(
@@ -177,33 +174,30 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         twice = ["    again = twin(rng)  # one division for all parameters"]
         after = "    return refine(params, params, data, prepared, again) if few else params"
         if states:  # else starts would be compared by what passes over the data had not moved
-            raised = f"    return refine(params, new, data, {some}) if few else new, value"
+            raised = "    return refine(params, new, data, prepared) if few else new, value"
             moved = ["    new = m_step(statistics, params, prepared, policy)", raised]
     if searched:
-        first += _search(plan, neutral, searched, some)
+        first += _search(plan, neutral, searched)
         neutral = [f"params = plain(units, rng{''.join(f', {n}' for n in units)})"]
     unit = [f"    {n} = {UNITS[n]}" for n in units]
     draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral), *twice,
-            f"    statistics = e_step(params, data, {some}, rng)",
+            "    statistics = e_step(params, data, prepared, rng)",
             '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
-    step = ["", "def step(params, policy):", f"    statistics = e_step(params, data, {some})",
+    step = ["", "def step(params, policy):", "    statistics = e_step(params, data, prepared)",
             '    value = statistics["log_likelihood"] + log_prior(params, prepared)',
             *moved, ""]  # fmt: skip
     return [*first, *draw, *step, 'with np.errstate(all="ignore"):', f"    return best_start(draw, step, {tries})"]
 
 
-def _some_rows(printer: Printer) -> tuple[list[str], str]:
-    """Lines that make what is prepared of a sample of the rows, and its name; everything where rows are not chunked."""
+def _some_rows(printer: Printer) -> list[str]:
+    """The line that takes a sample of the rows, where they are many and nothing else lies on their plate."""
     if not printer.chunk:
-        return [], "prepared"
-    size = size_factor(printer.chunk)
-    lines = [f'some = {{**prepared, "the chunks": [sample_rows({size}, rng)]}}']
-    if printer.sums.found:
-        lines.append(f'some["{printer.sums.key}"] = {made(printer.sums, True, "some")}')
-    if printer.once is not None:
-        lines.append(f'if prepared["{MOMENTS}"] is not None:')
-        lines.append(f'    some["{MOMENTS}"] = {made(printer.moments, True, "some")}')
-    return lines, "some"
+        return []
+    plan = printer.plan
+    seen = [v for v in plan.joint.model.variables if v.kind in ("given", "observed") or v.name in plan.drawn]
+    names = ", ".join(f'"{v.name}"' for v in seen if v.plates and str(v.plates[0].size) == printer.chunk)
+    again = "lambda some: prepare(some, reference(some))"
+    return [f'data, prepared = some_rows(data, prepared, "{printer.chunk}", [{names}], rng, {again})']
 
 
 def _readers_first(shifts: Sequence[Shift]) -> list[Shift]:

@@ -203,6 +203,23 @@ def neutral(
     return noise if high is None else high - np.exp(0.5 * noise)
 
 
-def sample_rows(n: int, rng: np.random.Generator, most: int = 20000) -> slice | Array:
-    """All rows, or a seeded sample of them in order."""
-    return slice(0, n) if n <= most else np.sort(rng.choice(n, most, replace=False))
+SAMPLED = 20_000  # rows: of more than these a sample is divided, and climbed from, to find a start
+
+
+def some_rows(
+    data: Any, prepared: Mapping[str, Any], plate: str, names: Sequence[str], rng: np.random.Generator,
+    prepare: Callable[[Any], Mapping[str, Any]],
+) -> tuple[Any, Mapping[str, Any]]:  # fmt: skip
+    """The data and what is prepared of them, in one piece; of a seeded sample of the rows where they are many.
+
+    `names` are the variables on the plate of the rows, on which nothing else depends.
+    """
+    n = data.sizes[plate]
+    if n <= SAMPLED:
+        return data, {**prepared, "the chunks": [slice(0, n)]}
+    rows = np.sort(rng.choice(n, SAMPLED, replace=False))
+    values = {k: v[rows] if k in names else v for k, v in data.values.items()}
+    masks = {k: v[rows] if k in names and v is not None else v for k, v in data.masks.items()}
+    weights = data.weights[rows] if data.weighted == plate and data.weights is not None else data.weights
+    some = data._replace(sizes={**data.sizes, plate: SAMPLED}, values=values, masks=masks, weights=weights)
+    return some, {**prepare(some), "the chunks": [slice(0, SAMPLED)]}
