@@ -284,7 +284,8 @@ def _above_sampling(model: m.ModelText, exact: Refused) -> str:
     weighted = weighted_plate(model, joint)
     points, factors = quadrature.why_not(joint, weighted), meanfield.why_not(joint, weighted)
     text = (tie(joint, free) or exact.first) + (f"; not quadrature: {points}" if points else "")
-    return text + (f"; not meanfield: {factors}" if factors and factors != exact.first else "")
+    alike = "what is in the way of the whole is in the way of every factor of q"
+    return f"{text}; not meanfield: {factors if factors and factors != exact.first else alike}"
 
 
 def _no_points(joint: LogJoint, weighted: str | None) -> str:

@@ -185,7 +185,7 @@ def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) 
     whole = x.mul(*mine)
     found = function_of(whole, leaf)
     if found not in ("logdet", "inv") and any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx):
-        return f"{show(whole)} holds all elements of {name} together"
+        return f"{show(whole)} holds several elements of {name} together, as no family does"
     if found is None:
         return f"{show(whole)} is not a statistic of a family in the table"
     slots = list(slots_of(whole, leaf, len(home)))

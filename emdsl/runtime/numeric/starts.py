@@ -210,16 +210,18 @@ def some_rows(
     data: Any, prepared: Mapping[str, Any], plate: str, names: Sequence[str], rng: np.random.Generator,
     prepare: Callable[[Any], Mapping[str, Any]],
 ) -> tuple[Any, Mapping[str, Any]]:  # fmt: skip
-    """The data and what is prepared of them, in one piece; of a seeded sample of the rows where they are many.
+    """The data and what is prepared of them, in one piece; where rows are many, of a seeded sample of those that count.
 
     `names` are the variables on the plate of the rows, on which nothing else depends.
     """
     n = data.sizes[plate]
     if n <= SAMPLED:
         return data, {**prepared, "the chunks": [slice(0, n)]}
-    rows = np.sort(rng.choice(n, SAMPLED, replace=False))
+    weights = data.weights if data.weighted == plate else None
+    rows = np.arange(n) if weights is None else np.flatnonzero(weights)
+    rows = rows if len(rows) <= SAMPLED else np.sort(rng.choice(rows, SAMPLED, replace=False))
     values = {k: v[rows] if k in names else v for k, v in data.values.items()}
     masks = {k: v[rows] if k in names and v is not None else v for k, v in data.masks.items()}
-    weights = data.weights[rows] if data.weighted == plate and data.weights is not None else data.weights
-    some = data._replace(sizes={**data.sizes, plate: SAMPLED}, values=values, masks=masks, weights=weights)
-    return some, {**prepare(some), "the chunks": [slice(0, SAMPLED)]}
+    weights = data.weights if weights is None else weights[rows]
+    some = data._replace(sizes={**data.sizes, plate: len(rows)}, values=values, masks=masks, weights=weights)
+    return some, {**prepare(some), "the chunks": [slice(0, len(rows))]}
