@@ -214,8 +214,8 @@ def some_rows(
 
     `names` are the variables on the plate of the rows, on which nothing else depends.
     """
-    n = data.sizes[plate]
-    if n <= SAMPLED:
+    n = max((chunk.stop for chunk in prepared["the chunks"]), default=0)
+    if n <= SAMPLED or plate not in data.sizes:  # a number of rows that the model says
         return data, {**prepared, "the chunks": [slice(0, n)]}
     weights = data.weights if data.weighted == plate else None
     rows = np.arange(n) if weights is None else np.flatnonzero(weights)
