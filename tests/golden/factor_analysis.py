@@ -409,13 +409,11 @@ def log_likelihood_rows(params, data, prepared):
 
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
+    data, prepared = some_rows(data, prepared, "N", ["x"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
     D = sizes["D"]
     reference_x = prepared["reference x"]
     Q = sizes["Q"]
-    some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
-    if prepared["the moments"] is not None:
-        some["the moments"] = added_up(moments_of_data, some)
     
     def draw(power):
         unit = prepared["the spread"] ** power
@@ -424,12 +422,12 @@ def initial(data, prepared, rng):
             "load": neutral("real", (D, Q), 2, None, None, rng),
             "noise": neutral("positive", (D,), 1, None, None, None) * unit,
         }
-        statistics = e_step(params, data, some, rng)
+        statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params
     
     def step(params, policy):
-        statistics = e_step(params, data, some)
+        statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
         return m_step(statistics, params, prepared, policy), value
     

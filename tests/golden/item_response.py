@@ -328,9 +328,9 @@ def log_likelihood_rows(params, data, prepared):
 
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
+    data, prepared = some_rows(data, prepared, "N", ["y"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
     J = sizes["J"]
-    some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     few = max(prepared["the sizes"].values(), default=0) <= 20000  # else numeric starts cost too much
     
     def plain(units, rng):
@@ -341,7 +341,7 @@ def initial(data, prepared, rng):
         return params
     
     def likelihood(params):
-        return e_step(params, data, some)["log_likelihood"] + log_prior(params, prepared)
+        return e_step(params, data, prepared)["log_likelihood"] + log_prior(params, prepared)
     
     with np.errstate(all="ignore"):
         units = likely_units(plain, likelihood, ("slope", "easy"), [], rng)
@@ -349,12 +349,12 @@ def initial(data, prepared, rng):
     def draw(power):
         params = plain(units, rng)
         again = twin(rng)  # one division for all parameters
-        statistics = e_step(params, data, some, rng)
+        statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return refine(params, params, data, prepared, again) if few else params
     
     def step(params, policy):
-        statistics = e_step(params, data, some)
+        statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
         return m_step(statistics, params, prepared, policy), value
     

@@ -539,12 +539,10 @@ def log_likelihood_rows(params, data, prepared):
 
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
+    data, prepared = some_rows(data, prepared, "N", ["x", "y"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
     reference_x = prepared["reference x"]
     reference_y = prepared["reference y"]
-    some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
-    if prepared["the moments"] is not None:
-        some["the moments"] = added_up(moments_of_data, some)
     
     def draw(power):
         unit = prepared["the spread"] ** power
@@ -557,12 +555,12 @@ def initial(data, prepared, rng):
             "s2_y": neutral("positive", (), 0, None, None, None) * unit,
         }
         params["a"] += (reference_y - params["b"] * reference_x)
-        statistics = e_step(params, data, some, rng)
+        statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params
     
     def step(params, policy):
-        statistics = e_step(params, data, some)
+        statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
         return m_step(statistics, params, prepared, policy), value
     

@@ -376,11 +376,11 @@ def log_likelihood_rows(params, data, prepared):
 
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
+    data, prepared = some_rows(data, prepared, "N", ["x", "y"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
     K = sizes["K"]
     reference_y = prepared["reference y"]
     reference_x = prepared["reference x"]
-    some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
     def draw(power):
         params = {
@@ -391,12 +391,12 @@ def initial(data, prepared, rng):
         part = ((np.arange(3) == 0) + 0.0)[:, None] * ((reference_x ** 2) * params["coef"][:, 2] - reference_x * params["coef"][:, 1])
         part_2 = ((np.arange(3) == 1) + 0.0)[:, None] * params["coef"][:, 2]
         params["coef"] += ((reference_y * ((np.arange(3) == 0) + 0.0))[:, None] + part - 2 * reference_x * part_2).T
-        statistics = e_step(params, data, some, rng)
+        statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params
     
     def step(params, policy):
-        statistics = e_step(params, data, some)
+        statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
         return m_step(statistics, params, prepared, policy), value
     

@@ -267,21 +267,20 @@ def log_likelihood_rows(params, data, prepared):
 
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
+    data, prepared = some_rows(data, prepared, "N", ["y"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
-    some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
-    some["the sums"] = added_up(sums_of_data, some)
     
     def draw(power):
         params = {
             "mean": neutral("positive", (), 0, None, None, None),
             "shape": neutral("positive", (), 0, None, None, rng),
         }
-        statistics = e_step(params, data, some, rng)
+        statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params
     
     def step(params, policy):
-        statistics = e_step(params, data, some)
+        statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
         return m_step(statistics, params, prepared, policy), value
     

@@ -260,21 +260,21 @@ def log_likelihood_rows(params, data, prepared):
 
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
+    data, prepared = some_rows(data, prepared, "N", ["y"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
     K = sizes["K"]
-    some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
     
     def draw(power):
         params = {
             "weights": neutral("simplex", (K,), 1, None, None, None),
             "rate": neutral("positive", (K,), 0, None, None, None),
         }
-        statistics = e_step(params, data, some, rng)
+        statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params
     
     def step(params, policy):
-        statistics = e_step(params, data, some)
+        statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
         return m_step(statistics, params, prepared, policy), value
     

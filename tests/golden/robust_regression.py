@@ -358,12 +358,11 @@ def log_likelihood_rows(params, data, prepared):
 
 def initial(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
+    data, prepared = some_rows(data, prepared, "N", ["X", "y"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
     P = sizes["P"]
     reference_y = prepared["reference y"]
     reference_X = prepared["reference X"]
-    some = {**prepared, "the chunks": [sample_rows((sizes["N"]), rng)]}
-    some["the sums"] = added_up(sums_of_data, some)
     
     def draw(power):
         params = {
@@ -372,12 +371,12 @@ def initial(data, prepared, rng):
             "s2": neutral("positive", (), 0, None, None, None),
         }
         params["a"] += (reference_y - params["b"] @ reference_X)
-        statistics = e_step(params, data, some, rng)
+        statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
         return params
     
     def step(params, policy):
-        statistics = e_step(params, data, some)
+        statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
         return m_step(statistics, params, prepared, policy), value
     
