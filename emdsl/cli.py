@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -358,7 +359,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         if any("\0" in a for a in arguments or ()):
             raise click.UsageError("an argument holds a zero character")
-        status = commands.main(args=arguments and list(arguments), prog_name="emdsl", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda told, *_: click.echo(f"warning: {told}", err=True)
+            status = commands.main(args=arguments and list(arguments), prog_name="emdsl", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.UsageError as error:

@@ -11,6 +11,7 @@ import pytest
 
 import emdsl
 from emdsl.language.kinds import KINDS, DomainKind
+from emdsl.runtime.data.advice import advise
 from emdsl.runtime.data.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.data.columns import read_column
 from emdsl.runtime.data.domains import INTEGER_DOMAINS, outside_domain
@@ -149,6 +150,8 @@ def test_one_array_is_enough_for_one_variable() -> None:
         (SCALAR, {"x": ["NA", "1", "?"]}, ["holds text", "row 2", "'?'"]),
         (SCALAR, {"x": ["1", "2"]}, ["written as text", "astype(float)"]),
         (SCALAR, {"x": ["1,5", "2"]}, ["decimal comma"]),
+        (SCALAR, {"x": ["2,000.5", "2"]}, ["write 2000.5, digits alone"]),
+        (SCALAR, {"x": ["2", ". "]}, ["leave the cell empty where nothing was seen"]),
         (SCALAR, {"x": [1, "a"]}, ["numbers and text", "row 1", "'a'"]),
         (SCALAR, {"x": np.array([1j])}, ["complex"]),
         (SCALAR, {"x": np.array(["2020-01-01"], "M8[D]")}, ["dates"]),
@@ -497,6 +500,47 @@ def test_places_on_an_ordered_plate() -> None:
     assert read_data(alone, Table({"t": [3, 1, 2], "y": [1.0, 2, 3]}), None, None).values["y"].tolist() == [2, 3, 1]
     with pytest.raises(DataError, match="1 rows repeat an element, the first 3"):
         read_data(alone, Table({"t": [3, 1, 3], "y": [1.0, 2, 3]}), None, None)
+
+
+def test_names_of_a_fit_before_are_where_they_were() -> None:
+    """A parameter lies over the plate: another group in its place would be read as it."""
+    spec = spec_of(variable("m", plates="S", kind="param"), variable("y", plates="S T[s]"), S=None, T=None)
+    for ids in (["b", "a", "c", "a"], [20, 10, 30, 10], [1, 0, 2, 0]):
+        first = read_data(spec, Table({"s": ids, "y": [5.0, 1, 9, 2]}), None, None)
+        assert first.labels == {"S": sorted({str(i) for i in ids})}
+        fewer = read_data(spec, Table({"s": [ids[2], ids[0]], "y": [9.0, 5]}), None, None, first.labels)
+        assert fewer.lengths["T"].tolist() == [0, 1, 1] and fewer.values["y"].tolist() == [5, 9]
+        other = Table({"s": [ids[2], ids[0], "d" if isinstance(ids[0], str) else 3], "y": [9.0, 5, 0]})
+        with pytest.raises(DataError, match="s: has names that were not seen in the fit: the value in row 2"):
+            read_data(spec, other, None, None, first.labels)
+
+
+def test_faults_of_values_name_the_row_of_the_table() -> None:
+    """Not the place where it lies once rows are sorted, grouped and spread over a grid."""
+    spec = spec_of(variable("y", plates="S T", domain="count"), variable("u", plates="S", kind="given"), S=None, T=None)
+    table = {"s": ["b", "a", "b", "a"], "t": [1, 0, 0, 1], "y": [4, 1, 3, 2], "u": [1.0, 2, 1, 2]}
+    for name, cells, words in (
+        ("y", [4, 1, -3, 2], "y: must be 0 or more: the value in row 2: -3"),
+        ("y", [4, 1, 3, "x"], "y: holds numbers and text: the value in row 3: 'x'"),
+        ("u", [1.0, np.inf, 1, np.inf], "u: must be finite: the value in row 1: inf"),
+        ("u", [None, 2.0, None, 2], "u: a value is missing, in row 0; a given may not be missing"),
+    ):
+        with pytest.raises(DataError) as info:
+            read = read_data(spec, Table({**table, name: cells}), None, None)
+            try:
+                bound(spec, read.values)
+            except DataError as error:
+                raise read.in_table(error) from None
+        assert info.value.message == words and info.value.of_table and f"row {info.value.row}" in words
+
+
+def test_labels_that_may_mean_something_else() -> None:
+    """Of those that were seen: gaps are no label 0."""
+    for labels, told in (([1, None, 2], "c holds no 0"), (["a", "NA", None], "c: 'NA' is a label like the others")):
+        b = bound(CATEGORY, {"c": labels})
+        with pytest.warns(UserWarning, match=told):
+            advise(CATEGORY, b.values, b.masks, b.labels)
+    assert "where nothing was seen the entry is missing" in refused(CATEGORY, {"c": [0, -1, 1]})
 
 
 def test_columns_by_name_number_and_mapping() -> None:

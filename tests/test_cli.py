@@ -109,6 +109,8 @@ def test_a_chain_in_a_table_is_in_the_order_of_its_times(
     assert json.loads(run(*arguments, "--json").out)["log_likelihood"] == pytest.approx(wanted, abs=1e-12)
     data.write_text("t,y\n3,1\n1,2\n4,\n")
     assert "t: a gap between 1 and 3" in (told := run(*arguments).err) and f"(row 0 is line 2 of {data})" in told
+    data.write_text("t,y\n3,1\n1,-2\n2,\n")
+    assert f"0 or more: the value in row 1: -2 (row 1 is line 3 of {data})" in run(*arguments).err
 
 
 def test_fit_of_json(run: Any, tmp_path: Path) -> None:

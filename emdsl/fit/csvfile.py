@@ -66,7 +66,9 @@ def _read_once(file: BinaryIO, path: str, as_text: set[int]) -> tuple[list[str],
     while block := list(islice(rows, at_once)):
         for line, cells in block:
             if len(cells) != len(names):
-                raise fault("D035", path, line, f"the row has {len(cells)} cells, but the header has {len(names)}")
+                hint = "take out lines of comments" if names[0].startswith(("#", "%", "//")) else None
+                message = f"the row has {len(cells)} cells, but the header has {len(names)}"
+                raise fault("D035", path, line, message, hint)
             lines.append(line)
         for column, down in zip(columns, zip(*(cells for _, cells in block), strict=True), strict=True):
             column.add([c.strip() for c in down])
@@ -147,7 +149,8 @@ def _check_header(names: Sequence[str], path: str) -> None:
     if twice:
         raise fault("D036", path, 1, f"two columns are named {', '.join(twice)}")
     if len(names) > 1 and "" in names[1:]:
-        raise fault("D036", path, 1, f"column {names.index('', 1) + 1} has no name")
+        hint = "name it, or take out the delimiters at the ends of lines" if not names[-1] else "name it"
+        raise fault("D036", path, 1, f"column {names.index('', 1) + 1} has no name", hint)
 
 
 # ------------------------------------------------------------------ cells to columns

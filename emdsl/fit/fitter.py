@@ -238,7 +238,8 @@ class Fitter(ByMultipliers):
 
     def _fault(self, error: faults.DataError) -> Exception:
         wrong = DataError(Problem(error.code, error.message, hint=error.hint))
-        wrong.row = error.row  # type: ignore[attr-defined]  # the command line finds the line of the file by it
+        of_table = error.of_table or error.code == "D019"  # which is said of rows before they are laid out
+        wrong.row, wrong.of_table = error.row, of_table  # type: ignore[attr-defined]  # for the command line's line
         return wrong
 
     def _collapse(self, message: str) -> Exception:

@@ -44,8 +44,8 @@ def fit_table(
         try:
             fitter.fit(used, columns=columns or None, index=index or None, **more)
         except DataError as error:
-            row, of_table = getattr(error, "row", None), error.problems[0].code == "D019"  # before rows are laid out
-            known = of_table or (not index and _in_order(fitter.model.module.SPEC))
+            row = getattr(error, "row", None)
+            known = getattr(error, "of_table", False) or (not index and _in_order(fitter.model.module.SPEC))
             if row is None or row >= len(table.lines) or not known:
                 raise
             place = f" (row {row} is line {table.lines[row]} of {table.path})"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.runtime.data.columns import UNSEEN, Array, Column, read_column, refuse_text, refuse_where
+from emdsl.runtime.data.columns import UNSEEN, Array, Column, place_words, read_column, refuse_text, refuse_where
 from emdsl.runtime.data.domains import Ends, check_limits, checked_values, outside_domain
 from emdsl.runtime.data.faults import DataError, WrittenOut, closest
 from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
@@ -294,22 +294,29 @@ def _tops(variable: Record, ragged: Mapping[str, Ragged], ndim: int) -> Array | 
 def _refuse_missing(variable: Record, missing: Array, fitting: bool) -> None:
     """Missing values where the model cannot leave them out."""
     name, count = variable["name"], int(missing.sum())
-    row = int(np.argwhere(missing)[0][0]) if missing.ndim else 0
+    at = tuple(int(i) for i in np.argwhere(missing)[0])
+    row, place = at[0] if at else 0, place_words(at)
     many = f"{count} values are missing, the first" if count > 1 else "a value is missing,"
     if variable["kind"] == "given":
-        raise DataError(f"{name}: {many} in row {row}; a given may not be missing", code="D009", row=row)
+        told = f"{name}: {many} in {place}; a given may not be missing"
+        hint = f"drop these rows, or give it a distribution (`observed {name}... ~ ...`): then gaps are integrated out"
+        raise DataError(told, hint, code="D009", row=row).at(name, at)
     if variable.get("missing") == "refuse":
         raise DataError(
-            f"{name}: {many} in row {row}; this model cannot leave out missing values of {name}",
+            f"{name}: {many} in {place}; this model cannot leave out missing values of {name}",
             hint="drop these rows",
             code="D009",
             row=row,
-        )
+        ).at(name, at)
     if not fitting:
         return
     axes = tuple(range(missing.ndim - len(variable["event"])))
     if missing.all():
-        raise DataError(f"{name}: every value is missing", code="D009")
+        raise DataError(
+            f"{name}: every value is missing",
+            hint=f"what is never seen is a latent: `latent {name}...`" if variable["plates"] else None,
+            code="D009",
+        )
     if axes and missing.ndim > len(axes) and missing.all(axis=axes).any():
         column = int(np.flatnonzero(missing.all(axis=axes))[0])
         raise DataError(f"{name}: every value of its column {column} is missing", code="D009")

@@ -29,12 +29,9 @@ class Column(NamedTuple):
         return np.ones(self.values.shape, bool) if self.missing is None else ~self.missing
 
 
-def row_of(flat: int, shape: Sequence[int]) -> tuple[int, str]:
-    """The row of a flat position, and the place in words: "row 3" or "row 3, entry [1]"."""
-    if not shape:
-        return 0, "its value"
-    place = [int(i) for i in np.unravel_index(flat, tuple(shape))]
-    return place[0], f"row {place[0]}" + (f", entry {place[1:]}" if len(place) > 1 else "")
+def place_words(place: Sequence[int]) -> str:
+    """A place in an array: "row 3" or "row 3, entry [1]"."""
+    return (f"row {place[0]}" + (f", entry {list(place[1:])}" if len(place) > 1 else "")) if place else "its value"
 
 
 def refuse_where(name: str, bad: Array, values: Array, what: str, hint: str | None = None, code: str = "D005") -> None:
@@ -42,12 +39,13 @@ def refuse_where(name: str, bad: Array, values: Array, what: str, hint: str | No
     if not bad.any():
         return
     flat = int(np.flatnonzero(bad)[0])
-    row, place = row_of(flat, bad.shape)
+    at = tuple(int(i) for i in np.unravel_index(flat, bad.shape))
     value = values.reshape(-1)[flat] if values.shape == bad.shape else values[np.unravel_index(flat, bad.shape)]
     shown = repr(value.item() if isinstance(value, np.generic) else value)
     count = int(bad.sum())
     many = f"{count} values, the first" if count > 1 else "the value"
-    raise DataError(f"{name}: {what}: {many} in {place}: {shown[:80]}", hint=hint, code=code, row=row)
+    told = f"{name}: {what}: {many} in {place_words(at)}: {shown[:80]}"
+    raise DataError(told, hint=hint, code=code, row=at[0] if at else 0).at(name, at)
 
 
 def is_missing(value: Any) -> bool:
@@ -263,9 +261,15 @@ def refuse_text(name: str, column: Column) -> None:
         refuse_where(name, column.present, column.values, "holds numbers written as text", hint, "D004")
         raise DataError(f"{name}: every value is missing", code="D009")
     first = str(flat[int(np.flatnonzero(bad)[0])])
-    comma = first.replace(",", "", 1).lstrip("-").isdigit() and "," in first
-    wrong = "decimal commas: write 1.5, not 1,5" if comma else None
-    refuse_where(name, bad, column.values, "must be numbers, but holds text", wrong, "D004")
+    refuse_where(name, bad, column.values, "must be numbers, but holds text", _as_number(first), "D004")
+
+
+def _as_number(text: str) -> str:
+    """How to write what a text may mean."""
+    if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
+        return "decimal commas: write 1.5, not 1,5"
+    plain = text.strip(" %$€£").translate({ord(c): None for c in ",' _\u00a0\u2009\u202f"})
+    return f"write {plain}, digits alone" if _is_numeral(plain) else "leave the cell empty where nothing was seen"
 
 
 def holds_numbers(column: Column) -> bool:

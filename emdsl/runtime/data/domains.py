@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from emdsl.runtime.data.advice import other_codes
 from emdsl.runtime.data.columns import (
     Array,
     Column,
     converted,
+    place_words,
     plainly_finite,
     real_numbers,
     refuse_where,
@@ -159,30 +160,12 @@ def _bound(b: Any) -> Any:
     return b if np.ndim(b) else float(b)
 
 
-def _other_codes(name: str, values: Array) -> str | None:
-    """A hint for two values that are other codes of no and yes."""
-    codes = {(1, 2): f"{name} - 1", (-1, 1): f"({name} + 1) // 2", (0, 255): f"{name} > 0"}
-    seen = tuple(sorted(set(values[:1000].tolist())))
-    return f"these look like other codes of no and yes: pass {codes[seen]}" if seen in codes else None
-
-
-def advise(spec: Mapping[str, Any], values: Mapping[str, Array], masks: Mapping[str, Any]) -> None:
-    """Warns of labels that look as if they counted from 1: every one from 1 on is there, and 0, of no row, is not."""
-    for v in spec["variables"]:
-        a, mask = values.get(v["name"]), masks.get(v["name"])
-        if v["domain"] not in ("category", "index") or v["kind"] == "param" or a is None or mask is not None:
-            continue
-        free = isinstance(v["levels"], str) and not v["levels"].isdigit()  # else the last one has been refused
-        if free and a.size and a.min() == 1 < a.max() and np.bincount(a.ravel().astype(int))[1:].all():
-            name = v["name"]
-            text = f"{name} holds no 0: labels count from 0, and where it counts from 1 it is {name} - 1 that is meant"
-            warnings.warn(text, UserWarning, stacklevel=4)
-
-
 def _check_levels(variable: Mapping[str, Any], values: Array, use: Array, levels: int | Array) -> None:
     """Categories and indices run from 0 to their number of levels, excluded."""
     name, size = variable["name"], variable["levels"]
-    refuse_where(name, use & (values < 0), values, f"must be {INTEGER_DOMAINS[variable['domain']]}, 0 or more")
+    gap = "where nothing was seen the entry is missing (None, NaN, an empty cell), not -1"
+    hint = gap if variable["kind"] == "observed" and values.size and values.min() == -1 else None
+    refuse_where(name, use & (values < 0), values, f"must be {INTEGER_DOMAINS[variable['domain']]}, 0 or more", hint)
     if not isinstance(levels, int):
         refuse_where(name, use & (values >= levels), values, f"is past the end of its {size}")
         return
@@ -219,7 +202,7 @@ def checked_values(
         values = whole_numbers(name, column, INTEGER_DOMAINS[domain])
         if domain == "bool":
             other = read & ((values < 0) | (values > 1))
-            refuse_where(name, other, values, "must be 0 or 1", _other_codes(name, values[read]))
+            refuse_where(name, other, values, "must be 0 or 1", other_codes(name, values[read]))
         elif domain in ("category", "index") and variable.get("levels") is not None:
             ragged = ragged_name(variable["levels"]) is not None or tops is not None
             if not ragged:
@@ -298,12 +281,11 @@ def _refuse_elements(name: str, bad: Array, read: Array, values: Array, what: st
         refuse_where(name, bad, values, what)
     first = tuple(int(i) for i in np.argwhere(bad)[0])
     count = int(bad.sum())
-    row = first[0] if first else 0
     raise DataError(
-        f"{name}: each element {what}; {count} is not" + (f", the first in row {row}" if first else ""),
+        f"{name}: each element {what}; {count} is not" + (f", the first in {place_words(first)}" if first else ""),
         code="D005",
-        row=row,
-    )
+        row=first[0] if first else 0,
+    ).at(name, first)
 
 
 def free_parameters(variable: Mapping[str, Any], sizes: Mapping[str, int]) -> int:
@@ -377,9 +359,11 @@ def check_parameter(variable: Mapping[str, Any], value: Any, shape: Sequence[int
     name = variable["name"]
     array = parameter_numbers(name, value)
     if array.shape != tuple(shape):
-        raise DataError(
-            f"{name}: its value has shape {array.shape}, but is declared with shape {tuple(shape)}", code="D003"
-        )
+        axes = [*(p[1] for p in variable["plates"]), *variable["array"], *variable["event"]]
+        other = {f"{n}={k}" for n, k, k0 in zip(axes, array.shape, shape, strict=False) if k > k0 and n.isidentifier()}
+        hint = f"where the data show fewer, pass {', '.join(sorted(other))} (--size)" if other else None
+        message = f"{name}: its value has shape {array.shape}, but is declared with shape {tuple(shape)}"
+        raise DataError(message, hint=hint, code="D003")
     rank = len(variable["event"])
     if not plainly_finite(array):
         refuse_where(name, ~np.isfinite(array), array, "its value must be finite", code="D006")

@@ -10,11 +10,20 @@ class DataError(ValueError):
     """The data, the starting values or the options of a fit are wrong.
 
     `code` is stable ("D004"); `hint` is the way out; `row` is the first offending row, from 0, where there is one.
+    `place` is, where that is known, the variable at fault and the place in its array; `of_table`: `row` is a table's.
     """
+
+    place: tuple[str, tuple[int, ...]] | None = None
+    of_table = False
 
     def __init__(self, message: str, hint: str | None = None, code: str = "D001", row: int | None = None) -> None:
         super().__init__(message, hint, code, row)
         self.message, self.hint, self.code, self.row = message, hint, code, row
+
+    def at(self, name: str, place: tuple[int, ...]) -> DataError:
+        """This error, of an entry of a variable's array."""
+        self.place = (name, place)
+        return self
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n    hint: {self.hint}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.data.columns import Array, is_missing, read_column
+from emdsl.runtime.data.columns import Array, is_missing, read_column, refuse_where
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.sizes import ragged_name
 
@@ -20,9 +20,18 @@ def is_ordered(spec: Mapping[str, Any], size: str) -> bool:
     return (ragged_name(size) or size) in spec.get("steps", {})
 
 
-def coded_places(name: str, column: Any, empty: bool) -> tuple[Array, list[Any]]:
+def names_elements(spec: Mapping[str, Any], size: str, seen: Sequence[Any]) -> bool:
+    """Whether values of an index column are names: text, or numbers by which parameters of elements are found again."""
+    if isinstance(seen[0], str):
+        return True
+    sizes = {s for v in spec["variables"] if v["kind"] == "param" for s in (*(p[1] for p in v["plates"]), *v["array"])}
+    return size in sizes
+
+
+def coded_places(name: str, column: Any, empty: bool, kept: Sequence[str] | None) -> tuple[Array, list[Any]]:
     """An index column as positions among its sorted values, and those values; -1 where it is missing, which on a ragged
-    plate (`empty`) says that the row is no element of it: what lies around may have none."""
+    plate (`empty`) says that the row is no element of it: what lies around may have none. `kept` are the names of a fit
+    before, in its order."""
     found = read_column(name, _dates_as_text(column))
     if found.missing is not None and not (empty and found.present.any()):
         raise DataError(f"{name}: an index may not be missing", code="D019", row=int(np.flatnonzero(found.missing)[0]))
@@ -31,7 +40,14 @@ def coded_places(name: str, column: Any, empty: bool) -> tuple[Array, list[Any]]
         values = values.astype(np.int64)
     codes = np.full(len(found.values), -1)
     seen, codes[found.present] = np.unique(values, return_inverse=True)
-    return codes, seen.tolist()
+    if kept is None:
+        return codes, seen.tolist()
+    places = {label: i for i, label in enumerate(kept)}
+    before = np.array([places.get(str(v), -1) for v in seen], np.int64)
+    new = found.present & (before[codes] < 0)
+    refuse_where(name, new, found.values, "has names that were not seen in the fit", code="D008")
+    codes[found.present] = before[codes[found.present]]
+    return codes, list(kept) if found.text else [type(seen.tolist()[0])(k) for k in kept]
 
 
 def _dates_as_text(column: Any) -> Any:

@@ -6,7 +6,8 @@ columns, one for each plate: `index={"s": "subject"}`, or columns that bear the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -14,22 +15,38 @@ import numpy as np
 
 from emdsl.runtime.data.arguments import by_name
 from emdsl.runtime.data.cells import nested_columns, read_cells
-from emdsl.runtime.data.columns import Array, Column, read_column, refuse_text
+from emdsl.runtime.data.columns import Array, Column, place_words, read_column, refuse_text
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.frames import Table, as_table
 from emdsl.runtime.data.groups import Groups, coded, group_columns, read_groups, told_by_rows
 from emdsl.runtime.data.named import columns_of, spread_over_columns
-from emdsl.runtime.data.places import check_places, coded_places, is_ordered
+from emdsl.runtime.data.places import check_places, coded_places, is_ordered, names_elements
 from emdsl.runtime.data.plates import Record
 from emdsl.runtime.data.sizes import ragged_name
 
 
 class ReadData(NamedTuple):
-    """Arrays by variable; `lengths` of ragged plates whose arrays are flat; `labels` of plates named in text."""
+    """Arrays by variable; `lengths` of ragged plates whose arrays are flat; `labels` of plates named in text; `rows`:
+    of the variables that a table holds, where the rows of their elements are."""
 
     values: dict[str, Any]
     lengths: Mapping[str, Array] = MappingProxyType({})
     labels: Mapping[str, list[str]] = MappingProxyType({})
+    rows: Mapping[str, RowsOf] = MappingProxyType({})
+
+    def in_table(self, error: DataError) -> DataError:
+        """A fault of an entry of an array as one of the table's row that the entry was read from."""
+        name, place = error.place or ("", ())
+        rows = self.rows.get(name)
+        if rows is None or not place:
+            return error
+        row, axes = rows(place)
+        if row is None:
+            return DataError(error.message, "the table has no row there", error.code)
+        there = error.message.replace(place_words(place), place_words((row, *place[axes:])), 1)
+        found = DataError(there, error.hint, error.code, row)
+        found.of_table = True
+        return found
 
 
 def read_data(
@@ -91,10 +108,11 @@ def read_table(
         v["name"]: names for v in variables if (names := columns_of(v, variables, table, columns, index)) is not None
     }
     used = [v for v in variables if v["name"] in chosen]
-    layout = layout_of(spec, used, table, index)
+    layout = layout_of(spec, used, table, index, kept)
     read = {v["name"]: _stacked(v, chosen[v["name"]], table) for v in used}
     groups = _groups(used, layout, read, kept)
     values: dict[str, Any] = {}
+    rows: dict[str, RowsOf] = {}
     for variable in used:
         name, plate = variable["name"], "".join(p[1] for p in variable["plates"])
         column = read[name]
@@ -103,19 +121,33 @@ def read_table(
         if plate in groups:
             told, masked = groups[plate], np.ma.MaskedArray(column.values, ~column.present)
             values[name] = told_by_rows(variable, masked, told.positions, (told.size,), plate)
+            rows[name] = partial(_first_row, told.positions, (told.size,))
         else:
             values[name] = layout.arrange(variable, column)
+            rows[name] = partial(layout.row, len(variable["plates"]))
     named = {n: g.labels for n, g in groups.items() if g.labels is not None}
-    return ReadData(values, layout.lengths, {**layout.labels, **named})
+    return ReadData(values, layout.lengths, {**layout.labels, **named}, rows)
+
+
+def _first_row(keys: Array, shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[int | None, int]:
+    """Of the elements at flat positions `keys` in `shape` the first at a place, None where none is, and its axes."""
+    if len(shape) > len(place):
+        return None, 0
+    found = np.flatnonzero(keys == (np.ravel_multi_index(place[: len(shape)], shape) if shape else 0))
+    return int(found[0]) if found.size else None, len(shape)
 
 
 def _stacked(variable: Record, names: Sequence[str], table: Table) -> Column:
     """A variable's columns side by side; DataError for text where numbers are needed."""
-    parts = {n: read_column(n, table.columns[n]) for n in names}
-    if variable["domain"] not in ("category", "index"):
-        for n, part in parts.items():
-            if part.text:
-                refuse_text(variable["name"] if n == variable["name"] else f"{variable['name']} (column {n})", part)
+    try:
+        parts = {n: read_column(n, table.columns[n]) for n in names}
+        if variable["domain"] not in ("category", "index"):
+            for n, part in parts.items():
+                if part.text:
+                    refuse_text(variable["name"] if n == variable["name"] else f"{variable['name']} (column {n})", part)
+    except DataError as error:
+        error.of_table = True
+        raise
     return _stack(list(parts.values()), bool(variable["array"] or variable["event"]))
 
 
@@ -145,6 +177,8 @@ def _stack(columns: Sequence[Column], vector: bool) -> Column:
 
 # ------------------------------------------------------------------ rows
 
+RowsOf = Callable[[tuple[int, ...]], tuple[int | None, int]]  # a place in an array: its row, how many axes lead to it
+
 
 class Layout(NamedTuple):
     """How the table's rows lie in the plates: `order` sorts them; `cell` is each sorted row's place in
@@ -158,6 +192,17 @@ class Layout(NamedTuple):
     parents: tuple[tuple[Array, tuple[int, ...]], ...] = ()
     lengths: Mapping[str, Array] = MappingProxyType({})
     labels: Mapping[str, list[str]] = MappingProxyType({})
+
+    def row(self, depth: int, place: tuple[int, ...]) -> tuple[int | None, int]:
+        """The table's row of the element at a place over the first plates, and how many of its axes are theirs."""
+        if self.order is None:
+            return place[0], 1
+        if depth < len(self.plates):
+            return _first_row(*self.parents[depth], place)
+        if self.cell is None:
+            return int(self.order[place[0]]), 1
+        at, axes = _first_row(self.cell, self.shape, place)
+        return None if at is None else int(self.order[at]), axes
 
     def arrange(self, variable: Record, column: Column) -> Any:
         """One variable's column in the shape of its plates, missing where the grid has no row."""
@@ -201,8 +246,14 @@ def _plates_of_rows(used: Sequence[Record]) -> list[Any]:
     return list(deepest[0]) if deepest else []
 
 
-def layout_of(spec: Mapping[str, Any], used: Sequence[Record], table: Table, index: Mapping[str, str]) -> Layout:
-    """The rows' places in the plates of the variable that lies deepest."""
+def layout_of(
+    spec: Mapping[str, Any],
+    used: Sequence[Record],
+    table: Table,
+    index: Mapping[str, str],
+    kept: Mapping[str, list[str]],
+) -> Layout:
+    """The rows' places in the plates of the variable that lies deepest; `kept` are names in the order of a fit."""
     plates = _plates_of_rows(used)
     names = [p[0] for p in plates]
     for loop, column in index.items():
@@ -228,7 +279,8 @@ def layout_of(spec: Mapping[str, Any], used: Sequence[Record], table: Table, ind
             )
     ragged = ragged_name(sizes[-1]) is not None and len(sizes) > 1
     coded = [
-        coded_places(c, table.columns[c], ragged and k == len(found) - 1) if c else None for k, c in enumerate(found)
+        coded_places(c, table.columns[c], ragged and k == len(found) - 1, kept.get(size)) if c else None
+        for k, (c, size) in enumerate(zip(found, sizes, strict=True))
     ]
     return _grid(spec, sizes, coded, [c or "" for c in found])
 
@@ -253,7 +305,7 @@ def _grid(
     labels = {
         s: [str(v) for v in c[1]]
         for s, c in zip(sizes, coded, strict=True)
-        if c is not None and ragged_name(s) is None and isinstance(c[1][0], str)
+        if c is not None and ragged_name(s) is None and names_elements(spec, s, c[1])
     }
     per_parent = np.bincount(keys, minlength=int(np.prod(shape)))
     name = ragged_name(sizes[-1])

@@ -10,10 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from emdsl.runtime.data.advice import advise
 from emdsl.runtime.data.arguments import as_returned, by_name
 from emdsl.runtime.data.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.data.domains import advise, free_parameters, parameter_numbers
+from emdsl.runtime.data.domains import free_parameters, parameter_numbers
 from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
@@ -81,10 +82,8 @@ class Estimator(Answers):
                 "sizes": {n: passed.get(n, before.get(n) if d is None else d) for n, d in spec["sizes"].items()},
             }
             learned = learned_sizes(spec, before) if hasattr(self._module, "settle") else {}
-            passed, origin = (
-                {**learned, **sizes_of_parameters(spec, params)},
-                "the fit" if learned else "the parameters",
-            )
+            origin = "the fit" if learned else "the parameters"
+            passed = {**learned, **sizes_of_parameters(spec, params)}
             tied = {**learned, **tied_sizes(spec, passed)}
             labels = kept_labels(spec, self.__dict__.get("labels_", {}), tied)
         held = self._constants()
@@ -96,10 +95,11 @@ class Estimator(Answers):
         lengths = beside.pop("lengths", None)
         lengths = read.lengths or None if lengths is None else lengths
         options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
-        module = self._module
-        given = {**held, **read.values}
-        told = vars(module)
-        bound = bind_data(spec, given, options, module.default_givens, told.get("kept"), told.get("limits"))
+        module, told, given = self._module, vars(self._module), {**held, **read.values}
+        try:
+            bound = bind_data(spec, given, options, module.default_givens, told.get("kept"), told.get("limits"))
+        except DataError as error:
+            raise read.in_table(error) from None
         bound.labels.update({n: text for n, text in read.labels.items() if n not in bound.labels})
         return bound
 
@@ -154,10 +154,10 @@ class Estimator(Answers):
             seen, bound = bound, without_idle_rows(self._module, bound)
             self._reference, self._frame, self._times = self._ask("reference", bound), (columns, index), 1
             init = self._options["init"] if init is None else init
+            advise(self._module.SPEC, bound.values, bound.masks, bound.labels)
             limits = vars(self._module).get("limits", lambda *_: {})
             ends = limits(bound.sizes, bound.values, bound.ragged)
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants(), ends)
-            advise(self._module.SPEC, bound.values, bound.masks)
             setup = self._setup(bound)
             climbs, interrupted = self._climb_all(setup, start)
         best = best_climb(climbs)

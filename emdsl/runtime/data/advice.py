@@ -1,0 +1,40 @@
+"""Codings of labels that may not be what their user means: told, not refused."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from emdsl.runtime.data.columns import UNSEEN, Array
+
+
+def other_codes(name: str, values: Array) -> str | None:
+    """A hint for two values that are other codes of no and yes."""
+    codes = {(1, 2): f"{name} - 1", (-1, 1): f"({name} + 1) // 2", (0, 255): f"{name} > 0"}
+    seen = tuple(sorted(set(values[:1000].tolist())))
+    return f"these look like other codes of no and yes: pass {codes[seen]}" if seen in codes else None
+
+
+def advise(
+    spec: Mapping[str, Any], values: Mapping[str, Array], masks: Mapping[str, Any], labels: Mapping[str, list[str]]
+) -> None:
+    """Warns of labels that look as if they counted from 1: every one from 1 on is there, and 0, of no row, is not; and
+    of text that looks as if it said that nothing was seen."""
+    for v in spec["variables"]:
+        a, mask = values.get(v["name"]), masks.get(v["name"])
+        if v["domain"] not in ("category", "index") or v["kind"] == "param" or a is None:
+            continue
+        name, texts = v.get("data_of", v["name"]), labels.get(v["name"]) or labels.get(str(v["levels"]), [])
+        for text in texts:
+            if text.lower() in UNSEEN:
+                told = f"{name}: {text!r} is a label like the others; leave empty what was not seen"
+                warnings.warn(told, UserWarning, stacklevel=4)
+        seen = a.ravel() if mask is None else a[np.asarray(mask)]
+        if texts or not seen.size or v["levels"] is None or v["levels"].isdigit():  # there the last one was refused
+            continue
+        if seen.min() == 1 < seen.max() and np.bincount(seen.astype(int))[1:].all():
+            text = f"{name} holds no 0: labels count from 0, and where it counts from 1 it is {name} - 1 that is meant"
+            warnings.warn(text, UserWarning, stacklevel=4)
