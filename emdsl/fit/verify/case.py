@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -46,6 +46,17 @@ class Compiled(Protocol):
     def derived(self) -> Any: ...
     def load_module(self) -> Any: ...
     def fitter(self, **options: Any) -> Any: ...
+
+
+class Begun(NamedTuple):
+    """Data that were drawn, and where one M-step, and three, lead from the parameters that they were drawn with.
+
+    Where the first goes far there are no three, and the last is that one.
+    """
+
+    drawn: Drawn
+    step: Mapping[str, Array]
+    third: Mapping[str, Array]
 
 
 @dataclass(frozen=True)
@@ -128,7 +139,9 @@ def find_case(model: Compiled, seed: int) -> Case:
     reason, last = "", None
     text = sized(model.resolved)
     for plates in PLATES:
-        last = _case(model, text, seed, _draw(model, text, seed, plates))
+        drawn = _draw(model, text, seed, plates)
+        assert drawn is not None
+        last = _case(model, text, seed, drawn)
         if last.oracle is not None:
             return last
         reason = reason or last.reason
@@ -145,34 +158,37 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
     text = sized(model.resolved)
     numbers, last = compared(text)
     met, cost = tried(text, first.drawn), sum(t.a.size for t in first.found)
+    kept = 0
+
+    def wanted(drawn: Drawn) -> bool:
+        return kept < LEAST or bool(tried(text, drawn) - met)
+
     known = first.drawn.setting.sizes
     plates = min(PLATES[0], *(known[n] for n in plate_names(text) if n in known), PLATES[0])
-    kept, attempts = 0, (LEAST if cost > DEAR else ATTEMPTS) if first.oracle is not None else 0
+    attempts = (LEAST if cost > DEAR else ATTEMPTS) if first.oracle is not None else 0
     for k in range(attempts):
+        if kept == MOST:
+            break
         far = last + 2 > plates and k % 2 == 0
         try:
             found = _draw(
                 model, text, first.seed + APART * (k + 1), last + 2 if far else plates, ((3, 2), (2, 3))[k % 2],
-                numbers if k % 3 < 2 else None, 2, first.drawn.setting.folded, other=k % 2 == 0,
+                numbers if k % 3 < 2 else None, 2, first.drawn.setting.folded, other=k % 2 == 0, wanted=wanted,
             )  # fmt: skip
-            new = tried(text, found[0]) - met
-            if kept == MOST:
-                break
-            if kept >= LEAST and not new:
+            if found is None or far_out(model, found.drawn, found.third, every=True):
                 continue
-            case = _case(model, text, first.seed, found)
-            away = far_out(model, case.drawn, {**case.fit(case.start, 3).params_}, every=True)
+            case, facts = _case(model, text, first.seed, found), tried(text, found.drawn)
         except (EmdslError, NotImplementedError):
             continue
-        if case.oracle is not None and not away:
-            kept, met = kept + 1, met | new
+        if case.oracle is not None:
+            kept, met = kept + 1, met | facts
             yield case
     yield never(text, met)
 
 
-def _case(model: Compiled, text: ModelText, seed: int, found: tuple[Drawn, Mapping[str, Array]]) -> Case:
+def _case(model: Compiled, text: ModelText, seed: int, found: Begun) -> Case:
     """These data with their oracle, or with the reason why there is none."""
-    drawn, step = found
+    drawn, step, _ = found
     world = World.of(text, drawn)
     start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     space = Space.of(text.of_kind("param"), world.scope, start)
@@ -198,14 +214,15 @@ def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
 def _draw(
     model: Compiled, text: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3),
     near: Numbers | None = None, tries: int = DRAWS, rising: bool = False, other: bool = False,
-) -> tuple[Drawn, Mapping[str, Array]]:  # fmt: skip
+    wanted: Callable[[Drawn], bool] = lambda drawn: True,
+) -> Begun | None:  # fmt: skip
     """Data on which an M-step has what it needs: others, and then more of them, where a component is empty.
 
     So where what is climbed to lies at infinity, as slopes of a separated regression do: no end there is stationary.
-    Where all data are so, the first are taken.
+    Where all data are so, the first are taken. None where those that were drawn are not `wanted`: nothing is fitted.
     """
     last: EmdslError | None = None
-    first: tuple[Drawn, Mapping[str, Array]] | None = None
+    first: Begun | None = None
     lost = 0  # times that the M-step went far: a likelihood of few rows that is unbounded, of which each try takes long
     for attempt in range(tries):
         try:
@@ -214,21 +231,27 @@ def _draw(
             many = plates * 2 ** (attempt // 4 + lost)
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
             drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
-            one = fitted(model.fitter, model, drawn, drawn.setting.params, 1)
-            found = drawn, {n: np.asarray(v, float) for n, v in one.params_.items()}
-            if far_out(model, drawn, found[1]) or far_out(
-                model, drawn, fitted(model.fitter, model, drawn, drawn.setting.params, 3).params_
-            ):
-                first, lost = first or found, lost + 1
-                continue
+            if not wanted(drawn):
+                return None
+            step = _after(model, drawn, 1)
+            third = step if far_out(model, drawn, step) else _after(model, drawn, 3)
         except (DegenerateError, DataError) as why:
             last = why
             continue
-        return found
+        found = Begun(drawn, step, third)
+        if not far_out(model, drawn, third):
+            return found
+        first, lost = first or found, lost + 1
     if first is not None:
         return first
     assert last is not None
     raise last
+
+
+def _after(model: Compiled, drawn: Drawn, steps: int) -> dict[str, Array]:
+    """Where M-steps lead from the parameters that the data were drawn with."""
+    fit = fitted(model.fitter, model, drawn, drawn.setting.params, steps)
+    return {n: np.asarray(v, float) for n, v in fit.params_.items()}
 
 
 def far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array], every: bool = False) -> bool:
