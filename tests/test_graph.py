@@ -17,7 +17,7 @@ import emdsl
 from emdsl.families import PRELUDE
 from emdsl.graph.build import graph
 from emdsl.graph.diagram import Diagram
-from emdsl.graph.layout import layout
+from emdsl.graph.layout import Layout, layout
 from emdsl.language import parse_model
 from emdsl.language.model import ModelText
 
@@ -35,8 +35,13 @@ def text(name: str) -> ModelText:
 
 
 @cache
+def laid_out(name: str) -> Layout:
+    return layout(graph(text(name)))
+
+
+@cache
 def drawn(name: str) -> tuple[Diagram, Picture]:
-    diagram = Diagram.of(text(name))
+    diagram = Diagram.drawn(laid_out(name))
     return diagram, read(diagram)
 
 
@@ -51,7 +56,7 @@ def test_nothing_lies_on_anything_else(name: str) -> None:
     for said, w in words:
         for n in picture.nodes:
             assert said == n.name or not w.meets(n.box), (said, n.name)
-    beside = [d.text for d in layout(graph(text(name))).edges if d.text]
+    beside = [d.text for d in laid_out(name).edges if d.text]
     assert not [(a, b) for a, b in combinations(beside, 2) if a.meets(b)]
     for _, box, w in picture.plates:
         assert box.holds(w)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emdsl.graph.build import graph
 from emdsl.graph.dot import dot
-from emdsl.graph.layout import layout
+from emdsl.graph.layout import Layout, layout
 from emdsl.graph.svg import svg
 from emdsl.language.model import ModelText
 
@@ -16,9 +16,12 @@ class Diagram(str):
 
     @classmethod
     def of(cls, text: ModelText) -> Diagram:
-        found = graph(text)
-        out = cls(svg(layout(found)))
-        out.dot = dot(found)
+        return cls.drawn(layout(graph(text)))
+
+    @classmethod
+    def drawn(cls, done: Layout) -> Diagram:
+        out = cls(svg(done))
+        out.dot = dot(done.graph)
         return out
 
     def _repr_svg_(self) -> str:

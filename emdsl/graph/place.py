@@ -25,7 +25,6 @@ MOVES = 2_000_000  # gaps looked at, beyond which a picture of hundreds of boxes
 
 
 Side = Callable[[int], int]  # the variable of a box's side
-Part = Sequence[tuple[int, Sequence[tuple[int, float]], Sequence[tuple[int, int, float, float]]]]
 
 
 @dataclass(frozen=True)
@@ -130,13 +129,13 @@ def _springs(graph: Graph, number: Mapping[str, int], boxes: Sequence[Box], left
 def solve(problem: Problem) -> list[float]:
     """The least sum of squares; what is left of a gap at the end is closed by moving right."""
     springs: list[list[tuple[int, float]]] = [[] for _ in range(problem.count)]
-    held: list[list[tuple[int, int, float, float]]] = [[] for _ in range(problem.count)]
+    held: list[list[tuple[int, int, float]]] = [[] for _ in range(problem.count)]
     for a, b, w in problem.springs:
         springs[a].append((b, w))
         springs[b].append((a, w))
-    for c, (a, b, gap) in enumerate(problem.gaps):
-        held[a].append((c, b, -1.0, gap))
-        held[b].append((c, a, 1.0, gap))
+    for c, (a, b, _) in enumerate(problem.gaps):
+        held[a].append((c, b, -1.0))
+        held[b].append((c, a, 1.0))
     x = _closed(problem, [0.0] * problem.count)
     force = [0.0] * len(problem.gaps)
     wholes = (*problem.groups, *(frozenset((i,)) for i in range(problem.count)))
@@ -146,27 +145,24 @@ def solve(problem: Problem) -> list[float]:
         for whole in wholes
     ]  # fmt: skip
 
-    def move(part: Part) -> float:
-        """How far the part goes to where the pulls from outside it are even."""
-        pull, weight = 0.0, 0.0
-        for i, mine, apart in part:
-            at = x[i]
-            pull -= 1e-4 * at
-            weight += 1e-4
-            for j, w in mine:
-                pull += w * (x[j] - at)
-                weight += w
-            for c, j, sign, gap in apart:
-                short = gap + force[c] / STIFF - sign * (at - x[j])
-                if short > 0:
-                    pull += STIFF * sign * short
-                    weight += STIFF
-        return pull / weight
-
     for _ in range(max(1, min(ROUNDS, MOVES // (SWEEPS * len(problem.gaps) + 1)))):
+        pushed = [gap + f / STIFF for (_, _, gap), f in zip(problem.gaps, force, strict=True)]
         for _ in range(SWEEPS):
-            for part in parts:
-                by = move(part)
+            for part in parts:  # each goes to where the pulls from outside it are even
+                pull, weight = 0.0, 0.0
+                for i, mine, apart in part:
+                    at = x[i]
+                    pull -= 1e-4 * at
+                    weight += 1e-4
+                    for j, w in mine:
+                        pull += w * (x[j] - at)
+                        weight += w
+                    for c, j, sign in apart:
+                        short = pushed[c] - sign * (at - x[j])
+                        if short > 0:
+                            pull += STIFF * sign * short
+                            weight += STIFF
+                by = pull / weight
                 for i, _, _ in part:
                     x[i] += by
         for c, (a, b, gap) in enumerate(problem.gaps):
