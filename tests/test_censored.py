@@ -383,3 +383,42 @@ def test_a_choice_between_two_latents_is_told() -> None:
     model = emdsl.compile(text=text)
     assert [p.method for p in model.plan.values()] == ["quadrature", "exact:tail"]
     assert "x[n, p]" in str(model.updates["b"].equation) and "Newton" in str(model.derivation)
+
+
+ORDERED_PROBIT = """
+model OrderedProbit
+param cut : ordered[3]
+param beta : real
+param sd : positive
+for g in G:
+    latent b[g] ~ Normal(0, sd)
+    for i in I:
+        given x[g, i] : real
+        latent u[g, i] ~ Normal(beta * x[g, i] + b[g], 1)
+        observed y[g, i] : category[4] ~ Delta(
+            0 if u[g, i] < cut[0] else 1 if u[g, i] < cut[1] else 2 if u[g, i] < cut[2] else 3
+        )
+infer b by quadrature(points = 41)
+"""
+
+
+def test_steps_of_a_latent_are_intervals() -> None:
+    """Each case was the larger of two intervals, and of ordered cuts the largest was not known: 50 MB of module."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 3))
+    start = {"cut": np.array([-0.9, 0.2, 1.1]), "beta": 0.7, "sd": 0.8}
+    y = np.searchsorted(start["cut"], 0.7 * x + rng.normal(0, 1.3, x.shape))
+    at, weight = np.polynomial.hermite_e.hermegauss(101)
+
+    def value(p: Any) -> float:
+        ends = np.r_[-np.inf, p["cut"], np.inf]
+        mean = p["beta"] * x[..., None] + p["sd"] * at
+        each = stats.norm.cdf(ends[y + 1][..., None] - mean) - stats.norm.cdf(ends[y][..., None] - mean)
+        return float(np.log(each.prod(1) @ weight / weight.sum()).sum())
+
+    model = emdsl.compile(text=ORDERED_PROBIT)
+    assert len(model.source) < 1_000_000
+    fit = model.fitter(max_iter=0).fit({"x": x, "y": y}, init=start)
+    assert fit.log_likelihood_ == pytest.approx(value(start), rel=1e-8)
+    fit = model.fitter(max_iter=3).fit({"x": x, "y": y}, init=start)
+    assert fit.log_likelihood_ == pytest.approx(value(fit.params_), rel=1e-8) and fit.log_likelihood_ > value(start)

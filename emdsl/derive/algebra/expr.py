@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra.alpha import alpha
-from emdsl.derive.algebra.facts import COMPARISONS, UNIT, decided, factors_of, positive, split_number
+from emdsl.derive.algebra.facts import COMPARISONS, DECIDED, UNIT, decided, factors_of, positive, split_number
 from emdsl.derive.algebra.nodes import (
     HALF,
     ONE,
@@ -206,7 +206,7 @@ def fn(name: str, *args: Expr) -> Expr:
             return fn("log", add(ONE, args[0]))
     if name == "log1p" and isinstance(args[0], Fn) and args[0].name == "exp":
         return Fn("softplus", args[0].args)
-    if name in COMPARISONS and (folded := decided(name, args)) is not None:
+    if name in DECIDED and (folded := decided(name, args)) is not None:
         return folded
     return Fn(name, args)
 

@@ -24,6 +24,7 @@ from emdsl.derive.algebra.nodes import (
 
 UNIT = Fraction(1)  # one object, so that what is no number in front is seen without arithmetic
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
+DECIDED = COMPARISONS | {"min", "max"}
 
 _DECIDE: dict[str, Callable[[float | Fraction, float | Fraction], bool]] = {
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "lt": lambda a, b: a < b,
@@ -33,18 +34,31 @@ _DECIDE: dict[str, Callable[[float | Fraction, float | Fraction], bool]] = {
 
 
 def decided(name: str, args: tuple[Expr, ...]) -> Expr | None:
-    """A comparison or connective whose value is known from its literal arguments; else None."""
+    """A comparison, a connective, the smaller or larger of two, known from literal arguments or their order."""
     if name == "not":
         return num(int(args[0].value == 0)) if isinstance(args[0], Num) else None
+    if name in ("min", "max"):
+        less = [rising(*args), rising(*args[::-1])] if len(args) == 2 else []
+        return args[less[0] == (name == "max")] if any(less) else None
     a, b = args
     if isinstance(a, Num) and isinstance(b, Num):
         return num(int(_DECIDE[name](a.value, b.value)))
+    if name not in ("and", "or") and (rising(a, b) or rising(b, a)):
+        return num(int(_DECIDE[name](*((0, 1) if rising(a, b) else (1, 0)))))
     for x, y in ((a, b), (b, a)):
         if isinstance(x, Num) and name in ("and", "or"):
             if (x.value != 0) != (name == "and"):
                 return num(int(x.value != 0))
             return y if decides(y) else Fn("ne", (y, ZERO))
     return a if name == "ne" and b == ZERO and decides(a) else None
+
+
+def rising(a: Expr, b: Expr) -> bool:
+    """Whether one number is known to be less than another: an earlier entry of a vector that increases."""
+    match a, b:
+        case El(v, (*at, int(i)), "ordered"), El(w, (*there, int(j)), "ordered"):
+            return v == w and at == there and i < j
+    return False
 
 
 def decides(e: Expr) -> bool:

@@ -99,7 +99,7 @@ class DataIx:
 
 
 Idx = Ix | int | DataIx
-Sort = Literal["real", "positive", "unit", "spd"]
+Sort = Literal["real", "positive", "unit", "spd", "ordered"]
 
 
 @node
@@ -111,7 +111,8 @@ class Num:
 
 @node
 class El:
-    """One element of a variable, a statistic or a constant table. `sort` is what its domain says of its sign."""
+    """One element of a variable, a statistic or a constant table. `sort` is what its domain says of its sign, or of its
+    order: of a vector that increases."""
 
     var: str
     idx: tuple[Idx, ...]

@@ -357,6 +357,8 @@ def sort_of(d: m.Domain) -> x.Sort:
         return "positive"
     if d.symmetric:
         return "spd"
+    if d.kind == "ordered":
+        return "ordered"
     match d.lower:
         case m.Num(value=v) if v > 0:
             return "positive"

@@ -101,7 +101,7 @@ def _at_value(seen: Expr, held: Expr, leaf: El) -> Interval | None:
     if abs(sign) != 1:
         return None
     if isinstance(held, x.Where):
-        return _in_branches(seen, held, leaf)
+        return _of_steps(seen, held, leaf) or _in_branches(seen, held, leaf)
     apart = _least_or_most(held, leaf)
     if apart is None:
         return None
@@ -111,6 +111,27 @@ def _at_value(seen: Expr, held: Expr, leaf: El) -> Interval | None:
     if inside is None or beyond is None or short is None:
         return None
     return _chosen(x.fn("eq", seen, limit), beyond, _both(inside, short))
+
+
+def _of_steps(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
+    """`0 if u < a else 1 if u < b else 2`: each number is reached from one interval; None where anything else is."""
+    found: dict[Expr, Interval] = {}
+    work: list[tuple[Expr, Interval]] = [(held, ALL)]
+    while work:
+        e, domain = work.pop()
+        if isinstance(e, x.Where):
+            here = interval(e.cond, leaf)
+            if here is None or (there := _opposite(here)) is None:
+                return None
+            work += [(e.then, _both(domain, here)), (e.other, _both(domain, there))]
+        elif not isinstance(e, x.Num) or e in found:
+            return None
+        else:
+            found[e] = domain
+    out = NOTHING
+    for value, domain in found.items():
+        out = _chosen(x.fn("eq", seen, value), domain, out)
+    return out
 
 
 def _in_branches(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
