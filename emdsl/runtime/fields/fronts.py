@@ -29,7 +29,10 @@ def front_moments(order: LeafOrder, pieces: Array, h: Array) -> tuple[Array, Arr
     pieces : terms of J, -1/2 of it for both orders of two numbers of one place: (length + 1,); h : (total + 1,).
     """
     work, h, log_det = pieces.copy(), h.copy(), np.empty(order.total)
-    known = [without_leaves(order, g, work, h, log_det) for g in order.leaves]
+    left = np.zeros((order.size + 1) ** 2 if order.blocks == 1 else 0)
+    known = [without_leaves(order, g, work, (left, h, log_det)) for g in order.leaves]
+    if len(left):
+        blocks_of_rest(order, work)[0][0] += left.reshape(order.size + 1, -1)[:-1, :-1]
     cov, first = work, order.first_of_rest
     shape = (order.blocks, order.size)
     diagonal, below = blocks_of_rest(order, work)
@@ -40,8 +43,9 @@ def front_moments(order: LeafOrder, pieces: Array, h: Array) -> tuple[Array, Arr
     cov[-1], h[first:-1] = 0.0, mean.ravel()
     for there, found in zip(blocks_of_rest(order, cov), (v, c), strict=True):
         there[:] = found
+    rest = np.pad(v[0], (0, 1)).ravel() if order.blocks == 1 else v
     for g, ph in zip(reversed(order.leaves), reversed(known), strict=True):
-        leaves_given_rest(order, g, cov, h, ph)
+        leaves_given_rest(order, g, (cov, rest), h, ph)
     return cov, h[:-1], log_det
 
 
@@ -73,8 +77,12 @@ def slots_of_leaves(order: LeafOrder, g: Leaves, some: slice) -> Array:
     return beside[:, :, None] * (order.size + 1) + beside[:, None, :]
 
 
-def without_leaves(order: LeafOrder, g: Leaves, work: Array, h: Array, log_det: Array) -> Array:
-    """Takes leaves out of J and h, in place: P and P B stand where their rows were. P h of them, (many, width)."""
+def without_leaves(order: LeafOrder, g: Leaves, work: Array, others: tuple[Array, Array, Array]) -> Array:
+    """Takes leaves out of J and h, in place: P and P B stand where their rows were. P h of them, (many, width).
+
+    others : what leaves leave to the one block of the rest, h, and log det.
+    """
+    of_rest, h, log_det = others
     numbers = slice(g.start, g.start + g.many * g.width)
     own_h, out = h[numbers].reshape(g.many, g.width), np.empty((g.many, g.width))
     shares = log_det[numbers].reshape(g.many, g.width)
@@ -93,13 +101,8 @@ def without_leaves(order: LeafOrder, g: Leaves, work: Array, h: Array, log_det: 
         else:
             left = b.swapaxes(1, 2) @ beside
             left_h += np.bincount(g.beside[some].ravel(), (own_h[some, None, :] @ b)[:, 0].ravel(), len(h))
-        slots = slots_of_leaves(order, g, some)
-        if g.slots is not None:
-            work += np.bincount(slots.ravel(), 0.5 * left.ravel(), len(work))
-        else:
-            w = order.size + 1
-            found = np.bincount(slots.ravel(), 0.5 * left.ravel(), w * w).reshape(w, w)
-            blocks_of_rest(order, work)[0][0] += found[:-1, :-1]
+        to = of_rest if g.slots is None else work
+        np.add.at(to, slots_of_leaves(order, g, some).ravel(), 0.5 * left.ravel())
     h[:-1] -= left_h[:-1]
     return out
 
@@ -114,17 +117,14 @@ def inverse_of_leaves(d: Array) -> tuple[Array, Array]:
     return inverse(low), 2 * np.log(low.diagonal(0, 1, 2))
 
 
-def leaves_given_rest(order: LeafOrder, g: Leaves, cov: Array, mean: Array, ph: Array) -> None:
+def leaves_given_rest(order: LeafOrder, g: Leaves, known: tuple[Array, Array], mean: Array, ph: Array) -> None:
     """Puts means of leaves where h was, and covariances where P and P B were, given those of what goes later."""
     numbers = slice(g.start, g.start + g.many * g.width)
     own_mean = mean[numbers].reshape(g.many, g.width)
-    mean[-1] = 0.0
-    rest = None
-    if g.slots is None:
-        rest = np.pad(blocks_of_rest(order, cov)[0][0], (0, 1)).ravel()
+    (cov, rest), mean[-1] = known, 0.0
     for some in leaves_at_a_time(g):
         p, b = rows_of_leaves(g, cov, some)
-        around = (cov if rest is None else rest)[slots_of_leaves(order, g, some)]
+        around = (rest if g.slots is None else cov)[slots_of_leaves(order, g, some)]
         if len(g.beside) < g.many:
             n = g.beside.shape[1]
             own_mean[some] = ph[some] - b @ mean[g.beside[0]]
