@@ -328,6 +328,23 @@ def test_a_column_that_is_all_rounding_is_told() -> None:
         emdsl.compile(text=text).fitter(seed=0).fit({"y": NUMBERS[:16], "u": u, "v": (1 - u) - 1})
 
 
+def test_a_polynomial_of_what_lies_far_off_is_told() -> None:
+    """The last digit of a is 0.01 there: a log-likelihood was 0.008 off without a word."""
+    text = """
+    model Parabola
+    param a : real
+    param b : real
+    param c : real
+    param s : positive
+    for n in N:
+        given x[n] : real
+        observed y[n] ~ Normal(a + b * x[n] + c * x[n]^2, s)
+    """
+    fit = emdsl.compile(text=text).fitter(seed=0)
+    with pytest.warns(UserWarning, match="for the last digit of a"):
+        fit.fit({"y": NUMBERS[:12] ** 2 + 0.1 * NUMBERS[12:], "x": 1e7 + NUMBERS[:12]})
+
+
 def test_a_noise_that_another_latent_scales_keeps_its_form() -> None:
     """Where no form with multipliers is exact a fit has none to turn to: it ended in a refusal of the model."""
     text = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +70,15 @@ def told(setup: Setup, best: Climb, lost: Lost | None) -> tuple[str, bool]:
     if lost and lost.of_variances > BLURRED_VARIANCES:
         off = min(OF_MANY * lost.of_variances, 1.0)
         text += f"; rounding: variances of the posterior are known to {off:.0e} of themselves only"
-    names = unsettled(setup, best)
+    far = far_locations(setup, best)
+    off = last_digit(setup, best, far) if far and not blurred else 0.0
+    if off > DOUBTFUL * (1 + abs(best.log_likelihood)):
+        text += (
+            f"; rounding: the log-likelihood is known to {off:.0e} only, for the last digit of {', '.join(far)} moves "
+            "it by as much: measure what they multiply from nearer by, `x - 2000` for `x`"
+        )
+        blurred = True
+    names = unsettled(setup, best, far)
     if names:
         text += (
             f"; rounding: {', '.join(names)} moves by more than {MOVED:g} of itself where what is given is rounded "
@@ -78,14 +87,30 @@ def told(setup: Setup, best: Climb, lost: Lost | None) -> tuple[str, bool]:
     return text, blurred or bool(names)
 
 
-def unsettled(setup: Setup, best: Climb) -> list[str]:
-    """Locations out of all measure that the last digit of what is given makes others: of columns that add up to the
-    same in every row, but for rounding."""
-    variables = setup.module.SPEC["variables"]
-    far = [v["name"] for v in variables if v["kind"] == "param" and v["domain"] == "real"
-           and np.abs(best.params.get(v["name"], 0.0)).max(initial=0.0) > OUT_OF_MEASURE]  # fmt: skip
-    if not far or best.state is not None or not best.n_iter or best.status in ("degenerate", "interrupted"):
+def far_locations(setup: Setup, best: Climb) -> list[str]:
+    """Locations out of all measure at the end of a fit that may say something of them."""
+    if best.state is not None or not best.n_iter or best.status in ("degenerate", "interrupted"):
         return []
+    return [v["name"] for v in setup.module.SPEC["variables"] if v["kind"] == "param" and v["domain"] == "real"
+            and np.abs(best.params.get(v["name"], 0.0)).max(initial=0.0) > OUT_OF_MEASURE]  # fmt: skip
+
+
+def last_digit(setup: Setup, best: Climb, far: Sequence[str]) -> float:
+    """By how much the log-likelihood moves with the last digit of one of these: of polynomials of what lies far off."""
+    try:
+        with np.errstate(all="ignore"):
+            moved = [{**best.params, n: np.nextafter(best.params[n], to)} for n in far for to in (-np.inf, np.inf)]
+            return max(abs(evaluate(setup, p, None).log_likelihood - best.log_likelihood) for p in moved)
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return 0.0
+
+
+def unsettled(setup: Setup, best: Climb, far: Sequence[str]) -> Sequence[str]:
+    """Which of these the last digit of what is given makes others: of columns that add up to the same in every row, but
+    for rounding."""
+    if not far:
+        return []
+    variables = setup.module.SPEC["variables"]
     rng, values = np.random.default_rng(0), dict(setup.data.values)
     for v in variables:
         if v["kind"] == "given" and v["domain"] in ("real", "positive"):
