@@ -9,6 +9,7 @@ from emdsl.runtime.fields import leaves
 from emdsl.runtime.fields.by_leaves import may_go_by_leaves
 from emdsl.runtime.fields.elements import Field, Parts
 from emdsl.runtime.fields.fields import gaussian_field
+from emdsl.runtime.fields.gated import gated_field
 
 
 def crossed(rng):
@@ -73,3 +74,10 @@ def test_what_goes_first_is_the_inverse_of_the_whole(shape, deep, monkeypatch):
     for n, (a, b, i, k, _) in enumerate(pieces):
         expected = v[places(a, i)[:, :, None], places(b, k)[:, None, :]]
         np.testing.assert_allclose(covariances[n], expected, rtol=1e-10, atol=1e-15)
+    twice = [np.stack([h, 2 * h]) for h in linear]
+    both = [(a, b, i, k, np.stack([values, values])) for a, b, i, k, values in pieces]
+    gated, beside, _ = gated_field((2,), field, twice, homes, both, parts=parts)
+    assert not field.ready
+    for one, other in zip(gated, means, strict=True):
+        np.testing.assert_allclose(one, [other, 2 * other], rtol=1e-13)
+    np.testing.assert_array_equal(beside[1][1], covariances[1])

@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.fields.by_leaves import may_go_by_leaves
 from emdsl.runtime.fields.elements import Field, Parts, Spot
 from emdsl.runtime.fields.fields import assembled, field_pieces, gaussian_field
 from emdsl.runtime.fields.repeats import Blocks, Covariances
 from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.numerics import cholesky, inverse
 
+FEW_STATES = 16  # of what gates a field, which may be solved by leaves one after the other
 AT_ONCE = 2**19  # entries of the precisions of copies that are solved together
 
 
@@ -33,11 +35,13 @@ def gated_field(
     total, lead = math.prod(gates), len(gates)
     flat = [np.reshape(h, (total, *h.shape[lead:])) for h in linear]
     values = [np.reshape(p[4], (total, *p[4].shape[lead:])) for p in pieces]
-    if not field.ready:
-        one = [(a, b, at_a, at_b, v[0]) for (a, b, at_a, at_b, _), v in zip(pieces, values, strict=True)]
-        field_pieces(field, [h[0] for h in flat], homes, one)
-    step = max(1, min(total, AT_ONCE // max(1, field.count * field.size**2)))
-    alike = None if seen or parts is not None else ungated(field, flat, homes, pieces, values)
+    one = [(a, b, at_a, at_b, v[0]) for (a, b, at_a, at_b, _), v in zip(pieces, values, strict=True)]
+    step, alike = 1, None
+    if seen or total > FEW_STATES or not may_go_by_leaves(field, [h[0] for h in flat], homes, one):
+        if not field.ready:
+            field_pieces(field, [h[0] for h in flat], homes, one)
+        step = max(1, min(total, AT_ONCE // max(1, field.count * field.size**2)))
+        alike = None if seen or parts is not None else ungated(field, flat, homes, pieces, values)
     found: list[tuple[list[Array], Sequence[Array], Array]] = []
     for start in range(0, total, step):
         now = slice(start, min(start + step, total))
@@ -81,6 +85,7 @@ def copies(field: Field, count: int) -> Field:
     made = Field.__new__(Field)
     made.__dict__.update(field.__dict__)
     block = np.arange(count) * field.count
+    made.by_leaves = False
     made.full = np.tile(field.full, (count, 1))
     made.where = []
     for at, inside in map(places_in, field.where):
