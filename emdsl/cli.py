@@ -137,6 +137,7 @@ def unanswered(error: NotImplementedError) -> EmdslError:
     show_default=True,
     help="What to do when a component collapses.",
 )
+@click.option("--imputed", type=click.Path(), metavar="FILE.csv", help="Write what is told of missing entries.")
 @click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the objective by iteration.")
 @click.option("--progress", is_flag=True, help="Say how far the fit is, on standard error.")
 @AS_JSON
@@ -145,9 +146,9 @@ def fit(model: str, data: str, **options: Any) -> None:
     if model == data == "-":
         raise click.UsageError("the model and the data cannot both be standard input")
     from emdsl.fit.readers import read_table_file
-    from emdsl.fit.tables import fit_table
+    from emdsl.fit.tables import fit_table, imputed_text
 
-    for path in (options["output"], options["plot"]):
+    for path in (options["output"], options["plot"], options["imputed"]):
         check_output(path, model, data, options["init"])
     if options["plot"] and not options["plot"].lower().endswith(".svg"):
         raise click.UsageError("--plot writes SVG: give a name that ends in .svg")
@@ -158,6 +159,8 @@ def fit(model: str, data: str, **options: Any) -> None:
     fitter = prepared_fitter(built, sizes, options)
     fit_table(fitter, table, columns, index, options["weights"])
     saved = report_fit(fitter, data, options)
+    if options["imputed"]:
+        put(options["imputed"], imputed_text(fitter, options["imputed"]))
     if fitter.status_ == "interrupted":
         raise KeyboardInterrupt
     if not saved:

@@ -14,6 +14,7 @@ from emdsl.derive.posteriors.configurations import asked
 from emdsl.errors import DataError, EmdslError, ModelError, Problem, nearest
 from emdsl.fit.again import sizes_and_givens
 from emdsl.fit.apart import likelier_start
+from emdsl.fit.cells import TellsMissing
 from emdsl.fit.few import too_many
 from emdsl.fit.identified import unidentified
 from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
@@ -40,7 +41,7 @@ class DegenerateError(EmdslError, faults.DegenerateFit):
     """A fit that collapsed, under `on_degenerate="raise"`: the likelihood has no maximum here."""
 
 
-class Fitter(ByMultipliers):
+class Fitter(TellsMissing, ByMultipliers):
     """What `model.fitter(...)` gives; see `Estimator`. `fixed` compiles the model again with those params given."""
 
     def __init__(self, model: CompiledModel, **options: Any) -> None:

@@ -159,6 +159,22 @@ def _whole(path: str, sizes: Any) -> dict[str, int]:
     return sizes
 
 
+def imputed_text(fitter: Fitter, output: str) -> str:
+    """What a fit tells of missing entries: CSV text, or JSON where `output` ends so."""
+    columns = fitter.imputed_
+    if output.lower().endswith(".json"):
+        return json.dumps(plain_value(columns), allow_nan=False) + "\n"
+    return _csv_text(columns)
+
+
+def _csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return text.getvalue()
+
+
 def rows_text(spec: Mapping[str, Any], drawn: Mapping[str, Any], sizes: Mapping[str, Any]) -> str:
     """One row per element of the innermost plate of the observed variables; index columns where plates nest."""
     variables = [v for v in spec["variables"] if v["name"] in drawn and v["plates"]]
@@ -179,11 +195,7 @@ def rows_text(spec: Mapping[str, Any], drawn: Mapping[str, Any], sizes: Mapping[
         depth = len(v["plates"])
         if [p[1] for p in v["plates"]] == plates[:depth]:
             columns |= _spread(v["name"], _at(np.asarray(drawn[v["name"]]), plates[:depth], places))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(c.tolist() for c in columns.values()), strict=True))
-    return text.getvalue()
+    return _csv_text({n: c.tolist() for n, c in columns.items()})
 
 
 def _places(plates: Sequence[str], shape: tuple[int, ...], sizes: Mapping[str, Any]) -> list[Array]:

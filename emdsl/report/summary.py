@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import IO, Any
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from emdsl.errors import EmdslError
+
 MOST_ROWS = 24  # of one parameter; the rest is in the saved fit
 NUMBERS = 4  # in one row of 80 characters
+MOST_CELLS = 4  # missing entries of a column; the rest is in the table of all
+MOST_ENTRIES = 200_000  # of data with missing ones: of more, their posterior takes room that is asked for
+LEVELS = 4  # of one missing label, the most probable
 
 
 def plan_words(spec: Mapping[str, Any]) -> str:
@@ -74,6 +80,8 @@ def print_fit(fit: Any, spec: Mapping[str, Any], source: str, file: IO[str]) -> 
         for label, numbers in rows:
             console.print(Text(f"{label:<{width}}{numbers}"), soft_wrap=True)
         console.print()
+    for line in missing_lines(fit):
+        console.print(Text(line), soft_wrap=True)
     for line in outcome_lines(fit):
         console.print(Text(line))
     console.print(Text(wrapped(fit.message_, console), style="green" if fit.converged_ else "bold yellow"))
@@ -99,6 +107,40 @@ def all_rows(fit: Any, spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         outer = [*(p[1] for p in v["plates"]), *v["array"]]
         event = [size if v["domain"] == "simplex" or not str(size).isdigit() else None for size in v["event"]]
         yield from parameter_rows(name, value, [fit.labels_.get(str(size)) for size in (*outer, *event)])
+
+
+def missing_lines(fit: Any) -> Iterator[str]:
+    """The first missing entries of each variable, with mean and standard deviation, or the most probable levels."""
+    bound = fit.written() if hasattr(fit, "written") else None
+    masks = [m for m in bound.masks.values() if m is not None] if bound is not None else []
+    count, cells, why = sum(int((~m).sum()) for m in masks), [], ""
+    if not count:
+        return
+    if sum(m.size for m in masks) <= MOST_ENTRIES:
+        try:
+            cells = fit.missing_cells()
+        except EmdslError as error:
+            why = f", of which nothing is told: {error.problems[0].message}"
+    names = dict.fromkeys(cell.variable for cell in cells)
+    rows = [row for n in names for row in islice((cell_row(c) for c in cells if c.variable == n), MOST_CELLS)]
+    if not rows:
+        yield f"{count} missing entries{why or ': --imputed FILE.csv, or imputed_, has what is told of them'}\n"
+        return
+    rows = [("missing", "estimate"), *rows]
+    width = max(len(label) for label, _ in rows) + 2
+    yield from (f"{label:<{width}}{told}" for label, told in rows)
+    if len(rows) <= len(cells):
+        yield f"{len(cells) - len(rows) + 1} more: --imputed FILE.csv, or imputed_, has all"
+    yield ""
+
+
+def cell_row(cell: Any) -> tuple[str, str]:
+    """Which entry it is, and what is told of it."""
+    label = ", ".join((cell.variable, *(f"{n} = {v}" for n, v in cell.place.items())))
+    if not cell.discrete:
+        return label, f"{number(cell.told['mean'])} (sd {number(cell.told['sd'])})"
+    ranked = sorted(cell.told.items(), key=lambda item: -item[1])[:LEVELS]
+    return label, ", ".join(f"{level} {p:.4f}" for level, p in ranked)
 
 
 def outcome_lines(fit: Any) -> Iterator[str]:

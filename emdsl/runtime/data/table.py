@@ -26,13 +26,18 @@ from emdsl.runtime.data.sizes import ragged_name
 
 
 class ReadData(NamedTuple):
-    """Arrays by variable; `lengths` of ragged plates whose arrays are flat; `labels` of plates named in text; `rows`:
-    of the variables that a table holds, where the rows of their elements are."""
+    """Arrays by variable; `lengths` of ragged plates whose arrays are flat; `labels` of plates named in text.
+
+    Of what a table holds: `rows` is where the rows of a variable's elements are, `columns` its columns, and `loops`
+    by their names the columns that tell elements apart, with their values and those that differ, in the plate's order.
+    """
 
     values: dict[str, Any]
     lengths: Mapping[str, Array] = MappingProxyType({})
     labels: Mapping[str, list[str]] = MappingProxyType({})
     rows: Mapping[str, RowsOf] = MappingProxyType({})
+    columns: Mapping[str, list[str]] = MappingProxyType({})
+    loops: Mapping[str, IndexColumn] = MappingProxyType({})
 
     def in_table(self, error: DataError) -> DataError:
         """A fault of an entry of an array as one of the table's row that the entry was read from."""
@@ -126,7 +131,7 @@ def read_table(
             values[name] = layout.arrange(variable, column)
             rows[name] = partial(layout.row, len(variable["plates"]))
     named = {n: g.labels for n, g in groups.items() if g.labels is not None}
-    return ReadData(values, layout.lengths, {**layout.labels, **named}, rows)
+    return ReadData(values, layout.lengths, {**layout.labels, **named}, rows, chosen, layout.loops)
 
 
 def _first_row(keys: Array, shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[int | None, int]:
@@ -177,6 +182,7 @@ def _stack(columns: Sequence[Column], vector: bool) -> Column:
 
 # ------------------------------------------------------------------ rows
 
+IndexColumn = tuple[str, Any, list[Any]]
 RowsOf = Callable[[tuple[int, ...]], tuple[int | None, int]]  # a place in an array: its row, how many axes lead to it
 
 
@@ -192,6 +198,7 @@ class Layout(NamedTuple):
     parents: tuple[tuple[Array, tuple[int, ...]], ...] = ()
     lengths: Mapping[str, Array] = MappingProxyType({})
     labels: Mapping[str, list[str]] = MappingProxyType({})
+    loops: Mapping[str, IndexColumn] = MappingProxyType({})
 
     def row(self, depth: int, place: tuple[int, ...]) -> tuple[int | None, int]:
         """The table's row of the element at a place over the first plates, and how many of its axes are theirs."""
@@ -201,8 +208,9 @@ class Layout(NamedTuple):
             return _first_row(*self.parents[depth], place)
         if self.cell is None:
             return int(self.order[place[0]]), 1
-        at, axes = _first_row(self.cell, self.shape, place)
-        return None if at is None else int(self.order[at]), axes
+        flat = np.ravel_multi_index(place[: len(self.shape)], self.shape)
+        at = int(np.searchsorted(self.cell, flat))  # they are sorted
+        return int(self.order[at]) if at < len(self.cell) and self.cell[at] == flat else None, len(self.shape)
 
     def arrange(self, variable: Record, column: Column) -> Any:
         """One variable's column in the shape of its plates, missing where the grid has no row."""
@@ -282,7 +290,11 @@ def layout_of(
         coded_places(c, table.columns[c], ragged and k == len(found) - 1, kept.get(size)) if c else None
         for k, (c, size) in enumerate(zip(found, sizes, strict=True))
     ]
-    return _grid(spec, sizes, coded, [c or "" for c in found])
+    loops = {
+        loop: (c, table.columns[c], values[1])
+        for loop, c, values in zip(names, found, coded, strict=True) if c is not None and values is not None
+    }  # fmt: skip
+    return _grid(spec, sizes, coded, [c or "" for c in found])._replace(loops=loops)
 
 
 def _grid(

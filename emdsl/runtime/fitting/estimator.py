@@ -62,7 +62,7 @@ class Estimator(Answers):
     def __getstate__(self) -> dict[str, Any]:
         if "_training" in self.__dict__:
             self.posterior_  # noqa: B018  (computed now: the data do not travel)
-        return {n: v for n, v in self.__dict__.items() if n not in ("_training", "_anchor")}
+        return {n: v for n, v in self.__dict__.items() if n not in ("_training", "_anchor", "_read")}
 
     # -------------------------------------------------------------- data
 
@@ -92,6 +92,7 @@ class Estimator(Answers):
         if params is not None and columns is None and index is None and as_table(data) is not None:
             columns, index = self._frame
         read = read_data(asked, data, columns, index, labels)
+        self._read = read if params is None else self.__dict__.get("_read")
         lengths = beside.pop("lengths", None)
         lengths = read.lengths or None if lengths is None else lengths
         options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
