@@ -116,3 +116,33 @@ for n in N:
         else:
             with pytest.warns(UserWarning, match=r"the data say nothing of rate \(2,\)"):
                 fitter.fit(data)
+
+
+@pytest.mark.parametrize("method", ["saem", "mcmc"])
+def test_a_level_that_no_draws_touch_stays(method: str) -> None:
+    """Fits by draws ended as degenerate, and would not have converged: exact ones of the same data did."""
+    model = emdsl.compile(
+        text=f"""
+model Levels
+param m[3] : real
+param s[3] : positive
+param tau : positive
+for g in G:
+    latent b[g] ~ Normal(0, tau)
+for n in N:
+    given group[n] : index[G]
+    given level[n] : index[3]
+    observed y[n] ~ Normal(b[group[n]] + m[level[n]], s[level[n]])
+infer b by {method}
+"""
+    )
+    rng = np.random.default_rng(0)
+    group, level = np.repeat(np.arange(12), 4), np.arange(48) % 2
+    y = rng.normal(size=12)[group] + level + 0.5 * rng.normal(size=48)
+    with pytest.warns(UserWarning, match=r"the data say nothing of m \(2,\), s \(2,\)"):
+        fit = model.fitter(seed=0).fit({"group": group, "level": level, "y": y})
+    assert fit.converged_ and np.isfinite(fit.params_["m"]).all()
+    errors = fit.monte_carlo_["standard_errors"]
+    assert (np.isnan(errors["m"]) == [False, False, True]).all() and (
+        np.isnan(errors["s"]) == [False, False, True]
+    ).all()

@@ -34,6 +34,7 @@ class Setup(NamedTuple):
     sampled: bool = False
     unit: float = 1.0  # what the objective is measured in: a row's weight, where all are less than 1
     finest: int = 1  # times the points of quadrature that may be taken where those that there are do not do
+    untouched: Any = None  # what no data touch, given draws
 
 
 class Climb(NamedTuple):

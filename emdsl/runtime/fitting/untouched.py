@@ -114,12 +114,12 @@ def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tup
     told = [(v, found[n]) for n, v, _ in _params(setup.module.SPEC, here.params) if n in found and found[n].any()]
     state = here.statistics.get("state")
     return tuple(  # a numeric M-step may stay where it cannot climb from
-        _named(v, mask) for v, mask in told
+        named(v, mask) for v, mask in told
         if v["domain"] == "simplex" or untouched.met or untouched.says_nothing(here, v, mask, state)
     )  # fmt: skip
 
 
-def _named(variable: Mapping[str, Any], mask: Array) -> str:
+def named(variable: Mapping[str, Any], mask: Array) -> str:
     """A parameter, or those of its elements that are meant: whole vectors and matrices by their place."""
     if mask.all():
         return str(variable["name"])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.fitting.climbs import Climb, Setup
+from emdsl.runtime.fitting.untouched import named
 from emdsl.runtime.montecarlo.mixing import UNMIXED, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain
@@ -53,9 +54,8 @@ def concluded(setup: Setup, params: Any, history: list[float], chains: Sequence[
         faults += _errors(sample, told, params, report)
     report["acceptance"] = {n: a for chain in chains for n, a in chain.acceptance().items()}
     status, message = verdict_of_draws(status == "interrupted", faults, report, max(0, len(history) - 1))
-    return Climb(
-        params, tuple(history) or (-np.inf,), history[-1] if history else -np.inf, status, message, state, report=report
-    )
+    value, idle = history[-1] if history else -np.inf, () if sample is None else untouched_in(setup, sample)
+    return Climb(params, tuple(history) or (-np.inf,), value, status, message, state, report=report, idle=idle)
 
 
 class LastSteps:
@@ -101,7 +101,7 @@ class LastSteps:
         """
         free, here = sample.free, [(dict(c.draws), c.tuners) for c in chains]
         flat = free.vector(self.params)
-        for i in np.flatnonzero(free.ends & ~told.told):
+        for i in np.flatnonzero(free.ends & ~told.told & ~sample.nothing):
             inwards = (-float(np.sign(flat[i])),) if free.logits[i] else (1.0, -1.0)
             for side in inwards:
                 for far in LOOKED_AT:
@@ -134,17 +134,25 @@ def _errors(sample: LastSample, told: NewtonStep | None, params: Any, report: di
     return []
 
 
+def untouched_in(setup: Setup, sample: LastSample) -> tuple[str, ...]:
+    """Parameters that no data touch, or their elements, by name."""
+    masks = {n: np.reshape(sample.nothing[at], shape) for n, (at, shape) in sample.free.places.items()}
+    entries = [v for v in setup.module.SPEC["variables"] if v["name"] in masks and masks[v["name"]].any()]
+    return tuple(named(v, masks[v["name"]]) for v in entries)
+
+
 def _untold(sample: LastSample, told: NewtonStep, report: dict[str, Any]) -> list[str]:
-    """Errors of what is at an end of its domain, or nothing tells, are not known, and not 0; the latter is a fault."""
-    faults, silent = [], np.diag(told.inverse) == 0
+    """Errors of what is at an end of its domain, or nothing tells, are not known, and not 0; the latter is a fault but
+    where no data touch it."""
+    faults, silent, nothing = [], np.diag(told.inverse) == 0, sample.nothing
     for n, (at, _) in sample.free.places.items():
         if not silent[at].any():
             continue
         for errors in (report["standard_errors"], report["monte_carlo_errors"]):
             errors[n] = np.where(report["standard_errors"][n] > 0, errors[n], np.nan)
-        if (silent & ~sample.free.ends)[at].any():
+        if (silent & ~nothing & ~sample.free.ends)[at].any():
             faults.append(f"the data tell nothing of {n}")
-        else:
+        elif (silent & ~nothing)[at].any():
             report.setdefault("ended", []).append(n)
     return faults
 

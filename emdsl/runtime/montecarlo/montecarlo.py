@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.climbs import Climb, Setup
+from emdsl.runtime.fitting.climbs import Climb, Point, Setup
+from emdsl.runtime.fitting.untouched import Untouched
 from emdsl.runtime.montecarlo.accuracy import concluded
 from emdsl.runtime.montecarlo.flat import flat_vector, from_flat, hessian_of
 from emdsl.runtime.montecarlo.mixing import long_run_variance
@@ -99,6 +100,24 @@ def mean_objective(
     return at
 
 
+def closed_m_step(setup: Setup, statistics: Statistics, params: Any) -> dict[str, Array]:
+    """What has a closed form, from averaged statistics; what no data touch stays."""
+    m_step = setup.module.m_step
+    policy = "raise" if setup.policy == "restart" else setup.policy
+    try:
+        return m_step(statistics, params, setup.prepared, "raise")
+    except setup.module.Degenerate:
+        kept = setup.untouched.kept(Point(params, statistics, np.nan, np.nan))
+        if kept is None and policy == "raise":
+            raise
+        return m_step(statistics, params, setup.prepared, policy) if kept is None else kept
+
+
+def knowing_untouched(setup: Setup, chains: Sequence[Chain]) -> Setup:
+    """The same, with what no data touch whatever the draws: found where it is asked for."""
+    return setup._replace(untouched=Untouched(setup._replace(prepared=chains[0].here())))
+
+
 def averaged_m_step(setup: Setup, statistics: Statistics, params: Any, draws: Sequence[Any]) -> dict[str, Array]:
     """Parameters that raise Q averaged over these draws; `statistics` are its averages.
 
@@ -106,8 +125,7 @@ def averaged_m_step(setup: Setup, statistics: Statistics, params: Any, draws: Se
     Hessian that of some.
     """
     module = setup.module
-    policy = "raise" if setup.policy == "restart" else setup.policy
-    new = module.m_step(statistics, params, setup.prepared, policy)
+    new = closed_m_step(setup, statistics, params)
     if hasattr(module, "refine"):
         parts = [_captured(setup, params, new, d) for d in draws]
         _, start, domains, bounds = parts[0]
@@ -132,6 +150,7 @@ def climb_by_mcmc(setup: Setup, start: Any, rng: np.random.Generator, schedule: 
     """Monte Carlo EM: a step is taken where its lower bound shows ascent, else the sample grows; it ends where the
     upper bound is negligible (Caffo, Jank and Jones 2005)."""
     chains = new_chains(setup, rng, schedule.chains)
+    setup = knowing_untouched(setup, chains)
     params, history = dict(start), []
     size, small, status = schedule.sweeps, 0, "max_iter"
     degenerate = (setup.module.Degenerate, np.linalg.LinAlgError)

@@ -22,6 +22,8 @@ from emdsl.runtime.montecarlo.montecarlo import (
     _collapsed,
     _start,
     _stop_tuning,
+    closed_m_step,
+    knowing_untouched,
     mean_objective,
     mean_of,
     new_chains,
@@ -64,8 +66,9 @@ class StochasticApproximation:
     """The state of a run of SAEM: where it is, statistics and curvature so far, iterates since the warm-up."""
 
     def __init__(self, setup: Setup, start: Any, rng: np.random.Generator, schedule: Schedule) -> None:
-        self.setup, self.schedule, self.rng = setup, schedule, rng
+        self.schedule, self.rng = schedule, rng
         self.chains = new_chains(setup, rng, schedule.chains)
+        self.setup = knowing_untouched(setup, self.chains)
         self.free = FreeParameters(setup, start)
         self.params: dict[str, Array] = dict(start)
         drawn = min((np.size(v) for v in self.chains[0].draws.values()), default=RESTING)
@@ -122,8 +125,7 @@ class StochasticApproximation:
 def _stochastic_m_step(
     setup: Setup, statistics: Statistics, params: Any, draws: Sequence[Any], step: float, curvature: Any, k: int
 ) -> tuple[dict[str, Array], Any]:
-    policy = "raise" if setup.policy == "restart" else setup.policy
-    new = setup.module.m_step(statistics, params, setup.prepared, policy)
+    new = closed_m_step(setup, statistics, params)
     if hasattr(setup.module, "refine"):
         parts = [_captured(setup, params, new, d) for d in draws]
         _, start, domains, bounds = parts[0]

@@ -60,6 +60,7 @@ class LastSample:
         self.free = FreeParameters(setup, params)
         self.flat = self.free.vector(params)
         self.most = MOST_BY_SLOPES if has_slopes(setup) else MOST_PARAMETERS
+        self.nothing = np.zeros(len(self.flat), bool)
         self.scored = 0 < len(self.flat) <= self.most and not has_weights(setup)
         self.carried = Carried(setup, chains[0].draws, 1)  # nowhere, until that is learnt
         self.values: list[float] = []
@@ -244,5 +245,6 @@ class LastSample:
             return None
         about = self.about.sum(-1) + self.constant
         whole, told = told_by(batches, about, self.still, self.free.ends)
+        self.nothing = (whole == 0) & (self.still == 0) & ~told  # no number of the data's density moves with it
         root = np.sqrt(np.maximum(whole, np.maximum(LEAST_SHOWN * self.still, np.finfo(float).tiny)))
         return stepped(self.batches, about, np.flatnonzero(told), root[told], self.free.ends)
