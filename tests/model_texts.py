@@ -548,6 +548,25 @@ for t in T:
 """,
         {"b": "bool T", "c": "count T", "y": "real T"},
     ),
+    "stock from 0": (
+        """model A
+param d : unit
+for t in T:
+    given x[t] : real
+    latent v[t] ~ Delta(0) if t == 0 else Delta(d*v[t-1] + x[t])
+    observed y[t] ~ Normal(v[t], 1)
+""",
+        {"v": "real T", "y": "real T"},
+    ),
+    "difference of counts": (
+        """model A
+for n in N:
+    latent u[n] ~ Binomial(2, 0.5)
+    latent v[n] ~ Binomial(3, 0.2)
+    observed y[n] ~ Delta(u[n] - v[n])
+""",
+        {"u": "count N", "v": "count N", "y": "real N"},
+    ),
     "lets of latents": (
         """model A
 param w : simplex[K]

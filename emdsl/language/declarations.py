@@ -91,8 +91,37 @@ def entry_typing(name: str, scope: Scope) -> Entry:
         )
     else:
         domain = inferred(statement.value, env)
+        if domain.discrete:
+            domain = _with_itself(domain, item, plates, array, env)
+        if domain.kind == "count" and statement.kind == "observed" and _subtracts(statement.value, env):
+            domain = replace(domain, kind="real")  # a difference of counts may be below 0
     shape = tuple(p.size for p in plates) + array + domain.dims
     return Entry(statement.kind, name, plates, shape, domain, array)
+
+
+def _with_itself(domain: Domain, item: Item, plates: tuple[Plate, ...], array: Shape, env: Env) -> Domain:
+    """Integers by the branches that do not read the variable itself: whether the others have integers, too, if so.
+
+    `Delta(0) if t == 0 else Delta(0.5*v[t-1] + x[t])` is real, with `v[t-1] + z[t]` a count.
+    """
+    statement, entries = item.statement, env.scope.entries
+    assert isinstance(statement, s.Declaration) and statement.value is not None
+    name, shape = statement.target.name, tuple(p.size for p in plates) + array + domain.dims
+    if not all(is_atom(family) for _, family in (family_of(leaf, env) for leaf in leaves(statement.value))):
+        return domain
+    entries[name] = Entry(statement.kind, name, plates, shape, domain, array)
+    try:
+        return inferred(statement.value, env)
+    finally:
+        del entries[name]
+
+
+def _subtracts(value: s.Node, env: Env) -> bool:
+    """Whether every branch is a point mass, and some at a difference."""
+    calls = [family_of(leaf, env) for leaf in leaves(value)]
+    points = [call for call, family in calls if is_atom(family)]
+    values = [*(a for c in points for a in c.args), *(k.value for c in points for k in c.keywords)]
+    return len(points) == len(calls) and any(isinstance(v, s.Chain) and "-" in dict(v.rest) for v in values)
 
 
 # ---------------------------------------------------------------------------- domains that nobody wrote

@@ -15,7 +15,7 @@ CODES: dict[str, str] = {
     # posteriors
     "E110": "a posterior that is not tractable: latents tied to each other, or a term that is no statistic",
     "E111": "a posterior whose statistics are those of no known family",
-    "E112": "a point mass on a continuous latent, where nothing is exact",
+    "E112": "a point mass on a latent, where nothing is exact",
     "E113": "a covariance without noise in some direction, where that direction is not known or a parameter acts in it",
     # what a later release brings
     "E120": "a method of inference that is not available yet",

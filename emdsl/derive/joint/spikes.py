@@ -68,10 +68,12 @@ def reading(d: m.Dist, density: Callable[[], Expr], value: Callable[[m.Expr], Ex
 
 
 def refuse_points(joint: LogJoint, names: Collection[str]) -> None:
-    """No kernel moves a continuous latent whose values an equality holds. Raises `ModelError` with its place."""
+    """No kernel moves a continuous latent whose values an equality holds, nor counts that one holds together. Raises
+    `ModelError` with its place."""
     real = {v.name for v in joint.model.variables if v.name in names and v.domain.interval}
     for f in joint.factors:
-        held = {n for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name == "eq" for n in _compared(e)} & real
+        compared = {n for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name == "eq" for n in _compared(e)}
+        held = compared & (real if len(compared & set(names)) < 2 else set(names))
         if held:
             text = f"the posterior of {min(held)} is not tractable: a point mass sets it equal to a number, "
             text += "which no exact method takes here and no draw hits"
