@@ -559,6 +559,57 @@ def _thinned_joint(p, d, z):
     return binom.logpmf(n[0], 3, p["first"]) + binom.logpmf(n[1:], 3, up).sum() + binom.logpmf(y, n, 0.6)[seen].sum()
 
 
+DRIVEN = """
+    model Driven
+    param up[2] : simplex[2]
+    param move[2, 2] : simplex[2]
+    param seen[2] : simplex[3]
+    for t in T:
+        latent   u[t] ~ Categorical([0.5, 0.5] if t == 0 else up[u[t-1]])
+        latent   z[t] ~ Categorical([0.5, 0.5] if t == 0 else move[u[t], z[t-1]])
+        observed x[t] ~ Categorical(seen[z[t]])
+"""
+
+
+def _driven(rng):
+    p = {"up": _simplex(rng, 2, 2), "move": _simplex(rng, 2, 2, 2), "seen": _simplex(rng, 2, 3)}
+    return {"x": rng.integers(0, 3, 5)}, p
+
+
+def _driven_joint(p, d, z):
+    u, z = z["u"], z["z"]
+    moves = LOG(p["up"][u[:-1], u[1:]]) + LOG(p["move"][u[1:], z[:-1], z[1:]])
+    return 2 * LOG(0.5) + moves.sum() + LOG(p["seen"][z, d["x"]]).sum()
+
+
+DWELLING = """
+    model Dwelling
+    param stay[2] : simplex[3]
+    param mean[2] : real
+    param sd[2] : positive
+    for t in T:
+        latent   z[t] ~ Bernoulli(0.5 if t == 0 else ((1 - z[t-1]) if n[t-1] == 0 else z[t-1]))
+        latent   n[t] ~ Categorical(stay[z[t]] if t == 0 or n[t-1] == 0 else ([1, 0, 0] if n[t-1] == 1 else [0, 1, 0]))
+        observed x[t] ~ Normal(mean[z[t]], sd[z[t]])
+"""
+
+
+def _dwelling(rng):
+    p = {"stay": _simplex(rng, 2, 3), "mean": np.array([-1.0, 2.0]), "sd": np.array([0.7, 1.5])}
+    return {"x": rng.normal(0, 2, 5)}, p
+
+
+def _dwelling_joint(p, d, z):
+    z, left = z["z"], z["n"]
+    out = LOG(0.5) + LOG(p["stay"][z[0], left[0]]) + normal(d["x"], p["mean"][z], p["sd"][z]).sum()
+    for t in range(1, len(z)):
+        ends = left[t - 1] == 0
+        if (z[t] != z[t - 1]) != ends or not (ends or left[t] == left[t - 1] - 1):
+            return -np.inf
+        out += LOG(p["stay"][z[t], left[t]]) if ends else 0.0
+    return out
+
+
 CASES = [
     Structure("counts", THINNED, _thinned, _one("n", 4), _thinned_joint, {"n": "exact:chain"}),
     Structure("poisson", POISSON, _poisson, _one("z", 2), _poisson_joint, {"z": "exact:chain"}),
@@ -573,6 +624,10 @@ CASES = [
               {"a": "exact:chain", "b": "exact:chain"}),
     Structure("coupled", COUPLED, _coupled, lambda d: {"p": ((5,), 2), "q": ((5,), 2)}, _coupled_joint,
               {"p": "exact:chain", "q": "exact:chain"}),
+    Structure("a chain drives a chain", DRIVEN, _driven, lambda d: {"u": ((5,), 2), "z": ((5,), 2)}, _driven_joint,
+              {"u": "exact:chain", "z": "exact:chain"}),
+    Structure("dwelling", DWELLING, _dwelling, lambda d: {"z": ((5,), 2), "n": ((5,), 3)}, _dwelling_joint,
+              {"z": "exact:chain", "n": "exact:chain"}),
     Structure("ragged", RAGGED, _ragged, lambda d: {"z": ((8,), 2)}, _ragged_joint, {"z": "exact:chain"},
               {"V": 3}),
     Structure("some states have words", PROFILE, _profile, lambda d: {"z": ((4,), 4)}, _profile_joint,
