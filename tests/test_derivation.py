@@ -39,7 +39,7 @@ from emdsl.report.known import known
 from emdsl.report.latex import INNER, WIDE
 from emdsl.report.maxima import _at_root, slope_of
 from emdsl.report.measure import measure
-from emdsl.report.page import Show, whole
+from emdsl.report.page import Show
 from emdsl.report.places import own_lines, places
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
@@ -94,7 +94,7 @@ def residual(rule: Linear, n: int, off: x.Expr, mine: Slots) -> x.Expr:
     slots = rule.columns[n].slots
     off = x.substitute(off, dict(zip(mine, slots, strict=True)))
     to = {s: rule.second[s] for s in slots if s in rule.second}
-    return whole(list(to.values()), x.mul(rule.left[n, n], x.substitute(off, to)))
+    return x.totals(list(to.values()), x.mul(rule.left[n, n], x.substitute(off, to)))
 
 
 def as_shown(plan: Plan, update: Any) -> list[tuple[Slots, x.Expr]]:
@@ -137,7 +137,7 @@ def test_what_is_shown_is_what_is_computed(name: str) -> None:
     if not any((b.chain is not None or b.network) and b.gates for b in plan.elimination.blocks):
         w = soft(plan, w)  # pairs under a gate add up to its probabilities, which no random numbers do
     with np.errstate(all="ignore"):
-        q = x.add(*(whole(t.ixs, t.body) for t in plan.expected.terms if name in GALLERY))
+        q = x.add(*(x.totals(t.ixs, t.body) for t in plan.expected.terms if name in GALLERY))
         np.testing.assert_allclose(w.value(gathered(tidy(q, known(plan))), {}), w.value(q, {}), rtol=1e-8, atol=1e-10)
         for update in plan.updates:
             symmetric = isinstance(update.rule, Spread)  # of the scatter half of what it is and half of its transpose

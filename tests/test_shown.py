@@ -14,7 +14,6 @@ from emdsl.report.equations import readable
 from emdsl.report.joint import summed
 from emdsl.report.known import known
 from emdsl.report.latents import closed_terms
-from emdsl.report.page import whole
 from emdsl.report.rank_one import products, sharing
 from emdsl.report.squares import closed_squares
 from emdsl.report.supports import apart, unknown
@@ -32,8 +31,8 @@ def test_the_joint_is_the_sum_of_what_is_shown(name: str) -> None:
     for factor in plan.joint.factors:
         bare, ends = apart(factor, free)
         plates, body = summed(factor, bare, t)
-        written = whole(list(plates), body)
-        full = whole(list(factor.plates), x.mul(*factor.gates, *factor.masks, factor.body))
+        written = x.totals(list(plates), body)
+        full = x.totals(list(factor.plates), x.mul(*factor.gates, *factor.masks, factor.body))
         with np.errstate(all="ignore"):
             np.testing.assert_allclose(w.value(written, {}), w.value(full, {}), rtol=1e-9, atol=1e-9)
         assert bool(ends) == (bare != factor.body)
@@ -47,7 +46,7 @@ def test_squares_that_are_closed_are_what_stood_open(name: str) -> None:
     for block in (b for b in plan.elimination.blocks if b.states):
         held = {*block.home, *block.states, *block.gates, *(block.chain.before if block.chain else ())}
         terms = [p.term for p in closed_terms(plan, block)]
-        opened = x.add(*(whole([i for i in term.ixs if i not in held], term.body) for term in terms))
+        opened = x.add(*(x.totals([i for i in term.ixs if i not in held], term.body) for term in terms))
         short = closed_squares(tidy(opened, facts))
         closed += short != tidy(opened, facts)
         at = dict.fromkeys(x.free(x.add(opened, short)), 0) | dict.fromkeys(block.home, 1)

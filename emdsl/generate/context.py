@@ -32,7 +32,7 @@ from emdsl.derive.algebra.made import (
 )
 from emdsl.derive.joint.centre import Shift, of_one_number
 from emdsl.derive.joint.designs import unmixed
-from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.plates import dimension, home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
@@ -135,11 +135,6 @@ def chunk_dimension(plan: Plan) -> str | None:
     if any(i.dim == dim for s in plan.expected.statistics for i in s.axes):
         return None  # one for each row, where parameters meet its number: exp(slope t)
     return dim
-
-
-def dimension(size: m.Size) -> str:
-    """The dimension of a plate: of a ragged one, its rows."""
-    return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
 
 
 def counted_plate(plan: Plan, latent: str) -> str:

@@ -13,7 +13,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
 from emdsl.report.indices import Names
-from emdsl.report.page import Say, Show, whole
+from emdsl.report.page import Say, Show
 from emdsl.report.squares import closed_squares
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
@@ -119,5 +119,5 @@ def _sum(block: Block, placed: Sequence[Placed], role: Role, t: Typeset, names: 
     """The sum of the terms of one role."""
     assert block.chain is not None
     held = {*block.home, *block.chain.outer, *block.states, *block.gates, *block.chain.before}
-    parts = [whole([i for i in p.term.ixs if i not in held], p.term.body) for p in placed if p.role == role]
+    parts = [x.totals([i for i in p.term.ixs if i not in held], p.term.body) for p in placed if p.role == role]
     return t.of(gathered(closed_squares(tidy(x.add(*parts), t.known))), names)

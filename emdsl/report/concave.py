@@ -157,7 +157,7 @@ class Bends:
         if self.of(inner) is Shape.LINEAR:
             self.by["-log"] = None
             return Shape.CONCAVE
-        terms = inner.terms if isinstance(inner, x.Add) else (inner,)
+        terms = x.terms_of(inner)
         held = [t for t in terms if x.variables(t) & self.names]
         if all(self.least(t) for t in terms) and all(self._exponential(t) for t in held):
             self.by = before | {"the log of a sum of exponentials": None}

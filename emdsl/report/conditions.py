@@ -123,7 +123,7 @@ def _without_sides(one: Parts, other: Parts, whole: Whole) -> Expr | None:
             more, less = others - rest, rest - others
             if all(_implies(p, q) for q in more) and all(_implies(opposite, q) for q in less) and not (more and less):
                 kept, gone = (theirs, opposite) if more else (mine, p)
-                return over(sums, x.mul(x.Num(c), *(q for q in kept if q is not gone)))
+                return x.totals(sums, x.mul(x.Num(c), *(q for q in kept if q is not gone)))
     return None
 
 
@@ -159,12 +159,6 @@ def _placed(e: x.Sum, beside: Sequence[Expr]) -> Expr:
                 if x.fn("lt", x.Val(a), x.SizeN(e.ix.dim)) in beside:
                     return x.substitute(x.mul(*(q for q in x.factors_of(e.body) if q is not p)), {e.ix: a})
     return e
-
-
-def over(ixs: Sequence[Ix], body: Expr) -> Expr:
-    for i in reversed(ixs):
-        body = x.total(i, body)
-    return body
 
 
 def _opposite(p: Expr, q: Expr, whole: Whole) -> bool:

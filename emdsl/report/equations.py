@@ -230,15 +230,9 @@ def _stationary(rule: Numeric, name: str, plan: Plan, symbols: Tidied) -> sp.Bas
     axes = axes_of(plan.joint.model.variable(name))
     parts = []
     for c, factors, ixs in gradient(rule.whole, name, axes):
-        parts.append(_summed(x.mul(c, *factors), [i for i in ixs if i not in axes]))
+        parts.append(x.totals([i for i in ixs if i not in axes], x.mul(c, *factors)))
     names = symbols.letters.extend({}, axes)
     return _equal(symbols.of(x.add(*parts), names), sp.Integer(0))
-
-
-def _summed(body: Expr, ixs: Sequence[Ix]) -> Expr:
-    for i in reversed(ixs):
-        body = x.total(i, body)
-    return body
 
 
 def statistic_equation(statistic: Statistic, plan: Plan) -> sp.Basic:
@@ -247,5 +241,5 @@ def statistic_equation(statistic: Statistic, plan: Plan) -> sp.Basic:
     symbols = Tidied(symbolic(plan.joint.model), known(plan), _origin(plan))
     names = symbols.letters.extend({}, statistic.axes)
     inner = [i for i in statistic.ixs if i not in statistic.axes]
-    value = symbols.of(_summed(x.mul(*statistic.factors), inner), names)
+    value = symbols.of(x.totals(inner, x.mul(*statistic.factors)), names)
     return _equal(symbols.of(El(STATISTIC.of(statistic.name), statistic.axes), names), value)

@@ -15,7 +15,7 @@ from emdsl.report.explicit import averaged_terms, joined
 from emdsl.report.factored import content
 from emdsl.report.gathered import gathered
 from emdsl.report.lets import read_through
-from emdsl.report.page import Say, Show, Step, whole
+from emdsl.report.page import Say, Show, Step
 from emdsl.report.spelled import spelled
 from emdsl.report.tidy import NO_MASS, tidy
 from emdsl.report.typeset import Typeset
@@ -60,14 +60,14 @@ def opened(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Expr:
     """Q in the statistics, with the densities that do not come apart from the data as they stand."""
     q = plan.expected
     found = whole_q or Unopened(q.terms, tuple(one.term for one in q.mixed))
-    parts = [tidy(whole(term.ixs, term.body), t.known) for term in (*found.terms, *found.densities, *q.prior)]
+    parts = [tidy(x.totals(term.ixs, term.body), t.known) for term in (*found.terms, *found.densities, *q.prior)]
     return _of_parameters(tidy(x.add(*parts), t.known), plan, t)
 
 
 def _of_parameters(e: Expr, plan: Plan, t: Typeset) -> Expr:
     """The terms that hold parameters: all others are in the constant."""
     named = _named(plan, t)
-    terms = e.terms if isinstance(e, x.Add) else (e,)
+    terms = x.terms_of(e)
     return x.add(*(term for term in terms if x.variables(term) & named))
 
 
@@ -94,7 +94,7 @@ def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
         found = averaged_terms(factor, named, params, lambda n: REST)
         if found is None:
             return None
-        one = joined(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in found)))
+        one = joined(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in found)))
         parts.append(tidy(x.rebuild(one, _number_out), t.known))
     return _of_parameters(x.add(*parts), plan, t)
 

@@ -24,7 +24,6 @@ from emdsl.derive.updates.rules import Closed, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import selectors
 from emdsl.report.equations import left_side
 from emdsl.report.gathered import divides
-from emdsl.report.page import whole
 from emdsl.report.sums import taken_out
 from emdsl.report.vectors import flatten
 
@@ -246,8 +245,8 @@ def joined(e: Expr) -> Expr:
         rest = [i for i in p.sums if i.dim not in leads]
         inside = [q for q in factors if set(rest) & set(x.free(q))]
         outside = [q for q in factors if q not in inside]
-        bodies.append(x.mul(x.Num(p.number), *outside, whole(rest, x.mul(*inside))))
-    return whole(list(leads.values()), taken_out(bodies))
+        bodies.append(x.mul(x.Num(p.number), *outside, x.totals(rest, x.mul(*inside))))
+    return x.totals(list(leads.values()), taken_out(bodies))
 
 
 def with_own(e: Expr, own: Sequence[Ix]) -> Expr:
@@ -286,5 +285,5 @@ def _before_sums(e: Expr) -> Expr:
         return e
     inside = [p for p in flat.factors if {*flat.sums} & {*x.free(p)}]
     return x.mul(
-        x.Num(flat.number), *(p for p in flat.factors if p not in inside), whole(list(flat.sums), x.mul(*inside))
+        x.Num(flat.number), *(p for p in flat.factors if p not in inside), x.totals(list(flat.sums), x.mul(*inside))
     )

@@ -50,10 +50,6 @@ def ordered(factors: list[Expr]) -> list[Expr]:
     return out
 
 
-def terms_of(e: Expr) -> tuple[Expr, ...]:
-    return e.terms if isinstance(e, x.Add) else (e,)
-
-
 def content(e: x.Add) -> tuple[Fraction, Expr]:
     """`c * rest`: the rest has integer coefficients without a common divisor; it is positive, or its first one is."""
     numbers = [_exact(x.split_number(t)[0]) for t in e.terms]
@@ -86,7 +82,7 @@ def product_of(factors: list[Expr]) -> Expr:
                 rest.append(x.neg(f))
             case x.Add() if ratio or (len(factors) > 1 and (_all_negative(f) or _multiples(f))):
                 inner, whole = content(f)
-                if not ratio and any(float(x.split_number(t)[0]) > LARGE for t in terms_of(whole)):
+                if not ratio and any(float(x.split_number(t)[0]) > LARGE for t in x.terms_of(whole)):
                     inner, whole = Fraction(-1), x.neg(f)  # `-(log 10 + a² / 200)`, not `-(200 log 10 + a²) / 200`
                 c = c * inner
                 rest.append(whole)

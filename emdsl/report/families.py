@@ -6,7 +6,7 @@ reason where it has no finite statistics.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from emdsl.derive.joint.exponential import Exponential, NotExponential, Pair, exponential
 from emdsl.derive.numbering import families_called
@@ -74,8 +74,8 @@ def _because(found: NotExponential) -> str:
 def _parts(family: m.Family, found: Exponential, t: Typeset) -> Iterator[Show]:
     statistics, naturals = zip(*(_pair(p, t) for p in found.pairs), strict=True) if found.pairs else ((), ())
     variate = f.Name(family.x.name)
-    yield Show(f.Relation("=", f.Apply(T, (variate,)), _listed(statistics)))
-    yield Show(f.Relation("=", ETA, _listed(naturals)))
+    yield Show(f.Relation("=", f.Apply(T, (variate,)), f.listed(statistics)))
+    yield Show(f.Relation("=", ETA, f.listed(naturals)))
     if family.user:
         yield Show(f.Relation("=", f.Word("A"), t.of(tidy(found.log_partition, t.known), {})))
         yield Show(f.Relation("=", _log("h", variate), t.of(tidy(found.log_base, t.known), {})))
@@ -83,10 +83,6 @@ def _parts(family: m.Family, found: Exponential, t: Typeset) -> Iterator[Show]:
 
 def _log(function: str, of: Formula) -> Formula:
     return f.Apply(f.Word("log"), (f.Apply(H if function == "h" else f.Word(function), (of,)),))
-
-
-def _listed(items: Sequence[Formula]) -> Formula:
-    return items[0] if len(items) == 1 else f.Listed(tuple(items))
 
 
 def _pair(p: Pair, t: Typeset) -> tuple[Formula, Formula]:

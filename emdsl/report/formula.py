@@ -5,7 +5,7 @@ Precedence is a property of a node, `level`; printers put brackets where a part'
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 RELATION, SUM, PRODUCT, POWER, ATOM = range(5)
@@ -170,6 +170,20 @@ def level(f: Formula) -> int:
         case Raised():
             return POWER
     return ATOM
+
+
+def less(a: Formula, b: Formula) -> Formula:
+    return Plus(((False, a), (True, b)))
+
+
+def listed(items: Sequence[Formula]) -> Formula:
+    """Several side by side; one as it is."""
+    return items[0] if len(items) == 1 else Listed(tuple(items))
+
+
+def of(name: str, *arguments: Formula) -> Formula:
+    """A function by its word, of something."""
+    return Apply(Word(name), arguments)
 
 
 def times(*factors: Formula) -> Formula:

@@ -50,8 +50,7 @@ def _under_sums(terms: Sequence[Expr]) -> list[Expr]:
             out.append(t)
             continue
         above = x.mul(x.Num(c), *(p for p in factors if not divides(p)))
-        for i in reversed([i for i in sums if i not in outer]):
-            above = x.total(i, above)
+        above = x.totals([i for i in sums if i not in outer], above)
         for own, under, tops in groups:
             same = [i.dim for i in own] == [i.dim for i in outer]
             names: dict[Ix, Idx] = dict(zip(outer, own, strict=True)) if same else {}
@@ -66,9 +65,7 @@ def _under_sums(terms: Sequence[Expr]) -> list[Expr]:
 
 def _whole(outer: list[Ix], below: frozenset[Expr], tops: list[Expr]) -> Expr:
     e = _over(below, [x.mul(t, *sorted(below, key=repr)) for t in tops])
-    for i in reversed(outer):
-        e = x.total(i, e)
-    return e
+    return x.totals(outer, e)
 
 
 def _over(below: frozenset[Expr], terms: list[Expr]) -> Expr:

@@ -17,7 +17,7 @@ from emdsl.report.explicit import with_own
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
-from emdsl.report.page import Say, Show, names_of, whole
+from emdsl.report.page import Say, Show, names_of
 from emdsl.report.rank_one import products, sharing, sharing_in_sums
 from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
@@ -47,7 +47,7 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
     found: dict[Role, list[Expr]] = {}
     for role, term in terms:
         held = {*block.home, *block.gates, *own}
-        body = whole([i for i in term.ixs if i not in held], term.body)
+        body = x.totals([i for i in term.ixs if i not in held], term.body)
         found.setdefault(role, []).append(_unscaled(body, block.scale))
     say = f"{within(block, t, names)} log joint is linear and quadratic, so it is Gaussian, with precision J and linear"
     say += " term h"
@@ -141,7 +141,7 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[Role, Term]], 
     for role, term in terms:
         held = (*_places(role, field, ties), *own, *block.gates)
         names = t.letters.extend({}, held)
-        inside = whole([i for i in term.ixs if i not in held], term.body)
+        inside = x.totals([i for i in term.ixs if i not in held], term.body)
         found.setdefault(role, []).append((inside, names))
     jointly = "" if block.apart else ", so all elements are jointly Gaussian"
     yield Say(

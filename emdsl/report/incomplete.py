@@ -22,8 +22,8 @@ def part(name: str, which: Formula) -> Formula:
 
 def conditional(names: Sequence[str], latents: Sequence[str]) -> Iterator[Say | Show]:
     """The moments of what is missing given what was seen, from J and h; `latents` are missing altogether."""
-    hidden = _side_by_side([*(f.Name(n) for n in latents), *(part(n, MISSING) for n in names)])
-    given = _side_by_side([part(n, SEEN) for n in names])
+    hidden = f.listed([*(f.Name(n) for n in latents), *(part(n, MISSING) for n in names)])
+    given = f.listed([part(n, SEEN) for n in names])
     inverse = f.Raised(_block("J", MISSING, MISSING), f.Number("-1"))
     left = f.Plus(((False, _block("h", MISSING)), (True, f.Times((_block("J", MISSING, SEEN), given)))))
     what = names_of(*names)
@@ -40,10 +40,6 @@ def grouped() -> Say:
         "Elements are grouped by which cells are missing, and J[missing, missing] is inverted once for each group. "
         "The mean of a cell that was seen is its value, its covariance with any other 0."
     )
-
-
-def _side_by_side(items: Sequence[Formula]) -> Formula:
-    return items[0] if len(items) == 1 else f.Listed(tuple(items))
 
 
 def _block(letter: str, *which: Formula) -> Formula:

@@ -44,31 +44,23 @@ def cut_lines(
     yield Show(f.Relation("=", f.Mean(latent), first))
     if "square" in read:
         yield Show(f.Relation("=", f.Mean(f.Raised(latent, TWO)), second))
-    mass = _less(_of("Phi", named["beta"]), _of("Phi", named["alpha"]))
+    mass = f.less(f.of("Phi", named["beta"]), f.of("Phi", named["alpha"]))
     yield Say("where what is infinite has density 0, and summed out it leaves, beside what a Normal does,")
     yield Show(f.Apply(f.Word("log"), (mass,)))
-
-
-def _of(name: str, *arguments: Formula) -> Formula:
-    return f.Apply(f.Word(name), arguments)
-
-
-def _less(a: Formula, b: Formula) -> Formula:
-    return f.Plus(((False, a), (True, b)))
 
 
 def ends(a: Mapping[str, Formula]) -> Iterator[Formula]:
     """The two ends in standard deviations from the mean."""
     for letter, end in (("alpha", "low"), ("beta", "high")):
-        yield f.Relation("=", a[letter], f.Times((_less(a[end], a["mean"]), f.Root(a["precision"]))))
+        yield f.Relation("=", a[letter], f.Times((f.less(a[end], a["mean"]), f.Root(a["precision"]))))
 
 
 def between(a: Mapping[str, Formula]) -> tuple[Formula, Formula]:
     """The mean and the mean square between the ends."""
-    at_low, at_high = _of("phi", a["alpha"]), _of("phi", a["beta"])
-    mass = f.Times((f.Root(a["precision"]), _less(_of("Phi", a["beta"]), _of("Phi", a["alpha"]))))
-    first = f.plus(a["mean"], f.Over(_less(at_low, at_high), mass))
-    far = _less(
+    at_low, at_high = f.of("phi", a["alpha"]), f.of("phi", a["beta"])
+    mass = f.Times((f.Root(a["precision"]), f.less(f.of("Phi", a["beta"]), f.of("Phi", a["alpha"]))))
+    first = f.plus(a["mean"], f.Over(f.less(at_low, at_high), mass))
+    far = f.less(
         f.Times((f.plus(a["low"], a["mean"]), at_low)), f.Times((f.plus(a["high"], a["mean"]), at_high))
     )  # fmt: skip
     square = f.plus(f.Raised(a["mean"], TWO), f.Over(ONE, a["precision"]), f.Over(far, mass))
@@ -90,20 +82,20 @@ def matrix_lines(
         yield Say("So q is Wishart with these natural parameters; its moments and log-normaliser are the family's.")
         return
     yield Say("So q is Wishart, with")
-    yield Show(f.Relation("=", _of("df", matrix), t.of(df, names)))
-    yield Show(f.Relation("=", f.Raised(_of("scale", matrix), f.Number("-1")), shown))
+    yield Show(f.Relation("=", f.of("df", matrix), t.of(df, names)))
+    yield Show(f.Relation("=", f.Raised(f.of("scale", matrix), f.Number("-1")), shown))
     yield Say("Its log-normaliser is the family's, and its moments are")
     other = x.fresh(block.own[0].dim)
     inner = t.letters.extend({i: names[i] for i in block.home if i in names}, (other,))
-    mean, volume = wishart(_of("df", matrix), _of("scale", matrix), t.of(size, names), t.range(other, inner))
+    mean, volume = wishart(f.of("df", matrix), f.of("scale", matrix), t.of(size, names), t.range(other, inner))
     yield Show(f.Relation("=", f.Mean(matrix), mean))
-    yield Show(f.Relation("=", f.Mean(_of("logdet", matrix)), volume))
+    yield Show(f.Relation("=", f.Mean(f.of("logdet", matrix)), volume))
 
 
 def wishart(
     df: Formula, scale: Formula, size: Formula, over: Sequence[tuple[Formula, Formula]]
 ) -> tuple[Formula, Formula]:
     """The mean, and the mean of the log determinant."""
-    half = f.Over(_less(df, over[0][0]), TWO)
-    digammas = f.Big(tuple(over), None, _of("digamma", half))
-    return f.Times((df, scale)), f.plus(digammas, f.Times((size, _of("log", TWO))), _of("logdet", scale))
+    half = f.Over(f.less(df, over[0][0]), TWO)
+    digammas = f.Big(tuple(over), None, f.of("digamma", half))
+    return f.Times((df, scale)), f.plus(digammas, f.Times((size, f.of("log", TWO))), f.of("logdet", scale))

@@ -16,7 +16,7 @@ from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.generate.spec import missing_policy
 from emdsl.language import model as m
 from emdsl.report import formula as f
-from emdsl.report.conditions import followed, over
+from emdsl.report.conditions import followed
 from emdsl.report.formula import Formula
 from emdsl.report.lets import meanings, read_through, with_names
 from emdsl.report.page import Say, Show, Step, names_of
@@ -98,23 +98,23 @@ def _with_points(body: Expr, multipliers: Mapping[str, str]) -> Expr:
     holds nothing, `-λ² / 2 - log(2π) / 2`, is left out."""
     held: dict[El, list[Expr]] = {}
     out: list[Expr] = []
-    for term in body.terms if isinstance(body, x.Add) else (body,):
+    for term in x.terms_of(body):
         c, factors, sums = parts_of(term)
         found = [n for p in factors for n in x.walk(p) if isinstance(n, El) and n.var in multipliers]
         if not found:
             out.append(term)
         elif found[0] not in factors:
-            out.append(over(sums, HALF_LOG_2PI))
+            out.append(x.totals(sums, HALF_LOG_2PI))
         else:
             own = [i for i in sums if i in x.free(found[0])]
             to: dict[Ix, Idx] = {i: Ix(f"{i.dim}#{n}", i.dim) for n, i in enumerate(own)}
             rest = [x.substitute(p, to) for p in factors if p != found[0]]
             leaf = x.substitute(found[0], to)
             assert isinstance(leaf, El)
-            held.setdefault(leaf, []).append(over([i for i in sums if i not in own], x.mul(x.Num(c), *rest)))
+            held.setdefault(leaf, []).append(x.totals([i for i in sums if i not in own], x.mul(x.Num(c), *rest)))
     for leaf, terms in held.items():
         point = x.add(x.Fn("log", (x.Fn("delta", (x.add(*terms),)),)), x.mul(x.num(2), HALF_LOG_2PI))
-        out.append(over([i for i in leaf.idx if isinstance(i, Ix) and "#" in i.name], point))
+        out.append(x.totals([i for i in leaf.idx if isinstance(i, Ix) and "#" in i.name], point))
     return x.add(*out)
 
 
@@ -209,7 +209,7 @@ def _state_by_state(plates: tuple[Ix, ...], gates: tuple[x.Sel, ...], body: Expr
     if not 0 < len(two) <= 2 or {g.at for g in two} & others or any(not _once(g.at, gates) for g in two):
         return None
     out: list[Expr] = []
-    for addend in body.terms if isinstance(body, x.Add) else (body,):
+    for addend in x.terms_of(body):
         held = [g for g in two if g.at in x.free(addend)]
         for states in product(range(2), repeat=len(held)):
             at: dict[Ix, Idx] = {g.at: k for g, k in zip(held, states, strict=True) if isinstance(g.at, Ix)}

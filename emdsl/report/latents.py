@@ -30,7 +30,7 @@ from emdsl.report.indices import Names
 from emdsl.report.intervals import cut_lines, matrix_lines
 from emdsl.report.moments import moment_lines, read_of
 from emdsl.report.networks import network_steps
-from emdsl.report.page import Say, Show, Step, names_of, whole, worded
+from emdsl.report.page import Say, Show, Step, names_of, worded
 from emdsl.report.pieces import statistic
 from emdsl.report.products import second_moments
 from emdsl.report.squares import closed_squares
@@ -212,7 +212,7 @@ def block_names(block: Block, t: Typeset) -> Names:
 
 def _inner(term: Term, block: Block) -> Expr:
     held = {*block.home, *block.own, *block.states, *block.gates}
-    return whole([i for i in term.ixs if i not in held], term.body)
+    return x.totals([i for i in term.ixs if i not in held], term.body)
 
 
 def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:

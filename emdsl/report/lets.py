@@ -21,7 +21,6 @@ from emdsl.language import model as m
 from emdsl.language.kinds import DomainKind
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
-from emdsl.report.factored import terms_of
 from emdsl.report.folded import Meaning
 from emdsl.report.formula import Formula
 from emdsl.report.known import Known
@@ -214,8 +213,8 @@ def _branches(body: Expr) -> Iterator[tuple[Expr | None, Expr]]:
 def _means(body: Expr, latents: set[str]) -> Iterator[Expr]:
     """The mean of what adds latents up, each beside what is none."""
     held = x.variables(body) & latents
-    alone = [p for t in terms_of(body) for p in x.factors_of(t) if x.variables(p) & latents]
-    if held and len(alone) <= len(terms_of(body)) and all(isinstance(p, x.El) and p.var in latents for p in alone):
+    alone = [p for t in x.terms_of(body) for p in x.factors_of(t) if x.variables(p) & latents]
+    if held and len(alone) <= len(x.terms_of(body)) and all(isinstance(p, x.El) and p.var in latents for p in alone):
         yield x.rebuild(body, lambda e: replace(e, var=MEAN.of(e.var)) if isinstance(e, x.El) and e in alone else None)
 
 

@@ -63,9 +63,7 @@ def marginal(ix: Ix, body: Expr, places: Mapping[str, tuple[tuple[int, ...], ...
         return None
     idx = tuple(DataIx(x.Fn("any", (x.SizeN(ix.dim),))) if n == at[0] else i for n, i in enumerate(p.idx))
     out = x.mul(*(replace(p, idx=idx) if q is p else q for q in factors))
-    for i in reversed(sums):
-        out = x.total(i, out)
-    return out
+    return x.totals(sums, out)
 
 
 def _others(p: El, at: int) -> tuple[Idx, ...]:

@@ -30,28 +30,24 @@ def log(of: Formula) -> Formula:
     return f.Apply(f.Word("log"), (of,))
 
 
-def less(a: Formula, b: Formula) -> Formula:
-    return f.Plus(((False, a), (True, b)))
-
-
 MOMENTS: Mapping[str, Mapping[str, Callable[[Arguments], Formula]]] = {
     "Gamma": {
         "id": lambda a: f.Over(a["shape"], a["rate"]),
-        "log": lambda a: less(psi(a["shape"]), log(a["rate"])),
-        "recip": lambda a: f.Over(a["rate"], less(a["shape"], ONE)),
+        "log": lambda a: f.less(psi(a["shape"]), log(a["rate"])),
+        "recip": lambda a: f.Over(a["rate"], f.less(a["shape"], ONE)),
         "square": lambda a: f.Over(
             f.times(a["shape"], f.plus(a["shape"], ONE)), f.Raised(a["rate"], f.Number("2"))
         ),
     },
     "InverseGamma": {
-        "id": lambda a: f.Over(a["scale"], less(a["shape"], ONE)),
-        "log": lambda a: less(log(a["scale"]), psi(a["shape"])),
+        "id": lambda a: f.Over(a["scale"], f.less(a["shape"], ONE)),
+        "log": lambda a: f.less(log(a["scale"]), psi(a["shape"])),
         "recip": lambda a: f.Over(a["shape"], a["scale"]),
     },
     "Beta": {
         "id": lambda a: f.Over(a["a"], f.plus(a["a"], a["b"])),
-        "log": lambda a: less(psi(a["a"]), psi(f.plus(a["a"], a["b"]))),
-        "log1m": lambda a: less(psi(a["b"]), psi(f.plus(a["a"], a["b"]))),
+        "log": lambda a: f.less(psi(a["a"]), psi(f.plus(a["a"], a["b"]))),
+        "log1m": lambda a: f.less(psi(a["b"]), psi(f.plus(a["a"], a["b"]))),
     },
     "Normal": {
         "square": lambda a: f.plus(f.Raised(a["mean"], f.Number("2")), f.Over(ONE, a["precision"])),
@@ -61,7 +57,7 @@ MOMENTS: Mapping[str, Mapping[str, Callable[[Arguments], Formula]]] = {
     },
     "Dirichlet": {
         "id": lambda a: f.Over(a["concentration"], a["total"]),
-        "log": lambda a: less(psi(a["concentration"]), psi(a["total"])),
+        "log": lambda a: f.less(psi(a["concentration"]), psi(a["total"])),
     },
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.networks import Clique, cliques_of
 from emdsl.report import formula as f
-from emdsl.report.page import Say, Show, whole
+from emdsl.report.page import Say, Show
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 
@@ -22,7 +22,7 @@ def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -
     for clique in found if not isinstance(found, str) else ():
         names = t.letters.extend({}, (*clique.plates, *clique.states))
         held = {*clique.plates, *clique.states}
-        parts = [whole([i for i in p.ixs if i not in held], x.mul(*clique.masks, p.body)) for p in clique.terms]
+        parts = [x.totals([i for i in p.ixs if i not in held], x.mul(*clique.masks, p.body)) for p in clique.terms]
         states = [
             f.Relation("=", t.named_at(latent, idx, names), f.Name(names[s]))
             for (latent, idx), s in zip(clique.places, clique.states, strict=True)

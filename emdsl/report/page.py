@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.report.formula import Formula
 
 COLUMNS = 120  # of a page of text, where nothing says how wide it is
@@ -54,13 +52,6 @@ def labels(k: int, step: Step) -> list[str]:
         n += one
         out.append("" if not one else str(k) if sum(chosen) == 1 else f"{k}.{n}")
     return out
-
-
-def whole(ixs: Sequence[Ix], body: Expr) -> Expr:
-    """The sum of a body over indices."""
-    for i in reversed(ixs):
-        body = x.total(i, body)
-    return body
 
 
 CODED = (

@@ -9,7 +9,7 @@ from fractions import Fraction
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import COV, MEAN, made_of
-from emdsl.report.sums import apart, matched
+from emdsl.report.sums import matched, opened
 from emdsl.report.writer import Writer
 
 
@@ -24,7 +24,7 @@ def second_moments(e: Expr, t: Writer) -> Expr:
 
 def _joined(e: x.Add, t: Writer) -> Expr:
     for k, term in enumerate(e.terms):
-        c, factors, sums = _opened(term)
+        c, factors, sums = opened(term)
         for p in factors:
             moments = _moments(p, t)
             if moments is None:
@@ -36,26 +36,16 @@ def _joined(e: x.Add, t: Writer) -> Expr:
             if twin is None:
                 continue
             whole: Expr = x.mul(x.Num(c), *rest, x.Fn("E", (product,)))
-            for i in reversed(sums):
-                whole = x.total(i, whole)
+            whole = x.totals(sums, whole)
             left = [whole if n == min(k, twin) else u for n, u in enumerate(e.terms) if n != max(k, twin)]
             out = x.add(*left)
             return _joined(out, t) if isinstance(out, x.Add) else out
     return x.add(*(second_moments(u, t) for u in e.terms))
 
 
-def _opened(e: Expr) -> tuple[Fraction | float, list[Expr], list[Ix]]:
-    """The number, the factors with squares as two, and the indices of a term."""
-    c, factors, sums = apart(e)
-    out: list[Expr] = []
-    for p in factors:
-        out += [p.base, p.base] if isinstance(p, x.Pow) and p.exponent == x.num(2) else [p]
-    return c, out, sums
-
-
 def _is(e: Expr, c: Fraction | float, wanted: Counter[Expr], sums: Sequence[Ix]) -> bool:
     """Whether a term is the number times these factors, summed over the like of these indices."""
-    d, factors, own = _opened(e)
+    d, factors, own = opened(e)
     if c != d or len(own) != len(sums) or len(factors) != wanted.total():
         return False
     return any(Counter(x.substitute(p, same) for p in factors) == wanted for same in matched(own, sums))

@@ -39,14 +39,13 @@ class Ratio:
 
 def products(e: Expr, row: Ix, column: Ix) -> Expr:
     """A sum of entries with those that are the product of a vector with itself written so."""
-    terms = e.terms if isinstance(e, x.Add) else (e,)
+    terms = x.terms_of(e)
     entries = [found for t in terms if (found := _entry(t, row, column)) is not None]
     for base in (n for e in entries for n in (e, *_counted(e)) if n.at[0] == n.at[1]):
         vector, used = _vector(base, entries)
         if len(vector) > 1:
             body = x.mul(x.Num(base.number), *base.factors, *(_as_sum(vector, place) for place in (row, column)))
-            for i in reversed(base.sums):
-                body = x.total(i, body)
+            body = x.totals(base.sums, body)
             return products(x.add(*(t for t in terms if t not in used), body), row, column)
     return e
 
@@ -131,7 +130,7 @@ def _all(vector: Mapping[int, Ratio], base: Entry, entries: Sequence[Entry]) -> 
 
 def sharing(e: Expr, row: Ix) -> Expr:
     """A vector whose entries at single places share a factor: `a e[0] + a d e[1]` is `a (e[0] + d e[1])`."""
-    terms = e.terms if isinstance(e, x.Add) else (e,)
+    terms = x.terms_of(e)
     at: dict[int, list[Expr]] = {}
     for t in terms:
         places = [k for p in x.factors_of(t) if (k := _place(p, row)) is not None]
@@ -153,7 +152,7 @@ def sharing(e: Expr, row: Ix) -> Expr:
 
 def sharing_in_sums(e: Expr, row: Ix) -> Expr:
     """The same of sums over the same rows: `sum_n a e[0] + sum_n a d e[1]` is `sum_n a (e[0] + d e[1])`."""
-    terms = e.terms if isinstance(e, x.Add) else (e,)
+    terms = x.terms_of(e)
     every = {t: apart(t) for t in terms}
     placed = {t: own for t, own in every.items() if sum(_place(p, row) is not None for p in own[1]) == 1}
     lengths = [Counter(i.dim for i in sums) for _, _, sums in placed.values()]
@@ -167,15 +166,13 @@ def sharing_in_sums(e: Expr, row: Ix) -> Expr:
         own = [i for i in sums if i.dim not in leads]
         here = [x.substitute(p, to) for p in factors]
         within = x.mul(*(p for p in here if {*own} & {*x.free(p)}))
-        for i in reversed(own):
-            within = x.total(i, within)
+        within = x.totals(own, within)
         inside.append(x.mul(x.Num(c), *(p for p in here if not {*own} & {*x.free(p)}), within))
     whole = x.add(*inside)
     body = sharing(whole, row)
     if body == whole:
         return e
-    for i in reversed(leads.values()):
-        body = x.total(i, body)
+    body = x.totals(leads.values(), body)
     return x.add(*(t for t in terms if t not in placed), body)
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Idx, Ix
-from emdsl.report.sums import apart, matched
+from emdsl.report.sums import matched, opened
 
 MOST = 40  # terms that are looked through
 
@@ -31,7 +31,7 @@ def closed_squares(e: Expr) -> Expr:
     """A sum whose terms make up squares, with these closed; anything else as it is."""
     if not isinstance(e, x.Add) or len(e.terms) > MOST:
         return e
-    terms = [(t, *_opened(t)) for t in e.terms]
+    terms = [(t, *opened(t)) for t in e.terms]
     for n, (one, c, factors, sums) in enumerate(terms):
         for square in _squares(factors, sums):
             for other, d, theirs, beside in terms[n + 1 :]:
@@ -39,8 +39,7 @@ def closed_squares(e: Expr) -> Expr:
                 if found is not None:
                     cross, base = found
                     body = x.mul(x.Num(c), *square.weight, _twice(square, base))
-                    for i in reversed(sums):
-                        body = x.total(i, body)
+                    body = x.totals(sums, body)
                     left = [t for t in e.terms if t not in (one, other, cross)]
                     return closed_squares(x.add(*left, body))
     return e
@@ -48,15 +47,6 @@ def closed_squares(e: Expr) -> Expr:
 
 def _twice(square: Square, base: Expr) -> Expr:
     return x.mul(base, square.turned(base)) if square.turn else x.power(base, x.num(2))
-
-
-def _opened(t: Expr) -> tuple[float | Fraction, list[Expr], list[Ix]]:
-    """The number, the factors, squares as two, and the indices of a term."""
-    c, factors, sums = apart(t)
-    out: list[Expr] = []
-    for p in factors:
-        out += [p.base, p.base] if isinstance(p, x.Pow) and p.exponent == x.num(2) else [p]
-    return c, out, sums
 
 
 def _squares(factors: Sequence[Expr], sums: Sequence[Ix]) -> Iterator[Square]:

@@ -26,7 +26,7 @@ from emdsl.report.latents import posterior_step
 from emdsl.report.lets import with_tensors_named
 from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
-from emdsl.report.page import Say, Show, Step, names_of, whole
+from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset, typeset
 from emdsl.report.unopened import unopened
@@ -146,7 +146,7 @@ def _substituted(plan: Plan) -> Step:
 
 def statistic_formula(s: Statistic, t: Typeset) -> Formula:
     """`S[axes] = sum of q times data`."""
-    value = tidy(whole([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), replace(t.known, complete=False))
+    value = tidy(x.totals([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), replace(t.known, complete=False))
     return equation(El(STATISTIC.of(s.name), s.axes), value, replace(t, known=replace(t.known, complete=False)))
 
 

@@ -38,18 +38,12 @@ def all_states(e: Expr, literal: Mapping[str, int]) -> Expr:
             if not isinstance(p, El) or not 2 < count <= len(terms) or p.idx[0] != 0:
                 continue
             rest = [q for q in factors if q is not p]
-            every = [_summed(x.mul(x.Num(c), El(p.var, (k, *p.idx[1:]), p.sort), *rest), sums) for k in range(count)]
+            every = [x.totals(sums, x.mul(x.Num(c), El(p.var, (k, *p.idx[1:]), p.sort), *rest)) for k in range(count)]
             keys = [x.alpha(s) for s in every]
             left = [s for s in terms if x.alpha(s) not in keys]
             if len(left) == len(terms) - count:
-                return all_states(x.add(*left, _summed(x.mul(x.Num(c), *rest), sums)), literal)
+                return all_states(x.add(*left, x.totals(sums, x.mul(x.Num(c), *rest))), literal)
     return e
-
-
-def _summed(body: Expr, sums: Sequence[Ix]) -> Expr:
-    for i in reversed(sums):
-        body = x.total(i, body)
-    return body
 
 
 Parts = tuple[Fraction | float, list[Expr], list[Ix]]
@@ -86,9 +80,7 @@ def _one_sum(one: Parts, other: Parts, binary: Collection[str], shorter: bool) -
         if shorter and c == d:
             left = _both_states(mine, moved, c, binary) or left
         if left is not None:
-            for i in reversed(sums):
-                left = x.total(i, left)
-            return left
+            return x.totals(sums, left)
     return None
 
 
@@ -139,6 +131,15 @@ def apart(e: Expr) -> tuple[Fraction | float, list[Expr], list[Ix]]:
         else:
             factors.append(p)
     return c, [p for p in factors if p != x.ONE], sums
+
+
+def opened(e: Expr) -> tuple[Fraction | float, list[Expr], list[Ix]]:
+    """The number, the factors with squares as two, and the indices of a term."""
+    c, factors, sums = apart(e)
+    out: list[Expr] = []
+    for p in factors:
+        out += [p.base, p.base] if isinstance(p, x.Pow) and p.exponent == x.num(2) else [p]
+    return c, out, sums
 
 
 def taken_out(bodies: Sequence[Expr]) -> Expr:

@@ -37,7 +37,7 @@ def unknown(plan: Plan) -> frozenset[str]:
 
 def apart(factor: Factor, free: frozenset[str]) -> tuple[Expr, list[Expr]]:
     """A factor's log density without its ends, and these: of a latent's states as conditions on the latent."""
-    terms = factor.body.terms if isinstance(factor.body, x.Add) else (factor.body,)
+    terms = x.terms_of(factor.body)
     conditions = [said(t, factor.gates, free) for t in terms]
     body = x.add(*(t for t, c in zip(terms, conditions, strict=True) if c is None))
     states = {g.at: g.of for g in factor.gates if isinstance(g.at, Ix)}

@@ -236,9 +236,7 @@ def _one_level(ix: Ix, body: Expr, facts: Known) -> Expr | None:
     if not isinstance(sel.of, El) or sel.of.var not in facts.levels or ix in x.free(sel.of):
         return None
     out = x.mul(*(p for p in x.factors_of(body) if p is not sel))
-    for i in reversed(ixs):
-        out = x.total(i, out)
-    return out
+    return x.totals(ixs, out)
 
 
 def _pointed_at(ix: Ix, body: Expr, facts: Known) -> bool:
@@ -270,9 +268,7 @@ def _certain(ix: Ix, body: Expr, facts: Known) -> Expr | None:
         held = {i for e in (*others, El("", p.idx[count:])) for i in x.free(e)}
         if ix in over and len(over) == left and not over & held:
             found = x.mul(*others)
-            for i in reversed([i for i in ixs if i not in over]):
-                found = x.total(i, found)
-            return found
+            return x.totals([i for i in ixs if i not in over], found)
     return None
 
 

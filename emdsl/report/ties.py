@@ -16,7 +16,7 @@ from emdsl.derive.posteriors.fields import Field, Tie
 from emdsl.derive.posteriors.roles import Across, Role
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
-from emdsl.report.page import Say, Show, whole
+from emdsl.report.page import Say, Show
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import T
 
@@ -103,7 +103,7 @@ def _through_data(field: Field, tie: Tie, parts: tuple[Expr, ...]) -> tuple[obje
             else:
                 return None
     over = [i for i in tie.ixs if i not in outside]
-    found = tuple(x.substitute(whole(over, x.mul(*conditions, p)), outside) for p in parts)
+    found = tuple(x.substitute(x.totals(over, x.mul(*conditions, p)), outside) for p in parts)
     shared = [tuple(outside[i] if isinstance(i, Ix) and i in outside else own
                     for own, i in zip(home, place, strict=True))
               for home, place in zip(homes, tie.places, strict=True)]  # fmt: skip
@@ -135,7 +135,7 @@ def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     yield Say("Its moments are found along the plate. Forward, the elements before one are integrated out; they leave")
     assert block.gaussian is not None
     vectors = bool(block.gaussian.rows[block.latents[0]])
-    tie = _of("J", z, y)
+    tie = f.of("J", z, y)
     turned = f.Raised(tie, T) if vectors else tie
     yield from map(Show, forward(z, y, first, turned))
     yield Say("so that backward, from the last element on,")
@@ -162,63 +162,55 @@ def _one_by_one(t: Typeset) -> Iterator[Say | Show]:
 
 
 def _tied_to(u: Formula, a: Formula, body: Formula) -> Formula:
-    return f.Big(((a, f.Word("")),), f.Relation("in", a, _of("ties", u)), body)
+    return f.Big(((a, f.Word("")),), f.Relation("in", a, f.of("ties", u)), body)
 
 
 def eliminated(u: Formula, a: Formula, b: Formula) -> Iterator[Formula]:
     """A step of Cholesky's elimination, in blocks (George and Liu 1981, section 2.1; Rue and Held 2005, 2.4)."""
-    inverse = f.Raised(_of("J", u, u), f.Number("-1"))
-    yield f.Relation("<-", _of("J", a, b), _less(_of("J", a, b), f.times(_of("J", a, u), inverse, _of("J", u, b))))
-    yield f.Relation("<-", _of("h", a), _less(_of("h", a), f.times(_of("J", a, u), inverse, _of("h", u))))
+    inverse = f.Raised(f.of("J", u, u), f.Number("-1"))
+    yield f.Relation("<-", f.of("J", a, b), f.less(f.of("J", a, b), f.times(f.of("J", a, u), inverse, f.of("J", u, b))))
+    yield f.Relation("<-", f.of("h", a), f.less(f.of("h", a), f.times(f.of("J", a, u), inverse, f.of("h", u))))
 
 
 def restored(u: Formula, a: Formula, b: Formula) -> Iterator[Formula]:
     """Means, and the covariances beside entries of J (Takahashi's recursion; Rue and Held 2005, 2.4.2)."""
-    inverse = f.Raised(_of("J", u, u), f.Number("-1"))
-    mean = _less(_of("h", u), _tied_to(u, a, f.times(_of("J", u, a), f.Mean(a))))
+    inverse = f.Raised(f.of("J", u, u), f.Number("-1"))
+    mean = f.less(f.of("h", u), _tied_to(u, a, f.times(f.of("J", u, a), f.Mean(a))))
     yield f.Relation("=", f.Mean(u), f.times(inverse, mean))
-    beside = f.times(inverse, _tied_to(u, a, f.times(_of("J", u, a), _of("cov", a, b))))
-    yield f.Relation("=", _of("cov", u, b), f.Plus(((True, beside),)))
-    own = f.times(inverse, _tied_to(u, a, f.times(_of("J", u, a), _of("cov", a, u))))
-    yield f.Relation("=", _of("cov", u, u), _less(inverse, own))
-
-
-def _of(letter: str, *places: Formula) -> Formula:
-    return f.Apply(f.Word(letter), places)
+    beside = f.times(inverse, _tied_to(u, a, f.times(f.of("J", u, a), f.of("cov", a, b))))
+    yield f.Relation("=", f.of("cov", u, b), f.Plus(((True, beside),)))
+    own = f.times(inverse, _tied_to(u, a, f.times(f.of("J", u, a), f.of("cov", a, u))))
+    yield f.Relation("=", f.of("cov", u, u), f.less(inverse, own))
 
 
 def _inverse(e: Formula) -> Formula:
-    return f.Raised(_of("Lambda", e), f.Number("-1"))
-
-
-def _less(a: Formula, b: Formula) -> Formula:
-    return f.Plus(((False, a), (True, b)))
+    return f.Raised(f.of("Lambda", e), f.Number("-1"))
 
 
 def forward(z: Formula, y: Formula, first: Formula, turned: Formula) -> Iterator[Formula]:
-    tie = _of("J", z, y)
-    yield f.Relation("=", _of("Lambda", first), _of("J", first, first))
-    yield f.Relation("=", _of("Lambda", z), _less(_of("J", z, z), f.times(tie, _inverse(y), turned)))
-    yield f.Relation("=", _of("nu", first), _of("h", first))
-    yield f.Relation("=", _of("nu", z), _less(_of("h", z), f.times(tie, _inverse(y), _of("nu", y))))
+    tie = f.of("J", z, y)
+    yield f.Relation("=", f.of("Lambda", first), f.of("J", first, first))
+    yield f.Relation("=", f.of("Lambda", z), f.less(f.of("J", z, z), f.times(tie, _inverse(y), turned)))
+    yield f.Relation("=", f.of("nu", first), f.of("h", first))
+    yield f.Relation("=", f.of("nu", z), f.less(f.of("h", z), f.times(tie, _inverse(y), f.of("nu", y))))
 
 
 def backward(z: Formula, y: Formula, end: Formula, turned: Formula) -> Iterator[Formula]:
-    tie = _of("J", z, y)
-    yield f.Relation("=", f.Mean(end), f.times(_inverse(end), _of("nu", end)))
-    yield f.Relation("=", _of("cov", end, end), _inverse(end))
-    back = _less(_of("nu", y), f.times(turned, f.Mean(z)))
+    tie = f.of("J", z, y)
+    yield f.Relation("=", f.Mean(end), f.times(_inverse(end), f.of("nu", end)))
+    yield f.Relation("=", f.of("cov", end, end), _inverse(end))
+    back = f.less(f.of("nu", y), f.times(turned, f.Mean(z)))
     yield f.Relation("=", f.Mean(y), f.times(_inverse(y), back))
-    yield f.Relation("=", _of("cov", z, y), f.Plus(((True, f.times(_of("cov", z, z), tie, _inverse(y))),)))
-    less = f.times(_inverse(y), turned, _of("cov", z, y))
-    yield f.Relation("=", _of("cov", y, y), _less(_inverse(y), less))
+    yield f.Relation("=", f.of("cov", z, y), f.Plus(((True, f.times(f.of("cov", z, z), tie, _inverse(y))),)))
+    less = f.times(_inverse(y), turned, f.of("cov", z, y))
+    yield f.Relation("=", f.of("cov", y, y), f.less(_inverse(y), less))
 
 
 def left_over(z: Formula, vectors: bool) -> Formula:
-    constant = _of("log", f.times(f.Number("2"), f.Word("pi")))
+    constant = f.of("log", f.times(f.Number("2"), f.Word("pi")))
     if not vectors:
-        square: Formula = f.Over(f.Raised(_of("nu", z), f.Number("2")), _of("Lambda", z))
-        return f.times(HALF, f.Plus(((False, square), (True, _of("log", _of("Lambda", z))), (False, constant))))
-    square = f.times(f.Raised(_of("nu", z), T), _inverse(z), _of("nu", z))
-    volume = _of("logdet", _of("Lambda", z))
+        square: Formula = f.Over(f.Raised(f.of("nu", z), f.Number("2")), f.of("Lambda", z))
+        return f.times(HALF, f.Plus(((False, square), (True, f.of("log", f.of("Lambda", z))), (False, constant))))
+    square = f.times(f.Raised(f.of("nu", z), T), _inverse(z), f.of("nu", z))
+    volume = f.of("logdet", f.of("Lambda", z))
     return f.times(HALF, f.Plus(((False, square), (True, volume), (False, f.times(f.Word("d"), constant)))))

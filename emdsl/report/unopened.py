@@ -42,7 +42,7 @@ def unopened(plan: Plan) -> Unopened | None:
         if id(factor) not in tied:
             apart += [(t, f) for t, f in plan.elimination.terms if f is factor]
             continue
-        for addend in factor.body.terms if isinstance(factor.body, x.Add) else (factor.body,):
+        for addend in x.terms_of(factor.body):
             piece = replace(factor, body=addend)
             own = [(t, piece) for t in terms(piece, side_in(classes(plan.joint)))]
             if not _expected(plan, own).mixed:

@@ -25,7 +25,7 @@ from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
 from emdsl.report.maxima import second_order, slope_of, why_a_maximum
-from emdsl.report.page import Say, Show, Step, names_of, sentence, whole
+from emdsl.report.page import Say, Show, Step, names_of, sentence
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
@@ -82,7 +82,7 @@ def _part(u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
     """Q as a function of these parameters alone."""
     if not held:
         return
-    total = t.of(gathered(tidy(x.add(*(tidy(whole(term.ixs, term.body), t.known) for term in held)), t.known)), {})
+    total = t.of(gathered(tidy(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in held)), t.known)), {})
     left = f.Apply(f.Word("Q"), tuple(f.Name(n) for n in u.params))
     yield Show(f.Relation("=", left, f.plus(total, f.Word("const"))))
 
@@ -349,7 +349,7 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
             parts = gradient(held, name, axes)
         except InternalError:
             continue
-        slope = x.add(*(whole([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
+        slope = x.add(*(x.totals([i for i in ixs if i not in axes], x.mul(c, *fs)) for c, fs, ixs in parts))
         for at in written_out(axes, slope):
             left, places = x.substitute(El(name, axes), at), tuple(i for i in axes if i not in at)
             own = t.own(El(name, axes)) if places == axes else 0

@@ -7,12 +7,23 @@ keep a light normal form; nothing is opened that need not be. The nodes themselv
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra.alpha import alpha
-from emdsl.derive.algebra.facts import COMPARISONS, DECIDED, UNIT, decided, factors_of, positive, split_number
+from emdsl.derive.algebra.facts import (
+    COMPARISONS,
+    DECIDED,
+    UNIT,
+    decided,
+    factors_of,
+    float_power,
+    is_indicator,
+    positive,
+    short,
+    split_number,
+    terms_of,
+)  # fmt: skip
 from emdsl.derive.algebra.nodes import (
     HALF,
     ONE,
@@ -50,13 +61,10 @@ from emdsl.derive.algebra.positions import as_index, delta, sel, value_of
 __all__ = [
     "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix", "LogDet",
     "MatInv", "Mul", "Num", "Pow", "Rebuilding", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
-    "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "mul", "neg",
-    "nowhere", "num", "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute", "total",
-    "value_of", "variables", "walk", "where",
+    "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "is_indicator",
+    "mul", "neg", "nowhere", "num", "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute",
+    "terms_of", "total", "totals", "value_of", "variables", "walk", "where",
 ]  # fmt: skip
-
-
-LONGEST = 4000  # bits of a fraction that is kept exactly
 
 
 def add(*terms: Expr) -> Expr:
@@ -134,10 +142,6 @@ def nowhere(factors: Iterable[Expr]) -> bool:
     return any(isinstance(f, Sel) and isinstance(f.at, int) and at.setdefault(f.of, f.at) != f.at for f in factors)
 
 
-def is_indicator(e: Expr) -> bool:
-    return isinstance(e, Fn) and e.name in COMPARISONS
-
-
 def power(base: Expr, exponent: Expr) -> Expr:
     """`base ** exponent`; powers of powers and of products are opened where every sign allows it."""
     if exponent == ONE or base == ONE:
@@ -148,9 +152,9 @@ def power(base: Expr, exponent: Expr) -> Expr:
         case Num(b), Num(x) if isinstance(x, Fraction) and x.denominator == 1 and abs(x) < 1000:
             if b == 0:
                 return ZERO if x > 0 else Pow(base, exponent)
-            return num(b ** int(x)) if _held(b, x) else num(_float_power(b, x))
-        case Num(b), Num(x) if b > 0 and (not _held(b, x) or not (isinstance(b, Fraction) and isinstance(x, Fraction))):
-            return num(_float_power(b, x))
+            return num(b ** int(x)) if short(b, x) else num(float_power(b, x))
+        case Num(b), Num(x) if b > 0 and (not short(b, x) or not (isinstance(b, Fraction) and isinstance(x, Fraction))):
+            return num(float_power(b, x))
         case Pow(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or positive(base.base):
             return power(base.base, mul(base.exponent, exponent))
         case Pow(), _ if positive(base.base):
@@ -171,21 +175,6 @@ def power(base: Expr, exponent: Expr) -> Expr:
 def _undone(base: Mul, exponent: Expr) -> bool:
     """Whether a factor is a root that this power undoes: else a ratio to a large power is one number, and stays it."""
     return any(isinstance(f, Pow) and isinstance(mul(f.exponent, exponent), Num) for f in base.factors)
-
-
-def _held(base: Fraction | float, exponent: Fraction | float) -> bool:
-    """Whether a power has so few digits that it is worth keeping exactly."""
-    size = exponent if exponent > 0 else -exponent
-    if not isinstance(base, Fraction):
-        return size < 1000
-    return max(base.numerator.bit_length(), base.denominator.bit_length()) * size < LONGEST
-
-
-def _float_power(base: Fraction | float, exponent: Fraction | float) -> float:
-    try:
-        return float(float(base) ** float(exponent))
-    except OverflowError:
-        return math.inf if base > 0 or exponent % 2 == 0 else -math.inf
 
 
 def fn(name: str, *args: Expr) -> Expr:
@@ -292,6 +281,13 @@ def total(ix: Ix, body: Expr) -> Expr:
     if not inside:
         return mul(extent(ix), *outside)
     return mul(*outside, Sum(ix, mul(*inside)))
+
+
+def totals(ixs: Iterable[Ix], body: Expr) -> Expr:
+    """The sum of a body over indices, the first of which stands outermost."""
+    for ix in reversed(tuple(ixs)):
+        body = total(ix, body)
+    return body
 
 
 def extent(ix: Ix) -> Expr:

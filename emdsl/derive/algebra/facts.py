@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -22,6 +23,7 @@ from emdsl.derive.algebra.nodes import (
     num,
 )
 
+LONGEST = 4000  # bits of a fraction that is kept exactly
 UNIT = Fraction(1)  # one object, so that what is no number in front is seen without arithmetic
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
 DECIDED = COMPARISONS | {"min", "max"}
@@ -49,8 +51,8 @@ def decided(name: str, args: tuple[Expr, ...]) -> Expr | None:
         if isinstance(x, Num) and name in ("and", "or"):
             if (x.value != 0) != (name == "and"):
                 return num(int(x.value != 0))
-            return y if decides(y) else Fn("ne", (y, ZERO))
-    return a if name == "ne" and b == ZERO and decides(a) else None
+            return y if is_indicator(y) else Fn("ne", (y, ZERO))
+    return a if name == "ne" and b == ZERO and is_indicator(a) else None
 
 
 def rising(a: Expr, b: Expr) -> bool:
@@ -61,7 +63,7 @@ def rising(a: Expr, b: Expr) -> bool:
     return False
 
 
-def decides(e: Expr) -> bool:
+def is_indicator(e: Expr) -> bool:
     """Whether an expression is 0 or 1 by what it says."""
     return isinstance(e, Fn) and e.name in COMPARISONS
 
@@ -79,6 +81,26 @@ def split_number(e: Expr) -> tuple[Fraction | float, Expr]:
 def factors_of(e: Expr) -> tuple[Expr, ...]:
     """The factors of a product; anything else is its own."""
     return e.factors if isinstance(e, Mul) else (e,)
+
+
+def terms_of(e: Expr) -> tuple[Expr, ...]:
+    """The terms of a sum; anything else is its own."""
+    return e.terms if isinstance(e, Add) else (e,)
+
+
+def short(base: Fraction | float, exponent: Fraction | float) -> bool:
+    """Whether a power has so few digits that it is worth keeping exactly."""
+    size = exponent if exponent > 0 else -exponent
+    if not isinstance(base, Fraction):
+        return size < 1000
+    return max(base.numerator.bit_length(), base.denominator.bit_length()) * size < LONGEST
+
+
+def float_power(base: Fraction | float, exponent: Fraction | float) -> float:
+    try:
+        return float(float(base) ** float(exponent))
+    except OverflowError:
+        return math.inf if base > 0 or exponent % 2 == 0 else -math.inf
 
 
 def positive(e: Expr) -> bool:

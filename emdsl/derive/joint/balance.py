@@ -190,7 +190,7 @@ class Search:
     def _beside_constants(self, node: x.Add, off: Expr, moving: set[str], data: str) -> bool:
         """Whether each number that a difference grows by has one beside it: `u - 3 - a (v - 3)`, `min(u, 3) - y`."""
         constants = by_rest(node.terms, self.variables)
-        grown = by_rest(off.terms if isinstance(off, x.Add) else (off,), self.variables)
+        grown = by_rest(x.terms_of(off), self.variables)
         own = [n for n in moving if node in self.own.get(n, ())]
         beside = all(rest in constants and not node.terms.count(rest) for rest in grown)
         return self.loose and beside and all(self._alone(n, data) for n in own)

@@ -72,7 +72,7 @@ def _with(node: x.Add, old: Shift, place: El, name: str, variables: Mapping[str,
         if isinstance(e, El) and e.var == name:
             found = over_axes(e, x.mul(x.num(-times / c), moved_by(old, place)), variables[name])
             value = x.ZERO if found is None else found.value
-            terms = value.terms if isinstance(value, x.Add) else (value,)
+            terms = x.terms_of(value)
             points = [t for t in terms if isinstance(t, El) and t.var in REFERENCE]
             if found is not None and len(points) == 1:  # numbers beside it stay where they are
                 own = points[0].idx == found.axes[len(found.axes) - len(points[0].idx) :]

@@ -105,7 +105,7 @@ def within_support(f: Factor, tensors: Tensors, mixed: bool) -> tuple[Factor, ..
     In a mixture of families the density is masked by the support: outside, its formula may be any number, or none, and
     no statistic counts it. Where the branch is the only one, data outside have no density whatever the formula says.
     """
-    terms = f.body.terms if isinstance(f.body, x.Add) else (f.body,)
+    terms = x.terms_of(f.body)
     limits = [t for t in terms if isinstance(t, x.Fn) and t.name == "log" and x.is_indicator(t.args[0])]
     inside = [t.args[0] for t in limits if _of_data(t, tensors) and f.about in x.variables(t)]
     if not mixed or not inside or len(limits) == len(terms):

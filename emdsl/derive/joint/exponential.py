@@ -135,9 +135,9 @@ def indexed(family: m.Family, signature: int, fixed: tuple[str, ...] = ()) -> Ex
             names = ", ".join(f"`{n}`" for n in sorted(free & x.variables(ties)))
             return NotExponential(f"{names} and {family.x.name} do not come apart", ties)
         if free.isdisjoint(n for f in t.factors for n in x.variables(f)):
-            base.append(_summed(t.ixs, t.body))
+            base.append(x.totals(t.ixs, t.body))
         elif not mine:
-            partition.append(x.neg(_summed(t.ixs, t.body)))
+            partition.append(x.neg(x.totals(t.ixs, t.body)))
         else:
             _put(t, mine, found, symmetry)
     pairs = tuple(Pair(t, x.add(*etas), ixs) for t, ixs, etas in found.values())
@@ -179,18 +179,12 @@ def _put(
     inside = {i for f in mine for i in x.free(f)}
     outside = {i for f in rest for i in x.free(f)}
     shared = tuple(i for i in t.ixs if i in inside and i in outside)
-    statistic = _summed([i for i in t.ixs if i in inside and i not in outside], x.mul(*mine))
-    natural = _summed([i for i in t.ixs if i not in inside], x.mul(x.Num(t.coef), *rest))
+    statistic = x.totals([i for i in t.ixs if i in inside and i not in outside], x.mul(*mine))
+    natural = x.totals([i for i in t.ixs if i not in inside], x.mul(x.Num(t.coef), *rest))
     to: dict[Ix, Idx] = dict(canonical_form((statistic,), shared, symmetry)[1])
     statistic = x.substitute(statistic, to)
     ixs = tuple(i for i in (to[j] for j in shared) if isinstance(i, Ix))
     found.setdefault(x.alpha(statistic), (statistic, ixs, []))[2].append(x.substitute(natural, to))
-
-
-def _summed(ixs: Sequence[Ix], body: Expr) -> Expr:
-    for i in reversed(ixs):
-        body = x.total(i, body)
-    return body
 
 
 def _with_selector(parts: Exponential, family: m.Family) -> Exponential:
@@ -201,14 +195,10 @@ def _with_selector(parts: Exponential, family: m.Family) -> Exponential:
     level = Ix(_LEVEL, str(levels))
     carried: list[Expr] = []
     constant: list[Expr] = []
-    for t in _addends(x.neg(parts.log_partition)):
+    for t in x.terms_of(x.neg(parts.log_partition)):
         (carried if level in x.free(t) else constant).append(t)
     pair = Pair(x.Sel(El(family.x.name, ()), level), x.add(*carried), (level,))
     return Exponential((pair,), x.neg(x.add(*constant)), parts.log_base, parts.fixed)
-
-
-def _addends(e: Expr) -> tuple[Expr, ...]:
-    return e.terms if isinstance(e, x.Add) else (e,)
 
 
 # ------------------------------------------------------------------ names of statistics
@@ -216,7 +206,7 @@ def _addends(e: Expr) -> tuple[Expr, ...]:
 
 def functions_in(parts: Exponential) -> tuple[Expr, ...]:
     """Every function of x in a density: its statistics, and the terms of its base measure."""
-    base = [x.split_number(t)[1] for t in _addends(parts.log_base)]
+    base = [x.split_number(t)[1] for t in x.terms_of(parts.log_base)]
     return (*(p.statistic for p in parts.pairs), *(t for t in base if x.variables(t)))
 
 

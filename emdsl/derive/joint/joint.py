@@ -184,7 +184,7 @@ def _within_bounds(v: m.Variable, tensors: Tensors) -> list[Factor]:
 
 def _by_cell(v: m.Variable, body: Expr) -> tuple[Ix, Expr] | None:
     """(d, b) with body = sum_d b(d), where a vector's density is a sum over its entries."""
-    terms = body.terms if isinstance(body, x.Add) else (body,)
+    terms = x.terms_of(body)
     axis = x.fresh(str(v.domain.dims[-1]))
     out: list[Expr] = []
     alike: list[Expr] = []

@@ -40,7 +40,7 @@ def determinant(i: Ix, j: Ix, body: Expr) -> Expr:
 def _diagonal(i: Ix, j: Ix, body: Expr) -> Expr | None:
     """d_i where body = delta_ij d_i (a sum of such terms too)."""
     parts: list[Expr] = []
-    for t in body.terms if isinstance(body, x.Add) else (body,):
+    for t in x.terms_of(body):
         factors = x.factors_of(t)
         found = [f for f in factors if isinstance(f, Delta) and {f.a, f.b} == {i, j}]
         if not found:

@@ -115,8 +115,9 @@ def outermost_plate(row: Ix, model: m.ModelText) -> str:
 
 def plate_names(v: m.Variable) -> list[str]:
     """The dimensions of a variable's plates, from outer to inner."""
-    return [_dimension(p.size) for p in v.plates]
+    return [dimension(p.size) for p in v.plates]
 
 
-def _dimension(size: m.Size) -> str:
+def dimension(size: m.Size) -> str:
+    """The dimension of a plate: of a ragged one, its rows."""
     return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)

@@ -28,7 +28,7 @@ def total_of(t: Term, name: str, own: Sequence[Ix]) -> Expr | None:
     match t.factors:
         case (x.Fn("log", (x.Fn("eq", (a, b)),)),):
             sides = x.add(a, x.neg(b))
-            parts = sides.terms if isinstance(sides, x.Add) else (sides,)
+            parts = x.terms_of(sides)
             for sign, part in ((s, e) for e in parts for s in (x.ONE, x.num(-1))):
                 match x.mul(sign, part):
                     case x.Sum(ix, El(var=v, idx=idx)) if v == name and idx[-1:] == (ix,) and len(own) == 1:

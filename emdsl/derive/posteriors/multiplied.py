@@ -80,7 +80,7 @@ def _multiplied(
     left. One to the power w, with which all of its terms will be multiplied, is N(sqrt(w) r; 0, W) but for that."""
     if not f.about:
         return None
-    parts = f.body.terms if isinstance(f.body, x.Add) else (f.body,)
+    parts = x.terms_of(f.body)
     squares = [t for t in parts if x.variables(t) & set(latents)]
     v = joint.model.variable(f.about)
     if not squares or any(x.variables(t) & {f.about} for t in parts if t not in squares):
@@ -198,7 +198,7 @@ def _residuals(factors: Sequence[Expr]) -> Iterator[Expr]:
 
 def _own(residual: Expr, v: m.Variable) -> El | None:
     """The element of a variable whose residual this is, as it stands there: others are earlier, or reached from it."""
-    parts = residual.terms if isinstance(residual, x.Add) else (residual,)
+    parts = x.terms_of(residual)
     axes = len(home_of(v)) + len(v.array) + len(v.domain.dims)
     found = [e for e in parts if isinstance(e, El) and e.var == v.name and len(e.idx) == axes]
     own = [e for e in found if not any(isinstance(i, DataIx) for i in e.idx)]

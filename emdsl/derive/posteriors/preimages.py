@@ -155,7 +155,7 @@ def _in_branches(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
 
 def _alone(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Expr, Fraction | float]:
     """`d + c f(u)` beside a limit as f(u) beside another one, and c; 0 where several terms hold u."""
-    parts = held.terms if isinstance(held, x.Add) else (held,)
+    parts = x.terms_of(held)
     own = [t for t in parts if leaf.var in x.variables(t)]
     if len(own) != 1:
         return held, limit, 0
@@ -198,7 +198,7 @@ def _solved(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Fraction | float] 
     """The u at which `c u + d`, c a number, is a limit, and c."""
     if leaf.var in x.variables(limit):
         return None
-    parts = held.terms if isinstance(held, x.Add) else (held,)
+    parts = x.terms_of(held)
     own = [t for t in parts if leaf.var in x.variables(t)]
     if len(own) != 1:
         return None

@@ -53,7 +53,7 @@ class Linear:
         """The diagonal of a tensor's own block, where it holds nothing else: levels that do not meet."""
         to = {s: self.second[s] for s in self.columns[n].slots if s in self.second}
         e = self.left.get((n, n), x.ZERO)
-        parts = e.terms if isinstance(e, x.Add) else (e,)
+        parts = x.terms_of(e)
         ties = [{frozenset((f.a, f.b)) for f in x.factors_of(part) if isinstance(f, x.Delta)} for part in parts]
         if not to or not all(frozenset(pair) in tied for tied in ties for pair in to.items()):
             return None

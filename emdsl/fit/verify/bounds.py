@@ -19,7 +19,7 @@ from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World, cells_of
 from emdsl.fit.verify.certificate import Check, measured
-from emdsl.fit.verify.setting import Drawn, draw
+from emdsl.fit.verify.setting import Drawn, draw, flat
 
 DRAWS, STEPS, WIDE = 200, 1, 1.0  # few steps: later factors are more certain, and tell less apart
 ROWS = 5  # of a plate
@@ -41,7 +41,7 @@ def bound(case: Case) -> Iterator[Check]:
     unnamed = case.model.derived.joint.unnamed  # which addend an event is of: they leave the bound below that mean
     blocks = [b for p in parts for b in p.blocks if not unnamed & set(b.latents)]
     blocks.sort(key=lambda b: b.scale is not None)  # after their scales
-    shown = {n: _flat(v) for n, v in fit.posterior_.items()}
+    shown = {n: flat(v) for n, v in fit.posterior_.items()}
     there = {n: _there(n, world) for b in blocks for n in b.latents if b.states}
     rng, every, log_q = case.rng(9), [], np.zeros(DRAWS)
     for k in range(DRAWS):
@@ -71,13 +71,6 @@ def _fitted(case: Case) -> tuple[Drawn, Any]:
         except DataError as why:
             refused = str(why)
     raise Unchecked(refused)
-
-
-def _flat(fields: Any) -> Any:
-    """Ragged sequences one after the other."""
-    if isinstance(fields, Mapping):
-        return {n: _flat(v) for n, v in fields.items()}
-    return np.concatenate([_flat(v) for v in fields]) if isinstance(fields, list) else np.asarray(fields)
 
 
 def _there(name: str, world: World) -> Array:

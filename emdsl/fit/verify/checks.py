@@ -13,14 +13,14 @@ from emdsl.derive.updates.rules import Numeric
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.interpret import log_prob
-from emdsl.fit.verify import over_draws
+from emdsl.fit.verify import on_average
 from emdsl.fit.verify.case import Case, told_sizes
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
 from emdsl.fit.verify.oracle import STEP, Oracle, tables
-from emdsl.fit.verify.setting import as_data, draw
+from emdsl.fit.verify.setting import as_data, draw, flat
 from emdsl.fit.verify.space import Space
 
 EXACT, SLOPE, CURVE = 1e-8, 1e-5, 1e-4
@@ -65,7 +65,7 @@ def likelihood(case: Case) -> Iterator[Check]:
     """log p(x) by sums and integrals over everything; after three M-steps too, where nothing old may be left."""
     name = "log-likelihood" if case.exact else "the bound is below the log-likelihood"
     if case.oracle is None and case.exact:
-        yield from _over_draws(case, over_draws.scores, over_draws.NAME)
+        yield from _on_average(case, on_average.scores, on_average.NAME)
     oracle = case.need()
     known = bool(_certain(case))  # a few rows have no finite estimate, and the likelihood is raised to the end
     for subject, steps in (("at the start", 0), ("after three M-steps", 3))[: 1 if known else 2]:
@@ -82,7 +82,7 @@ def likelihood(case: Case) -> Iterator[Check]:
         yield measured(name, "without priors", abs(fit.log_likelihood_ - total) / (1 + abs(total)), EXACT)
 
 
-def _over_draws(case: Case, run: Callable[[Case], Iterator[Check]], name: str) -> Iterator[Check]:
+def _on_average(case: Case, run: Callable[[Case], Iterator[Check]], name: str) -> Iterator[Check]:
     """What no oracle reaches, on average over data drawn."""
     try:
         yield from run(case)
@@ -119,7 +119,7 @@ def posterior(case: Case) -> Iterator[Check]:
     if not case.world.model.of_kind("latent"):
         raise Unchecked("no variable is latent")
     if case.oracle is None and case.exact:
-        yield from _over_draws(case, over_draws.latents, over_draws.OF_LATENTS)
+        yield from _on_average(case, on_average.latents, on_average.OF_LATENTS)
     oracle, shown = case.need(), case.begun.posterior_
     if not case.exact:
         raise Unchecked(APPROXIMATE)
@@ -146,7 +146,7 @@ def _distance(case: Case, shown: Any, k: int) -> float:
         first = wanted @ levels
         wanted = np.array([first, wanted @ (levels - first) ** 2])
     elif cell.levels is not None:
-        table = _flat(shown)
+        table = flat(shown)
         if table.shape[-1] < cell.levels and table.ndim < 2:
             raise Unchecked("its posterior is told by means alone")
         row = table.reshape(-1, table.shape[-1])[cell.at][: cell.levels]
@@ -154,24 +154,19 @@ def _distance(case: Case, shown: Any, k: int) -> float:
     if "concentration" in shown:
         raise Unchecked("its mean is a direction")
     size = case.world.latents[cell.latent].size
-    mean = _flat(shown["mean"]).reshape(-1)[cell.at]
+    mean = flat(shown["mean"]).reshape(-1)[cell.at]
     out = abs(mean - wanted[0]) / (1 + abs(wanted[0]))
     if "cov" in shown:
-        cov = _flat(shown["cov"])
+        cov = flat(shown["cov"])
         spread = np.diagonal(cov, axis1=-2, axis2=-1).reshape(-1)
     elif "var" in shown:
-        spread = _flat(shown["var"]).reshape(-1)
+        spread = flat(shown["var"]).reshape(-1)
     else:
         return float(out)
     out = max(out, abs(spread[cell.at] - wanted[1]) / (1 + wanted[1])) if len(spread) == size else out
     if EXACT < out <= (known := oracle.doubt(case.found, k)):
         raise Unchecked(f"its moments are known to {known:.0e} alone: their quadrature converges slowly")
     return float(out)
-
-
-def _flat(value: Any) -> Array:
-    """Ragged sequences one after the other."""
-    return np.concatenate([_flat(v) for v in value]) if isinstance(value, list) else np.asarray(value)
 
 
 def fisher(case: Case) -> Iterator[Check]:
@@ -219,7 +214,7 @@ def m_step(case: Case) -> Iterator[Check]:
 def _level(case: Case) -> Iterator[Check]:
     """EM ends where log p(x) has no slope: an M-step of another Q has another fixed point."""
     name = "EM ends where log p(x) is level"
-    drawn, start = over_draws.many(case, SAMPLED)
+    drawn, start = on_average.many(case, SAMPLED)
     beside: dict[str, Any] = {"tol": 1e-12, "seed": 0, "sizes": told_sizes(case.model, drawn), "on_degenerate": "keep"}
     data = as_data(case.model.resolved, drawn.data, drawn.setting.lengths)
     with warnings.catch_warnings():

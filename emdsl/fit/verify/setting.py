@@ -157,6 +157,13 @@ def sized(model: ModelText) -> ModelText:
     return replace(model, sizes=tuple(replace(s, default=known.get(s.name, s.default)) for s in model.sizes))
 
 
+def flat(told: Any) -> Any:
+    """Ragged sequences one after the other, also where they are fields of a posterior."""
+    if isinstance(told, Mapping):
+        return {n: flat(v) for n, v in told.items()}
+    return np.concatenate([flat(v) for v in told]) if isinstance(told, list) else np.asarray(told)
+
+
 def as_data(model: ModelText, data: Mapping[str, Array], lengths: Mapping[str, list[int]]) -> dict[str, Any]:
     """What a fitter takes: ragged variables as lists of arrays, per element of the plates around."""
     out: dict[str, Any] = dict(data)

@@ -247,7 +247,7 @@ def _monomials(feature: Feature) -> list[tuple[Fraction | float, tuple[Expr, ...
     for e in feature.factors:
         if isinstance(e, El) and e.var in PRESENT:
             continue
-        terms = e.terms if isinstance(e, x.Add) else (e,)
+        terms = x.terms_of(e)
         split = [x.split_number(t) for t in terms]
         out = [(a * c, (*have, *(f for f in x.factors_of(t) if f != x.ONE))) for a, have in out for c, t in split]
     return out

@@ -9,7 +9,7 @@ from emdsl.derive.algebra.made import MIXING, RAW, REFERENCE
 from emdsl.derive.joint.centre import of_one_number, raw
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.planes import Plane
-from emdsl.derive.joint.plates import home_of
+from emdsl.derive.joint.plates import dimension, home_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.derive.posteriors.slopes import components
@@ -22,7 +22,7 @@ from emdsl.generate.blocks.kinds import sums_and_kinds
 from emdsl.generate.blocks.lookups import lookup_lines
 from emdsl.generate.blocks.networks import network_size
 from emdsl.generate.blocks.turns import turns_size
-from emdsl.generate.context import dimension, flat_axes, size_expression, size_factor
+from emdsl.generate.context import flat_axes, size_expression, size_factor
 from emdsl.generate.functions.givens import ends_by_element
 from emdsl.generate.functions.linear_means import prepare_moments
 from emdsl.generate.functions.lookups import checked

@@ -94,14 +94,14 @@ def with_powers_met(factors: Sequence[Expr]) -> list[Expr]:
 
 def _apart(exponent: Expr) -> tuple[Expr, Expr]:
     """The number in a sum, and the rest of it."""
-    terms = exponent.terms if isinstance(exponent, x.Add) else (exponent,)
+    terms = x.terms_of(exponent)
     number = x.add(*(t for t in terms if isinstance(t, x.Num)))
     return number, x.add(*(t for t in terms if not isinstance(t, x.Num)))
 
 
 def _up_to_scale(e: Expr) -> tuple[Fraction | float, Expr]:
     """(c, e / c), the same second for e and for its multiples."""
-    terms = e.terms if isinstance(e, x.Add) else (e,)
+    terms = x.terms_of(e)
     scale, _ = x.split_number(terms[0])
     inverse = x.power(x.num(scale), x.num(-1))
     return scale, x.add(*(x.mul(inverse, t) for t in terms))

@@ -17,7 +17,7 @@ from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
-from emdsl.fit.verify.setting import Drawn, as_data, draw
+from emdsl.fit.verify.setting import Drawn, as_data, draw, flat
 from emdsl.fit.verify.space import Space
 
 NAME, OF_LATENTS = "log-likelihood, over data drawn", "posterior, over data drawn"
@@ -64,7 +64,7 @@ def latents(case: Case) -> Iterator[Check]:
                 OF_LATENTS, v.name, "it is told of nowhere" if told is None else "some elements are not there"
             )
             continue
-        for what, off in _off(_flat(told), value):
+        for what, off in _off(flat(told), value):
             units = off.reshape(len(off), -1).sum(1) if off.ndim else off.reshape(1)
             yield _mean_of_nothing(OF_LATENTS, f"{v.name}{what}", units)
 
@@ -102,10 +102,3 @@ def many(case: Case, rows: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
     except DataError as why:
         raise Unchecked(why.problems[0].message) from None
     return drawn, {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
-
-
-def _flat(told: Any) -> Any:
-    """Ragged sequences one after the other."""
-    if isinstance(told, Mapping):
-        return {n: _flat(v) for n, v in told.items()}
-    return np.concatenate([_flat(v) for v in told]) if isinstance(told, list) else np.asarray(told)
