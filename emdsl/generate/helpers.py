@@ -123,6 +123,18 @@ def _read_by(name: str) -> tuple[str, ...]:
 
 
 @cache
+def _with_read(name: str) -> frozenset[str]:
+    """A helper, what it reads, and what these read in turn."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        if (name := waiting.pop()) in definitions() and name not in found:
+            found.add(name)
+            waiting += _read_by(name)
+    return frozenset(found)
+
+
+@cache
 def helper_names() -> frozenset[str]:
     """Everything at the top level of the helper files: names that generated code may not hide."""
     return frozenset(definitions()) | {n for module in MODULES for n in imported(runtime_source(module))}
@@ -138,15 +150,6 @@ def imported(text: str) -> Iterator[str]:
 
 def helper_source(text: str) -> list[str]:
     """The helpers that a text reads, and what they read, as they stand in the tested files: one block each."""
-    available = definitions()
-    wanted: dict[str, None] = {}
-
-    def want(name: str) -> None:
-        if name in available and name not in wanted:
-            wanted[name] = None
-            for other in _read_by(name):
-                want(other)
-
-    for name in sorted(set(WORD.findall(NOT_CODE.sub("", text))) | ALWAYS):
-        want(name)
-    return [text for name, text in available.items() if name in wanted]
+    read = ALWAYS.union(WORD.findall(NOT_CODE.sub("", text)))
+    wanted = frozenset[str]().union(*(_with_read(name) for name in read if name in definitions()))
+    return [text for name, text in definitions().items() if name in wanted]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,16 @@ class Dim:
         return total
 
     def __str__(self) -> str:
-        out = ""
-        for names, c in sorted(self.terms, key=lambda t: (-len(t[0]), t[0])):
-            body = "*".join(([str(abs(c))] if abs(c) != 1 or not names else []) + list(names))
-            out += (" - " if c < 0 else " + ") + body
-        return (out[3:] if out.startswith(" + ") else out.strip()) or "0"
+        return _spelled(self.terms)
+
+
+@lru_cache(maxsize=10_000)
+def _spelled(terms: tuple[tuple[tuple[str, ...], int], ...]) -> str:
+    out = ""
+    for names, c in sorted(terms, key=lambda t: (-len(t[0]), t[0])):
+        body = "*".join(([str(abs(c))] if abs(c) != 1 or not names else []) + list(names))
+        out += (" - " if c < 0 else " + ") + body
+    return (out[3:] if out.startswith(" + ") else out.strip()) or "0"
 
 
 @dataclass(frozen=True, slots=True)

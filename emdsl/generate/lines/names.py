@@ -6,6 +6,7 @@ import builtins
 import keyword
 import re
 import unicodedata
+from functools import cache
 
 RESERVED = frozenset(
     """np math sizes params data prepared statistics rows n_rows q self None True False
@@ -17,6 +18,12 @@ RESERVED = frozenset(
 )
 
 
+@cache
+def _spoken_for(helpers: frozenset[str]) -> frozenset[str]:
+    """What no name of a user's may hide."""
+    return RESERVED | helpers | frozenset(dir(builtins))
+
+
 class Namer:
     """One scope of names. `taken` holds every name in use; fresh names never collide with a user's."""
 
@@ -26,7 +33,7 @@ class Namer:
     def __init__(self, user: tuple[str, ...], helpers: frozenset[str] = frozenset()) -> None:
         self.user: dict[str, str] = {}
         self.last: dict[str, int] = {}  # the number of the last name made of a stem
-        self.taken: set[str] = set(RESERVED) | set(helpers) | set(dir(builtins))
+        self.taken = set(_spoken_for(helpers))
         for name in user:
             self.user[name] = self._claim(plain(name))
 
