@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import emdsl
 from emdsl.runtime.fields import leaves
 from emdsl.runtime.fields.by_leaves import may_go_by_leaves
 from emdsl.runtime.fields.elements import Field, Parts
@@ -81,3 +82,29 @@ def test_what_goes_first_is_the_inverse_of_the_whole(shape, deep, monkeypatch):
     for one, other in zip(gated, means, strict=True):
         np.testing.assert_allclose(one, [other, 2 * other], rtol=1e-13)
     np.testing.assert_array_equal(beside[1][1], covariances[1])
+
+
+def test_a_tree_of_20000() -> None:
+    """Levels of a random tree are thousands wide: it was refused."""
+    text = """
+    model Tree
+    param q : positive
+    param r : positive
+    for i in I:
+        given parent[i] : index[I]
+        latent x[i] ~ Normal(0, 1) if i == 0 else Normal(x[parent[i]], var = q)
+        observed y[i] ~ Normal(x[i], var = r)
+    """
+    rng, n, q, r = np.random.default_rng(0), 20000, 0.5, 0.4
+    parent, y = np.maximum(np.arange(n) * rng.random(n) - 1, 0).astype(int), rng.normal(size=n)
+    fit = emdsl.compile(text=text).fitter(max_iter=0, init={"q": q, "r": r})
+    with pytest.warns(UserWarning, match="max_iter"):
+        fit.fit({"y": y, "parent": parent})
+    precision, linear, value = [1 / r] * n, (y / r).tolist(), -0.5 * (n * np.log(2 * np.pi * r) + y @ y / r)
+    for i, p in zip(range(n - 1, 0, -1), parent[:0:-1].tolist(), strict=True):  # exp(linear x - precision x^2 / 2)
+        own = precision[i] + 1 / q
+        value += 0.5 * (linear[i] ** 2 / own - np.log(own * q))
+        precision[p], linear[p] = precision[p] + 1 / q - 1 / (q * q * own), linear[p] + linear[i] / (q * own)
+    own = precision[0] + 1
+    value += 0.5 * (linear[0] ** 2 / own - np.log(own))
+    assert fit.log_likelihood_ == pytest.approx(value, rel=1e-12)
