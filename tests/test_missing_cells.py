@@ -109,3 +109,24 @@ def test_missing_cells_have_the_names_of_columns_and_places() -> None:
     found = pairs.fitter(init={"p": 0.25}, max_iter=0).fit({"e": [[np.nan] * 3, [1, np.nan, np.nan], [np.nan, 0, 1]]})
     assert found.imputed_["i"] == [2, 2] and found.imputed_["j"] == [0, 0]
     assert found.imputed_["probability"] == pytest.approx([0.75, 0.25])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_matrix_that_is_missing_adds_nothing() -> None:
+    model = emdsl.compile(text="model W\nparam S : spd[2]\nfor n in N: observed W[n] : spd[2] ~ Wishart(5, S)\n")
+    seen, scale = [np.array([[2, 0.3], [0.3, 1]]), np.array([[1.0, 0], [0, 2]])], np.array([[0.4, 0.1], [0.1, 0.3]])
+    fit = model.fitter(init={"S": scale}, max_iter=0).fit({"W": [seen[0], np.full((2, 2), np.nan), seen[1]]})
+    assert fit.log_likelihood_ == pytest.approx(sum(stats.wishart.logpdf(w, 5, scale) for w in seen), abs=1e-10)
+    told = fit.posterior_["W"]
+    assert (np.abs(told["mean"][1] - 5 * scale) < 6 * told["se"][1]).all() and told["var"].shape == (3, 2, 2)
+
+
+def test_what_is_drawn_of_data_without_gaps_is_nothing() -> None:
+    """`infer` may name what is observed; where its gaps are not to be had, rows are not to be dropped from a chain."""
+    model = emdsl.compile(
+        text="model T\nparam m : real\nparam s : positive\nfor t in T:\n"
+        "    observed y[t] ~ Normal(m, s) if t == 0 else StudentT(4, m + y[t-1] / 2, s)\ninfer y by mcmc\n"
+    )
+    y = [1.0, 2, 0.5, 1.5, None, None, None, 1, 2]
+    with pytest.raises(emdsl.DataError, match="begin a new sequence after them"):
+        model.fitter(seed=0, max_iter=1).fit({"y": y})

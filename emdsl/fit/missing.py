@@ -53,6 +53,8 @@ def located(error: ModelError, found: Mapping[str, Any], bound: Bound, spec: Map
     problem = error.problems[0]
     line = "" if problem.span is None else f" (line {problem.span.line} of the model)"
     hint = "drop these rows, or write the density as a Gaussian given latents (a scale, a class) of the row"
+    if any(name in names for names in spec.get("steps", {}).values()):  # without a row its neighbours would be others
+        hint = hint.replace("drop these rows", "begin a new sequence after them (a plate of sequences around)")
     if any(p.hint == KNOWN_TOTAL for p in error.problems):
         hint = KNOWN_TOTAL
     if are_last(found[name], bound, spec):

@@ -157,5 +157,5 @@ class Told:
         if mean.shape == flat.shape:
             out["cov"] = cov
         else:
-            out["var"] = cov.reshape(mean.shape)
+            out["var"] = np.einsum("...ii->...i", cov).reshape(mean.shape)  # of a matrix, entry by entry
         return out | {"se": runs.std(0, ddof=1) / np.sqrt(len(runs))}

@@ -141,7 +141,18 @@ def own_parameters(joint: LogJoint, drawn: frozenset[str]) -> list[m.Variable]:
 
 def drawn_names(model: m.ModelText) -> tuple[str, ...]:
     """The latents that `infer` lines give to a Monte Carlo method."""
-    return tuple(n for line in model.infer if line.method in METHODS for g in line.groups for n in g)
+    return tuple(n for line in _lines(model) for g in line.groups for n in g)
+
+
+def _lines(model: m.ModelText) -> list[m.Infer]:
+    """The `infer` lines by a Monte Carlo method, without data: of these what is missing is latent, where drawn."""
+    seen, found = {v.name for v in model.of_kind("observed")}, []
+    for line in model.infer:
+        groups = [(tuple(n for n in g if n not in seen), b) for g, b in zip(line.groups, line.grouped, strict=True)]
+        groups = [(g, b) for g, b in groups if g]
+        if line.method in METHODS and groups:
+            found.append(replace(line, groups=tuple(g for g, _ in groups), grouped=tuple(b for _, b in groups)))
+    return found
 
 
 def last_rung(model: m.ModelText, incomplete: tuple[str, ...]) -> Iterator[m.ModelText]:
@@ -213,7 +224,7 @@ def sampling(
     deterministic: frozenset[str], above: str = "",
 ) -> Sampling | None:  # fmt: skip
     """How each group is drawn; None where no `infer` line asks for draws. Raises `ModelError` where one cannot be."""
-    lines = [line for line in model.infer if line.method in METHODS]
+    lines = _lines(model)
     if not lines:
         return None
     options = _options(model, lines)

@@ -235,7 +235,9 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
             stored += f' - data.values["{p.design}"] {"*" if p.column else "@"} reference["{p.param}"]'
     if any(d.data == v.name for d in plan.designs):
         stored = f'mixed({values}, reference["{v.name}"])'
-    gap = ", 1e-60" if v.domain.kind in ("positive", "unit") and v.kind == "observed" else ""
+    gap = ", 1e-60" if v.domain.kind in ("positive", "unit", "spd") and v.kind == "observed" else ""
+    if v.domain.kind == "spd" and gap:
+        gap += f" * np.eye({values}.shape[-1])[..., {', '.join(['None'] * plates)}]"
     lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference}{gap})']
     if any(d.data == v.name for d in plan.designs):
         lines.append(f'out["{MIXING.word} {v.name}"] = reference["{v.name}"]')

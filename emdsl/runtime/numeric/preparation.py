@@ -140,19 +140,20 @@ def plates_first(values: Array, plates: int) -> Array:
 
 
 def stored(
-    values: Array, mask: Array | None, kind: type, plates: int, reference: Array | None, gap: float = 0.0
+    values: Array, mask: Array | None, kind: type, plates: int, reference: Array | None, gap: Any = 0.0
 ) -> Array:
     """Data as they are computed with: of one type, plates last, less their reference point, `gap` where missing.
 
     A gap adds 0 to sums of powers. Numbers above 0 have one so near 0 that it adds nothing, and logarithms and
-    inverses of it, which are masked, are finite.
+    inverses of it, which are masked, are finite; so have matrices, a multiple of the identity.
     """
     order = (*range(plates, values.ndim), *range(1, plates), *range(min(plates, 1)))
     out: Array = np.array(values.transpose(order), dtype=kind, order="C")
     if reference is not None:
         out -= np.asarray(reference).reshape((*np.shape(reference), *(1,) * plates))
     if mask is not None:
-        out[~mask.transpose(order)] = gap
+        hidden = ~mask.transpose(order)
+        out[hidden] = np.broadcast_to(gap, out.shape)[hidden] if np.ndim(gap) else gap
     return out
 
 
