@@ -1004,8 +1004,10 @@ def test_a_notebook_shows_equations() -> None:
         page = Page()
         page.feed(shown)
         assert not page.open and "<math" in shown and "id=" not in re.sub(r"<svg.*</svg>", "", shown, flags=re.DOTALL)
-    assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle {\mathrm{mean}}_{k,d} = \frac{")
-    assert r"\sum_{n=0}^{N - 1}" in model.statistics["z"]._repr_latex_()
+    assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle \mathrm{mean}_{k} = \frac{\sum_{n=0}^{N-1}")
+    assert model.statistics["z"]._repr_latex_().startswith(r"$\displaystyle S^{\mathrm{z}}_{k} = \sum_{n=0}^{N-1} q")
+    gate = compiled("mixture_of_experts").updates["gate"]._repr_latex_()
+    assert r"\delta" not in gate and r"\frac{\partial Q}{\partial" in gate  # not sympy's: `KroneckerDelta`
     fitter = model.fitter(K=2, max_iter=0, seed=0)
     assert "Fitter(" in fitter._repr_html_()
     told = fitter.fit(np.eye(4, 2))._repr_html_()

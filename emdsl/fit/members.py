@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,27 +20,30 @@ class Plan:
 
 @dataclass(frozen=True)
 class Update:
-    """How a parameter is updated; `equation` is a sympy object."""
+    """How a parameter is updated; `equation` is a sympy object, `latex()` the same as the derivation has it."""
 
     kind: str
     equation: sp.Basic
     reason: str
     conditional_on: tuple[str, ...] = ()
+    latex: Callable[[], str] = field(default=str, compare=False, repr=False)
 
     def _repr_latex_(self) -> str:
-        return in_latex(self.equation)
+        return in_latex(self.latex(), self.equation)
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """An expected sufficient statistic: its symbolic definition and the names of its axes' sizes."""
+    """An expected sufficient statistic: its symbolic definition and the names of its axes' sizes; `latex()` is the
+    definition as the derivation has it."""
 
     name: str
     definition: sp.Basic
     shape: tuple[str, ...]
+    latex: Callable[[], str] = field(default=str, compare=False, repr=False)
 
     def _repr_latex_(self) -> str:
-        return in_latex(self.definition)
+        return in_latex(self.latex(), self.definition)
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,8 @@ class Declared:
     shape: tuple[str, ...]
 
 
-def in_latex(equation: sp.Basic) -> str:
-    """As a notebook shows it."""
-    from sympy import IndexedBase, Symbol, latex
+def in_latex(shown: str, equation: sp.Basic) -> str:
+    """As a notebook shows it: what the derivation shows, else, of many that it tells of together, the equation."""
+    from sympy import latex
 
-    from emdsl.report.latex import named
-
-    symbols = {*equation.atoms(Symbol), *(b.label for b in equation.atoms(IndexedBase))}
-    return rf"$\displaystyle {latex(equation, symbol_names={s: named(s.name) for s in symbols})}$"
+    return rf"$\displaystyle {shown or latex(equation)}$"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -283,17 +283,27 @@ class Model:
         out = {}
         for u in self.derived.updates:
             for name in u.params:
-                out[name] = Update(u.kind, update_equation(u, name, self.derived), u.reason, u.conditional_on)
+                shown = partial(self._shown, "update", name)
+                out[name] = Update(u.kind, update_equation(u, name, self.derived), u.reason, u.conditional_on, shown)
         return {n: out[n] for n in self.params if n in out}
 
     @cached_property
     def statistics(self) -> dict[str, Statistic]:
         from emdsl.report.equations import statistic_equation
 
-        return {
-            s.name: Statistic(s.name, statistic_equation(s, self.derived), tuple(i.dim for i in s.axes))
-            for s in self.derived.expected.statistics
-        }
+        out = {}
+        for s in self.derived.expected.statistics:
+            shown = partial(self._shown, "statistics", s.name)
+            out[s.name] = Statistic(s.name, statistic_equation(s, self.derived), tuple(i.dim for i in s.axes), shown)
+        return out
+
+    def _shown(self, kind: str, name: str) -> str:
+        """The equations of one name in the derivation, as LaTeX."""
+        from emdsl.report.latex import together
+        from emdsl.report.page import shown_of
+
+        steps = (step for step in self.derivation.steps if step.facts.get("kind") == kind)
+        return together(found for step in steps for found in shown_of(step, name))
 
     @property
     def derivation(self) -> Derivation:

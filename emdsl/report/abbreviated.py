@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.measure import measure
-from emdsl.report.page import Say, Show
+from emdsl.report.page import SHORT, THEN, Say, Show
 from emdsl.report.walking import parts, rebuilt
 
 WORTH = 60  # letters that a name saves, where it is worth one
@@ -39,12 +40,12 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
         rest = [t for t in e.terms if not any(t in k for k in inside)]
         return f.Plus((*((False, named[k]) for k in inside), *rest))
 
-    lines = [Show(rebuilt(e.formula, step), e.name) if isinstance(e, Show) else e for e in body]
+    lines = [replace(e, formula=rebuilt(e.formula, step)) if isinstance(e, Show) else e for e in body]
     at = next(n for n, (one, other) in enumerate(zip(lines, body, strict=True)) if one != other)
     before = body[at - 1] if at else None
     at -= isinstance(before, Say) and not before.text.endswith(".")  # what leads to the equation stays beside it
     meant = [Show(f.Relation("=", left, e)) for left, e in zip(named.values(), often, strict=True)]
-    return (*lines[:at], Say("For short, let"), *meant, Say("Then"), *lines[at:])
+    return (*lines[:at], SHORT, *meant, THEN, *lines[at:])
 
 
 def _repeated(shown: Sequence[Formula]) -> list[f.Plus]:

@@ -16,7 +16,7 @@ from emdsl.derive.plan import Plan
 from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
 from emdsl.report.incomplete import missing_step
-from emdsl.report.latex import display, escaped, inside, tex
+from emdsl.report.latex import display, escaped, inside
 from emdsl.report.mathml import mathml
 from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, by_function, listing, places
@@ -25,7 +25,7 @@ from emdsl.report.unicode import lines, text
 
 STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
-    "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
+    "h1{font-size:1.5em;overflow-wrap:anywhere}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
     "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}"
     "h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
     ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
@@ -238,7 +238,7 @@ def _data(line: Say | Show, label: str) -> dict[str, str]:
     if isinstance(line, Say):
         return {"say": line.text.replace("`", "")}
     named = ({"name": line.name} if line.name else {}) | ({"number": label} if label else {})
-    return {"text": text(line.formula), "latex": tex(line.formula), **named}
+    return {"text": text(line.formula), "latex": inside(line.formula), **named}
 
 
 def _linked(said: str) -> str:

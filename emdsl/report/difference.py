@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 from html import escape
 from typing import Any
 
-from emdsl.report.latex import tex
+from emdsl.report.latex import inside
 from emdsl.report.page import BESIDE, COLUMNS, Say, Show, Step, labels
 from emdsl.report.unicode import lines, text
 
@@ -174,4 +174,4 @@ def _data(found: Line) -> dict[str, str]:
     if isinstance(found.line, Say):
         return {"say": found.line.text.replace("`", "")}
     number = {"number": found.number} if found.number else {}
-    return {"text": text(found.line.formula), "latex": tex(found.line.formula), **number}
+    return {"text": text(found.line.formula), "latex": inside(found.line.formula), **number}

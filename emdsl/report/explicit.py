@@ -136,14 +136,19 @@ def explicit(plan: Plan, update: Update) -> list[tuple[Expr, Expr]]:
     if not isinstance(update.rule, Simplex | Spread | Closed | Linear) or len(update.params) > READ_TOGETHER:
         return []
     out = []
-    centred = {v.name for v in plan.joint.model.variables if v.domain.centred}
-    for name in (n for n in update.params if n not in centred):
+    for name in in_data(plan, update):
         terms = closed_terms(plan, frozenset((name,)))
         found = None if terms is None else _by_rule(name, plan, terms, update.rule)
         if found is None:
             return []
         out.append(found)
     return out
+
+
+def in_data(plan: Plan, update: Update) -> list[str]:
+    """The parameters of an update of which such equations tell."""
+    centred = {v.name for v in plan.joint.model.variables if v.domain.centred}
+    return [n for n in update.params if n not in centred]
 
 
 def _by_rule(name: str, plan: Plan, terms: Sequence[Term], rule: Simplex | Spread | Closed | Linear) -> Found:

@@ -241,7 +241,7 @@ def _once(i: Idx, gates: Sequence[x.Sel]) -> bool:
 def _curled(step: Step) -> Step:
     """The step with Bishop's letter for the expected log joint, beside a Q of the model's."""
     exchanged = (
-        Show(rebuilt(e.formula, lambda p: f.Word(CURLED) if p == f.Word("Q") else None), e.name)
+        replace(e, formula=rebuilt(e.formula, lambda p: f.Word(CURLED) if p == f.Word("Q") else None))
         if isinstance(e, Show)
         else Say(OUR_Q.sub("𝒬", e.text))
         for e in step.body

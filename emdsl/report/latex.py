@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import assert_never
 
@@ -11,9 +12,9 @@ from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Broken, Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
-from emdsl.report.measure import measure
+from emdsl.report.measure import GREEK, measure
 
-WIDE, INNER = 72, 52  # of a display equation and of a sum within one, in characters of the plain text
+WIDE, INNER = 76, 60  # of a display equation and of a sum within one, in characters of the plain text
 SIZES = ((122, r"\scriptsize"), (102, r"\footnotesize"), (88, r"\small"))  # of what is wider than so many letters
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
@@ -28,10 +29,6 @@ WORDS = {
     "Phi": r"\Phi", "phi": r"\phi", "p": "p",
     "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
 }  # fmt: skip
-GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
-    "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
-).split()
 RAISED = {"ᵀ": r"^{\top}"}
 MATHS = {
     "√": r"\surd", "∫": r"\int", "′": "'", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "×": r"\times", "∞": r"\infty",
@@ -135,6 +132,12 @@ def inside(e: Formula, label: str = "") -> str:
     )
 
 
+def together(found: Iterable[Formula]) -> str:
+    """Equations for one place, such as a cell of a notebook: several of them below one another."""
+    rows = r" \\ ".join(map(inside, found))
+    return rf"\begin{{gathered}} {rows} \end{{gathered}}" if r" \\ " in rows else rows
+
+
 def _displayed(e: Formula, parts: Broken | None, tag: str) -> str:
     if parts is None:
         return rf"\begin{{equation*}} {_on_one_line(e)}{tag} \end{{equation*}}"
@@ -219,16 +222,6 @@ def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -
         else:
             out.append(rf"\sum_{{{tex(index)}=0}}^{{{tex(size)}-1}}")
     return "".join(out)
-
-
-def named(symbol: str) -> str:
-    """A symbol of sympy's equations as formulas have it: `S_z_x`, `q(z)`, `sample weight`, a name of the user's."""
-    head, bracket, rest = symbol.partition("(")
-    if bracket:
-        return rf"{_name(head)}\left({rest.removesuffix(')') and named(rest.removesuffix(')'))}\right)"
-    if symbol.startswith("S_"):
-        return _name(STATISTIC.of(symbol[2:]))
-    return _name(symbol) if symbol.rstrip("'").isidentifier() else rf"\text{{{escaped(symbol)}}}"
 
 
 def _name(name: str) -> str:

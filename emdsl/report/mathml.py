@@ -9,8 +9,7 @@ from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
-from emdsl.report.latex import GREEK
-from emdsl.report.measure import measure
+from emdsl.report.measure import GREEK, measure
 
 SIZES = ((150, "55%"), (125, "65%"), (102, "80%"))  # of what is wider than so many letters
 WIDE, INNER = 84, 66  # of a display equation and of a sum within one, in characters of the plain text

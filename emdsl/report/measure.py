@@ -9,6 +9,10 @@ from emdsl.report import formula as f
 from emdsl.report import unicode
 from emdsl.report.formula import Formula
 
+GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+    "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+).split()
 SMALL = 0.7  # of a letter in an index or an exponent
 WORD, UPRIGHT = 10, 1.2  # letters of a long name, and how wide one is
 SIGN, SPACE = 3.0, 0.5  # of an operator with the room around it, and between factors
@@ -53,6 +57,8 @@ def _wide(e: Formula) -> float:
             return _listed(items)
         case f.Name(text) if text in STATISTIC:
             return 1 + SMALL * _letters(len(text) - 2)
+        case f.Name(text) if text.rstrip("'") in GREEK:
+            return 1
         case f.Name():
             return _letters(len(unicode.text(e)))
     return len(unicode.text(e))

@@ -8,7 +8,7 @@ from typing import Any
 
 from emdsl.report.derivation import Derivation
 from emdsl.report.mathml import mathml
-from emdsl.report.page import Show
+from emdsl.report.page import shown_of
 from emdsl.report.summary import all_rows, outcome_lines, plan_words
 
 LEFT = ' style="text-align:left"'
@@ -33,10 +33,11 @@ def model_html(name: str, diagram: str, plan: Mapping[str, Any], derivation: Der
 
 
 def _updates(derivation: Derivation) -> Iterator[tuple[str, str, str]]:
-    """Parameters, kind, and the equations that have numbers."""
+    """Parameters, kind, and their equations."""
     for step in derivation.steps:
         if step.facts.get("kind") == "update":
-            shown = "".join(mathml(line.formula) for line in step.body if isinstance(line, Show) and line.name)
+            found = dict.fromkeys(e for n in step.facts["parameters"] for e in shown_of(step, n))
+            shown = "".join(map(mathml, found))
             names = ", ".join(f"<code>{escape(n)}</code>" for n in step.facts["parameters"])
             yield names, escape(step.facts["update"]), shown
 

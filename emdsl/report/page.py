@@ -24,10 +24,11 @@ class Say:
 
 @dataclass(frozen=True)
 class Show:
-    """An equation on its own line, with what it is called in the code."""
+    """An equation on its own line, with what it is called in the code; `of` a parameter, in terms of the data."""
 
     formula: Formula
     name: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,23 @@ def labels(k: int, step: Step) -> list[str]:
         n += one
         out.append("" if not one else str(k) if sum(chosen) == 1 else f"{k}.{n}")
     return out
+
+
+SHORT = Say("For short, let")
+THEN = Say("Then")
+
+
+def shown_of(step: Step, name: str) -> list[Formula]:
+    """The equations of a name alone: in terms of the data where they are, else those of the code, with the letters that
+    stand for long sums."""
+    shown = [e for e in step.body if isinstance(e, Show)]
+    if own := [e.formula for e in shown if e.of == name]:
+        return own
+    found = [e.formula for e in shown if e.name == name]
+    if not found or SHORT not in step.body:
+        return found
+    letters = step.body[step.body.index(SHORT) + 1 : step.body.index(THEN)]
+    return [*(e.formula for e in letters if isinstance(e, Show)), *found]
 
 
 CODED = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from emdsl.derive.algebra import expr as x
@@ -21,7 +22,7 @@ from emdsl.report.abbreviated import abbreviated
 from emdsl.report.alone import alone
 from emdsl.report.concave import concave_by
 from emdsl.report.equations import left_side
-from emdsl.report.explicit import READ_TOGETHER, explicit, joined, normalised
+from emdsl.report.explicit import READ_TOGETHER, explicit, in_data, joined, normalised
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
 from emdsl.report.maxima import second_order, slope_of, why_a_maximum
@@ -113,9 +114,9 @@ def _rule(
             assert_never(u.rule)
     if found:
         yield Say("In terms of the data:" if len(found) == 1 else "In terms of the data, each with the others held:")
-    for left, right in found:
+    for name, (left, right) in zip(in_data(plan, u), found, strict=False):
         shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)
-        yield from shown
+        yield from (replace(line, of=name) for line in shown)
     if isinstance(u.rule, Closed):
         yield from second_order(plan, u.rule, u.params[0], t)
     elif not isinstance(u.rule, Simplex | Spread):
