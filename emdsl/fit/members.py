@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sympy as sp
+
+    from emdsl.derive.plan import Plan as Derived
+    from emdsl.report.derivation import Derivation
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,38 @@ class Declared:
     kind: str
     domain: str
     shape: tuple[str, ...]
+
+
+def updates_of(plan: Derived, told: Callable[[], Derivation]) -> dict[str, Update]:
+    """How each parameter is updated, in the order in which they are declared; `told` makes the derivation."""
+    from emdsl.report.equations import update_equation
+
+    out = {}
+    for u in plan.updates:
+        for name in u.params:
+            shown = partial(_shown, told, "update", name)
+            out[name] = Update(u.kind, update_equation(u, name, plan), u.reason, u.conditional_on, shown)
+    return {n: out[n] for n in (v.name for v in plan.joint.as_written.model.of_kind("param")) if n in out}
+
+
+def statistics_of(plan: Derived, told: Callable[[], Derivation]) -> dict[str, Statistic]:
+    """What the E-step hands over, by name."""
+    from emdsl.report.equations import statistic_equation
+
+    out = {}
+    for s in plan.expected.statistics:
+        shown = partial(_shown, told, "statistics", s.name)
+        out[s.name] = Statistic(s.name, statistic_equation(s, plan), tuple(i.dim for i in s.axes), shown)
+    return out
+
+
+def _shown(told: Callable[[], Derivation], kind: str, name: str) -> str:
+    """The equations of one name in the derivation's steps of one kind, as LaTeX."""
+    from emdsl.report.latex import together
+    from emdsl.report.page import shown_of
+
+    steps = (step for step in told().steps if step.facts.get("kind") == kind)
+    return together(found for step in steps for found in shown_of(step, name))
 
 
 def in_latex(shown: str, equation: sp.Basic) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ from emdsl.errors import ModelError, Problem
 from emdsl.fit import gaps as rewritten
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
 from emdsl.fit.loading import loaded
-from emdsl.fit.members import Declared, Plan, Statistic, Update
+from emdsl.fit.members import Declared, Plan, Statistic, Update, statistics_of, updates_of
 from emdsl.fit.runs import Pattern, by_runs
 from emdsl.fit.shifted import Lags, without_lets
 from emdsl.language import model as m
@@ -278,32 +278,11 @@ class Model:
 
     @cached_property
     def updates(self) -> dict[str, Update]:
-        from emdsl.report.equations import update_equation
-
-        out = {}
-        for u in self.derived.updates:
-            for name in u.params:
-                shown = partial(self._shown, "update", name)
-                out[name] = Update(u.kind, update_equation(u, name, self.derived), u.reason, u.conditional_on, shown)
-        return {n: out[n] for n in self.params if n in out}
+        return updates_of(self.derived, lambda: self.derivation)
 
     @cached_property
     def statistics(self) -> dict[str, Statistic]:
-        from emdsl.report.equations import statistic_equation
-
-        out = {}
-        for s in self.derived.expected.statistics:
-            shown = partial(self._shown, "statistics", s.name)
-            out[s.name] = Statistic(s.name, statistic_equation(s, self.derived), tuple(i.dim for i in s.axes), shown)
-        return out
-
-    def _shown(self, kind: str, name: str) -> str:
-        """The equations of one name in the derivation, as LaTeX."""
-        from emdsl.report.latex import together
-        from emdsl.report.page import shown_of
-
-        steps = (step for step in self.derivation.steps if step.facts.get("kind") == kind)
-        return together(found for step in steps for found in shown_of(step, name))
+        return statistics_of(self.derived, lambda: self.derivation)
 
     @property
     def derivation(self) -> Derivation:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
 
 from emdsl.graph import names
 from emdsl.graph.boxes import STRIP, Box, boxes_of, depths, heights
@@ -20,6 +20,9 @@ EDGE = 12.0  # around the whole
 FLAT, HIGHEST = 0.35, 240.0  # the least slope of a line between two rows, as far as it may drive them apart
 SHORT = 14.0  # the least length of an arrow's last leg
 BOW = 16.0  # between two lines that lead to and fro, and the straight one
+SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)  # of a piece of a line, where its label may stand
+FURTHER = (0.0, 4.0, 8.0)  # from the line
+LABEL = 0.8  # the size of a label of an edge beside that of a node
 CLEAR = 5.0  # between a line and a node that it does not belong to
 
 
@@ -73,9 +76,24 @@ class Layout:
 def layout(graph: Graph) -> Layout:
     """The best of the candidates that the search brings."""
     row = rows(graph)
-    figures = {n.key: figure(n, graph) for n in graph.nodes}
+    figures = _with_room_for_labels({n.key: figure(n, graph) for n in graph.nodes}, graph, row)
     found = [arranged(graph, figures, order, row) for order in candidates(graph, row)]
     return min(found, key=burden)
+
+
+def _with_room_for_labels(figures: Mapping[str, Figure], graph: Graph, row: Mapping[str, int]) -> dict[str, Figure]:
+    """The nodes with the room that labels of edges take: beside a line that leads down, above one that leads across."""
+    out = dict(figures)
+    for e in graph.edges:
+        if not e.label or e.source == e.target:
+            continue
+        wide = LABEL * names.width(names.plain(e.label)) + 6
+        for key in (e.source, e.target) if row[e.source] == row[e.target] else (e.target,):
+            own = out[key]
+            across_ = row[e.source] == row[e.target]
+            room = Rect(0, -own.shape.tall - BOW, 0, 0) if across_ else Rect(0, 0, wide, 0)
+            out[key] = replace(own, room=around([own.room, room]))
+    return out
 
 
 def burden(done: Layout) -> float:
@@ -201,21 +219,21 @@ def _texts(nodes: Sequence[Placed]) -> list[Rect]:
 def _labelled(d: Drawn, drawn: Sequence[Drawn], walls: Sequence[Rect], frames: Sequence[Rect]) -> Drawn:
     """The edge with its label beside the line, where it covers least."""
     line = names.plain(d.edge.label)
-    wide, high = names.width(line) * 0.8, 15.0
+    wide, high = names.width(line) * LABEL, 15.0
     lines = [pq for e in drawn for pq in pairwise(e.points)]
     best: tuple[float, Rect] | None = None
-    pieces = list(pairwise(d.points))
-    p, q = max(pieces, key=lambda pq: distance(*pq))
-    for share in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8):
-        for side in (1, -1):
-            length = distance(p, q) or 1.0
-            ax, ay = side * (q[1] - p[1]) / length, -side * (q[0] - p[0]) / length
-            off = abs(ax) * wide / 2 + abs(ay) * high / 2 + 2
-            cx, cy = p[0] + share * (q[0] - p[0]) + ax * off, p[1] + share * (q[1] - p[1]) + ay * off
-            r = Rect(cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2)
-            cost = 10.0 * sum(r.meets(w) for w in walls) + sum(hits(*pq, r) for pq in lines) + abs(share - 0.5)
-            cost += 3.0 * sum(r.meets(w) and not w.holds(r) for w in frames)
-            if best is None or cost < best[0] - 1e-9:
-                best = (cost, r)
+    pieces = sorted(pairwise(d.points), key=lambda pq: -distance(*pq))
+    for nth, share, side, more in product(range(len(pieces)), SHARES, (1, -1), FURTHER):
+        p, q = pieces[nth]
+        length = distance(p, q) or 1.0
+        ax, ay = side * (q[1] - p[1]) / length, -side * (q[0] - p[0]) / length
+        off = abs(ax) * wide / 2 + abs(ay) * high / 2 + 2 + more
+        cx, cy = p[0] + share * (q[0] - p[0]) + ax * off, p[1] + share * (q[1] - p[1]) + ay * off
+        r = Rect(cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2)
+        cost = 10.0 * sum(r.meets(w) for w in walls) + 3.0 * sum(hits(*pq, r) for pq in lines)
+        cost += abs(share - 0.5) + 0.15 * more + 0.5 * nth
+        cost += 3.0 * sum(r.meets(w) and not w.holds(r) for w in frames)
+        if best is None or cost < best[0] - 1e-9:
+            best = (cost, r)
     assert best is not None
     return Drawn(d.edge, d.points, line, best[1])
