@@ -30,6 +30,7 @@ from emdsl.generate.printer import Printer
 from emdsl.report.abbreviated import abbreviated
 from emdsl.report.breaking import broken, width
 from emdsl.report.derivation import Derivation
+from emdsl.report.difference import difference
 from emdsl.report.equations import left_side, readable
 from emdsl.report.expected import averaged, opened
 from emdsl.report.explicit import explicit, normalised, twins
@@ -39,11 +40,11 @@ from emdsl.report.known import known
 from emdsl.report.latex import INNER, WIDE
 from emdsl.report.maxima import _at_root, slope_of
 from emdsl.report.measure import measure
-from emdsl.report.page import Show
+from emdsl.report.page import Say, Show, Step
 from emdsl.report.places import own_lines, places
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
-from emdsl.report.unicode import folded, text
+from emdsl.report.unicode import folded, lines, text
 from emdsl.report.unopened import unopened
 from emdsl.report.walking import rebuilt
 
@@ -415,6 +416,19 @@ def test_what_a_changed_line_changes() -> None:
     assert {(c.title, turned[n.sign], str(n.line)) for c in found.changes for n in c.lines} == {
         (c.title, n.sign, str(n.line)) for c in back.changes for n in c.lines
     }
+
+
+def test_sentences_in_another_order_are_the_same() -> None:
+    one, other = (Step("", (Say(text),)) for text in ("A is so. B is so.", "B is so. A is so."))
+    assert not difference(([one], [other]), ("", "")).changes
+
+
+def test_a_right_side_that_is_wide_stands_below_the_left() -> None:
+    shown = [line for step in told("factorial_hmm").steps for line in step.body if isinstance(line, Show)]
+    wide = next(
+        line.formula for line in shown if isinstance(line.formula, Relation) and "∝ α(a[t - 1]" in text(line.formula)
+    )
+    assert max(map(len, lines(wide, 70))) <= 70
 
 
 def test_the_command_tells_the_difference(capsys: pytest.CaptureFixture[str]) -> None:

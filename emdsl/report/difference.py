@@ -140,9 +140,14 @@ def _keyed(step: Numbered | None) -> list[tuple[str, tuple[Say | Show, str]]]:
     if step is None:
         return []
     return [
-        (line.text if isinstance(line, Say) else text(line.formula), (line, label))
+        (_in_one_order(line.text) if isinstance(line, Say) else text(line.formula), (line, label))
         for line, label in zip(step[1].body, labels(*step), strict=True)
     ]
+
+
+def _in_one_order(said: str) -> str:
+    """The same for sentences in whatever order: signs are explained as they are met."""
+    return " ".join(sorted(s.rstrip(".") for s in said.split(". ")))
 
 
 def _texts(old: str, new: str) -> Iterator[tuple[str, str]]:

@@ -136,7 +136,12 @@ def lines(e: Formula, width: int) -> list[str]:
     """
     first, *rest = _rows(e, width)
     home = len(rest[-1]) - len(rest[-1].lstrip()) if rest else None  # where the terms of the sum stand
-    return [*folded(first, width, home=home), *(line for row in rest for line in folded(row, width, home=home))]
+    out = [*folded(first, width, home=home), *(line for row in rest for line in folded(row, width, home=home))]
+    if isinstance(e, f.Relation) and not rest and max(map(len, out)) > width:  # the right side below the left
+        left, right = (text(side) for side in (e.left, e.right))
+        below = [*folded(left, width), *folded(f"{'':{BESIDE}}{SIGNS[e.op]} {right}", width)]
+        return min(out, below, key=lambda rows: max(map(len, rows)))
+    return out
 
 
 def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None = None) -> list[str]:
