@@ -44,9 +44,10 @@ def of_hits(k: int) -> float:
 )
 def test_a_level_that_no_row_has_stays(declared: str, density: str, y: np.ndarray, expected) -> None:
     fitter = levels(declared, density).fitter(seed=0, sizes={"G": 4}, tol=1e-12)
-    with pytest.warns(UserWarning, match=r"the data say nothing of m \(2,\)"):
+    with pytest.warns(UserWarning, match=r"the data say nothing of m \(2,\)") as told:
         fit = fitter.fit({"g": LEVELS, "y": y, "extra": 1.5})
-    assert fit.status_ == "converged"
+    assert fit.status_ == "converged" and fit.n_parameters_ == 4, "the level that no row has is no free number"
+    assert told[0].filename == __file__
     for k in (0, 1, 3):
         np.testing.assert_allclose(fit.params_["m"][k], expected(k), atol=1e-6)
     assert np.isfinite(fit.params_["m"][2]).all()

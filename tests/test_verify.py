@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +22,7 @@ from emdsl.fit import verify
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.model import Model
 from emdsl.fit.verify import Certificate, bounds
-from emdsl.fit.verify.case import Case
+from emdsl.fit.verify.case import Case, together
 from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
@@ -564,7 +565,12 @@ for n in N:
     latent z[n] ~ Bernoulli(0.4)
     observed y[n] ~ Normal(m[z[n]], 1) if n == 3 else Normal(0, 1)
 """  # whose statistics each chunk had in the place of its own fourth row: wrong from 8193 rows on
-RIGHT = (CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES, CORRELATED, GATED, ALONE, ONE_ROW)
+EVERY_OTHER = """model EveryOther
+param m : real
+for n in N if n % 2 == 0:
+    observed y[n] ~ Normal(m, 1)
+"""  # the first row twice moves all others by one
+RIGHT = (CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES, CORRELATED, GATED, ALONE, ONE_ROW, EVERY_OTHER)
 
 
 @pytest.mark.parametrize("text", RIGHT)  # MEANFIELD: a bound, below
@@ -573,6 +579,22 @@ def test_the_same_models_unbroken(text: str) -> None:
     assert found.passed, str(found)
     assert text != SPIKE or "posterior" in {c.name for c in found.checks if c.status == "passed"}
     assert ("how it is drawn" in {c.name for c in found.checks}) == (text == DRAWN)
+
+
+def test_data_of_a_number_and_a_count_are_together() -> None:
+    """The grid of one has the other as it was drawn: right likelihoods were called wrong by a third."""
+    text = "model M\nparam r : positive\nfor n in N:\n    latent a[n] ~ {}\n    latent b[n] ~ {}\n"
+    text += "    observed y[n] ~ Delta({})\n"
+    for a, b, value, told in (
+        ("Poisson(r)", "Normal(0, 1)", "a[n] + b[n]", True),
+        ("Poisson(r)", "Poisson(2)", "a[n] + b[n]", False),
+        ("Bernoulli(0.3)", "Normal(0, r)", "(b[n] > 0) + a[n]", False),
+        ("Bernoulli(0.3)", "Normal(0, r)", "2 * b[n]", False),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = emdsl.compile(text=text.format(a, b, value))
+        assert any(together(model.resolved)) == told
 
 
 def test_a_root_beside_a_pass_over_data_climbs_with_it() -> None:

@@ -19,7 +19,7 @@ from emdsl.derive.joint.gated_sums import UnderSum
 from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.positions import by_positions
-from emdsl.derive.joint.spikes import has_points, refuse_points
+from emdsl.derive.joint.spikes import has_points, refuse_apart, refuse_points
 from emdsl.derive.near_zero import near_zero
 from emdsl.derive.posteriors import meanfield, quadrature
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
@@ -194,6 +194,8 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     if model.multiplied and draws is None:
         joint, elimination = by_multipliers(joint, elimination, weighted) or (joint, elimination)
     draws = None if draws is None else collapsed(draws, elimination, model)
+    if draws is not None:
+        refuse_apart(whole, [*(g.latents for g in draws.groups), *((n,) for n in draws.moved)])
     q = expected(joint, elimination, weighted)
     updates = solve(model, q, held)
     centred = (*near.centred, *near.covariates)

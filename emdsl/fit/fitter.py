@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -116,7 +115,7 @@ class Fitter(TellsMissing, ByMultipliers):
         choices = self._variant.current.derived.choices.values()
         ways = {c.method.partition(":")[0] for c in choices} - {"exact"}
         text = f"{reason}: by {' and '.join(sorted(ways))} instead, which is no exact posterior"
-        warnings.warn(text, UserWarning, stacklevel=4)
+        faults.say(text)
         return bound
 
     def _bind_variant(self, base: Variant, data: Any, params: Any = None, **beside: Any) -> Bound:

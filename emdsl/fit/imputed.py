@@ -5,7 +5,6 @@ Given the latents they are independent of what was seen, and have the posterior 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from emdsl.fit.over_draws import over_draws
 from emdsl.fit.tied import tied
 from emdsl.fit.variants import CompiledModel, Variant
 from emdsl.runtime.data.binding import Bound
+from emdsl.runtime.data.faults import say
 from emdsl.runtime.fitting.answers import DISCRETE
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -61,7 +61,7 @@ class Entries(NamedTuple):
             none = ~np.isfinite(a) & ~self.mask
             if none.any():
                 text = f"{self.name}: {int(none.sum())} missing entries, the first in row {np.argwhere(none)[0][0]}, "
-                warnings.warn(text + lacks, UserWarning, stacklevel=6)
+                say(text + lacks)
                 return
 
 

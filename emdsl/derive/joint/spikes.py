@@ -9,7 +9,7 @@ are moments of the right-hand side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
@@ -78,6 +78,24 @@ def refuse_points(joint: LogJoint, names: Collection[str]) -> None:
             text = f"the posterior of {min(held)} is not tractable: a point mass sets it equal to a number, "
             text += "which no exact method takes here and no draw hits"
             raise ModelError(Problem("E112", text, f.span, POINTS_OUT), joint.model.source)
+
+
+def refuse_apart(joint: LogJoint, groups: Sequence[Collection[str]]) -> None:
+    """Nothing moves latents one by one, of which an equality tells each given the others. Raises `ModelError`.
+
+    `groups` are what is drawn together, and alone what is drawn beside it; conditions compare latents as well, but what
+    they compare may differ.
+    """
+    for f in joint.factors:
+        points = (e.args[0] for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name == "log")
+        held = {n for e in points if isinstance(e, x.Fn) and e.name == "eq" for n in x.variables(e)}
+        held |= {n for g in f.gates for n in x.variables(g)} if held else set()
+        apart = [min(held & set(g)) for g in groups if held & set(g)]
+        if len(apart) > 1:
+            text = f"the posterior of {apart[0]} is not tractable: a point mass tells it from {apart[1]}, and each is "
+            text += "drawn given the other, so that neither moves"
+            hint = "leave it out of `infer`, draw both together, `infer (a, b) by mcmc`, or give it a small noise"
+            raise ModelError(Problem("E112", text, f.span, hint), joint.model.source)
 
 
 def _compared(e: Expr) -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from emdsl.derive.joint.constraints import seen_exactly
 from emdsl.derive.joint.extremes import which_of_several
+from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
@@ -21,7 +22,9 @@ from emdsl.fit.verify.oracle import FINE, Oracle, Table
 from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, sized
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.tried import compared, never, tried
+from emdsl.language.functions import COMPARISONS
 from emdsl.language.model import ModelText
+from emdsl.language.tree import Call, Expr, Var, children
 
 PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the whole
 FAR, FACTOR = 10.0, 1000.0  # a step of a number on the line, and of its distance to an end, that is too far
@@ -193,7 +196,8 @@ def _case(model: Compiled, text: ModelText, seed: int, found: Begun) -> Case:
     start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     space = Space.of(text.of_kind("param"), world.scope, start)
     try:
-        if max(seen_exactly(text).values(), default=0) > 1 or which_of_several(text) != text:
+        exact = max(seen_exactly(text).values(), default=0)
+        if exact > 1 or which_of_several(text) != text or any(together(text)):
             raise Unchecked("data are several latents together without noise: none of them is a number by itself")
         oracle, found_tables, fine = Oracle.settled(world, start, seed, FINE)
         oracle.log_norm(found_tables)
@@ -201,6 +205,21 @@ def _case(model: Compiled, text: ModelText, seed: int, found: Begun) -> Case:
     except Unchecked as why:
         return Case(model, seed, drawn, world, space, start, step, None, (), str(why))
     return Case(model, seed, drawn, world, space, start, step, oracle, found_tables, "", fine)
+
+
+def together(text: ModelText) -> Iterator[bool]:
+    """For each point that data are, whether it is made of several latents, of which one at least is a real number."""
+    kinds = {v.name: v.domain.interval for v in text.of_kind("latent")}
+    points = (c for v in text.of_kind("observed") for _, c in leaves(v.distribution) if is_point_mass(c.family))
+    for call in points:
+        pending, read = list[Expr]([call.args[0][1]]), set[str]()
+        while pending:
+            e = pending.pop()
+            if isinstance(e, Call) and e.fn in COMPARISONS:
+                continue  # whether one is above another is no number
+            read |= {e.name} & set(kinds) if isinstance(e, Var) else set()
+            pending += children(e)
+        yield len(read) > 1 and any(kinds[n] for n in read)
 
 
 def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:

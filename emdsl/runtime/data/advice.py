@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from emdsl.runtime.data.columns import UNSEEN, Array
+from emdsl.runtime.data.faults import say
 
 
 def other_codes(name: str, values: Array) -> str | None:
@@ -31,10 +31,10 @@ def advise(
         for text in texts:
             if text.lower() in UNSEEN:
                 told = f"{name}: {text!r} is a label like the others; leave empty what was not seen"
-                warnings.warn(told, UserWarning, stacklevel=4)
+                say(told)
         seen = a.ravel() if mask is None else a[np.asarray(mask)]
         if texts or not seen.size or v["levels"] is None or v["levels"].isdigit():  # there the last one was refused
             continue
         if seen.min() == 1 < seen.max() and np.bincount(seen.astype(int))[1:].all():
             text = f"{name} holds no 0: labels count from 0, and where it counts from 1 it is {name} - 1 that is meant"
-            warnings.warn(text, UserWarning, stacklevel=4)
+            say(text)

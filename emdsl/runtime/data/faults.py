@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -49,6 +51,14 @@ class DegenerateFit(RuntimeError):
 
 class ConvergenceWarning(UserWarning):
     """A fit ended without having converged; `status_` and `message_` say how."""
+
+
+def say(text: str, category: type[Warning] = UserWarning) -> None:
+    """Warns at the line from which the package, or the module that this is printed into, was called."""
+    own, frame, level = __name__.partition(".")[0], sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == own:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -52,7 +52,7 @@ class Climb(NamedTuple):
     state: Any = None
     failure: Exception | None = None
     report: Mapping[str, Any] | None = None  # of draws: errors of the estimates, how the chains mixed
-    idle: tuple[str, ...] = ()  # distributions that the data say nothing of
+    idle: tuple[tuple[str, int], ...] = ()  # distributions that the data say nothing of
     prepared: Mapping[str, Any] | None = None  # data under the points that were taken, where these may be more
     told: float | None = None  # what twice these points add to the log-likelihood
 

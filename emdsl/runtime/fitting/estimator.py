@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
@@ -15,7 +14,7 @@ from emdsl.runtime.data.arguments import as_returned, by_name
 from emdsl.runtime.data.binding import BindOptions, Bound, bind_data
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.domains import free_parameters, parameter_numbers
-from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
+from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit, say
 from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
 from emdsl.runtime.data.weighed import unit_of, without_idle_rows
@@ -294,7 +293,8 @@ class Estimator(Answers):
         self.sizes_ = dict(setup.data.sizes)
         self.labels_ = dict(setup.data.labels)
         variables = self._module.SPEC["variables"]
-        self.n_parameters_ = sum(free_parameters(v, self.sizes_) for v in variables if v["kind"] == "param")
+        every = sum(free_parameters(v, self.sizes_) for v in variables if v["kind"] == "param")
+        self.n_parameters_ = every - sum(count for _, count in best.idle)
         self.n_units_ = self._units(setup.data)
         prepared = setup.prepared if seen is setup.data else self._prepare(seen)
         self._training = (seen, prepared) if best.state is None else (seen, prepared, best.state)
@@ -302,12 +302,11 @@ class Estimator(Answers):
         self.factors_ = best.state
         self.monte_carlo_ = dict(best.report) if best.report is not None else None
         if blurred or (not self.converged_ and self.status_ != "interrupted"):
-            warnings.warn(self.message_, UserWarning if self.converged_ else ConvergenceWarning, stacklevel=3)
+            say(self.message_, UserWarning if self.converged_ else ConvergenceWarning)
         if best.idle:
-            text = (
-                f"the data say nothing of {', '.join(best.idle)}: all expected counts are 0; what it started at is kept"
-            )
-            warnings.warn(text, UserWarning, stacklevel=3)
+            names = ", ".join(name for name, _ in best.idle)
+            text = f"the data say nothing of {names}: all expected counts are 0; what it started at is kept"
+            say(text)
 
     # -------------------------------------------------------------- the two halves
 

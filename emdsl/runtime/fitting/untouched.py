@@ -99,9 +99,10 @@ def _stays(setup: Setup, statistics: Mapping[str, Any], params: Params, name: st
     return stays
 
 
-def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tuple[str, ...]:
+def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tuple[tuple[str, int], ...]:
     """Parameters that the data say nothing of, and elements of them (transitions where every sequence has one element,
-    or out of a state that no path reaches): Q does not hold them, so that the M-step leaves them where they are."""
+    or out of a state that no path reaches): Q does not hold them, so that the M-step leaves them where they are. Each
+    with how many numbers of it could move."""
     still = {n: np.equal(before[n], now) for n, now in here.params.items()}
     still = {n: mask for n, mask in still.items() if mask.any()}
     if not still:
@@ -114,7 +115,7 @@ def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tup
     told = [(v, found[n]) for n, v, _ in _params(setup.module.SPEC, here.params) if n in found and found[n].any()]
     state = here.statistics.get("state")
     return tuple(  # a numeric M-step may stay where it cannot climb from
-        named(v, mask) for v, mask in told
+        (named(v, mask), _numbers(v, mask)) for v, mask in told
         if v["domain"] == "simplex" or untouched.met or untouched.says_nothing(here, v, mask, state)
     )  # fmt: skip
 
@@ -128,6 +129,13 @@ def named(variable: Mapping[str, Any], mask: Array) -> str:
     places = np.argwhere(whole) if whole.any() else np.argwhere(mask)
     rows = [str(tuple(int(i) for i in at)) for at in places]
     return f"{variable['name']} {', '.join(rows[:3])}{' and others' if len(rows) > 3 else ''}"
+
+
+def _numbers(variable: Mapping[str, Any], mask: Array) -> int:
+    """How many free numbers these elements are."""
+    k = mask.shape[-1] if mask.ndim else 1
+    each = {"simplex": (k - 1) / k, "spd": (k + 1) / (2 * k)}
+    return round(int(mask.sum()) * each.get(variable["domain"], 1.0))
 
 
 def _params(spec: Mapping[str, Any], params: Params) -> Iterator[tuple[str, Mapping[str, Any], Array]]:
