@@ -79,6 +79,12 @@ def test_rotations_and_labels_of_the_gallery() -> None:
     assert order.directions == 0 and "the order of the states that K counts" in str(order)
 
 
+def test_states_that_are_the_elements_of_a_ragged_plate() -> None:
+    """Found by a fuzzer: their number is no size, and asking raised an error of data."""
+    words = {"source": [[0, 1], [2], [1, 2, 0]], "target": [[0], [1, 2], [2, 0]]}
+    assert compiled("word_alignment").fitter(seed=0, max_iter=5, tol=1).fit(words).unidentified_ is not None
+
+
 def test_what_is_not_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     fit = written(SUM.format(prior="")).fitter().fit({"y": Y})
     fit.save(tmp_path / "fit.json")

@@ -162,6 +162,11 @@ def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path, monkeypatch: p
     GaussianMixture(seed=0).fit(X).save(path)
     path.write_bytes(path.read_bytes()[:-100])
     assert "no whole saved fit" in refused(path)
+    GaussianMixture(seed=0).fit(X).save(path)
+    whole = path.read_bytes()
+    flags = whole.index(b"PK\x01\x02") + 8  # of the first file in the list at the end
+    path.write_bytes(whole[:flags] + b"\x01" + whole[flags + 1 :])
+    assert "is encrypted" in refused(path)
     for bad in (b"[" * 100_000, b"[]", b"3"):
         np.savez(path, document=np.frombuffer(bad, np.uint8), history=np.zeros(1))
         assert "no whole saved fit" in refused(path) or "is no saved fit" in refused(path)

@@ -88,7 +88,8 @@ def _work(setup: Setup, at: Coordinates) -> float:
         sys.setprofile(before)
     numbers = sum(v.size for v in setup.prepared.values() if isinstance(v, np.ndarray))
     levels = [v["levels"] for v in setup.module.SPEC["variables"] if v["kind"] == "latent" and v["levels"]]
-    states = max([1, *(size_value(n, setup.data.sizes) for n in levels)])
+    longest = {f"{n}[": int(r.lengths.max(initial=1)) for n, r in setup.data.ragged.items()}  # words of a sentence
+    states = max([1, *(longest.get(n[: n.find("[") + 1]) or size_value(n, setup.data.sizes) for n in levels)])
     return float(CALL * calls + numbers * states * (POINTS if "the modes" in setup.prepared else 1))
 
 

@@ -265,7 +265,7 @@ def _from_npz(path: object, content: bytes) -> Any:
             return {**document, **held} if isinstance(document, dict) else document
     except BROKEN as error:
         raise DataError(f"{path}: is no whole saved fit: {error}", code="D020") from None
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, RuntimeError) as error:  # the latter of what is packed in ways not known, or locked
         raise DataError(f"{path}: is no whole saved fit: {error}", code="D020") from None
 
 
