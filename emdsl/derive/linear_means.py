@@ -148,6 +148,8 @@ def _linear(block: Block, known: Known) -> Linear | str:
             feature, rest = part
             key = latents[role], features.setdefault(feature, len(features))
             coefficients.setdefault(key, []).append(rest)
+    if not features:
+        return "no data read it"
     bare = replace(block, home=(ONE,), terms=tuple(t for t, _ in kept), roles=tuple(r for _, r in kept))
     each = {k: tuple(v) for k, v in coefficients.items()}
     return Linear(bare, block.home, tuple(alone), block.latents, rows, columns, tuple(features), each)

@@ -231,7 +231,7 @@ def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], 
             q = np.where(np.isfinite(c) & (c >= low) & (c <= high), objective(np.clip(c, low, high)), -np.inf)
         at_end = (c == low) | (c == high)  # there log 0 is a number only by convention
         found = np.abs(best) < 1e100  # log 0 is no root, though the score is 0 there
-        q = np.where(at_end & ((np.abs(q) > 1e100) | found), -np.inf, q)
+        q = np.where(np.isnan(q) | (at_end & ((np.abs(q) > 1e100) | found)), -np.inf, q)
         best, value = np.where(q > value, c, best), np.maximum(q, value)
     return np.where(np.isfinite(value), best, np.nan)
 
