@@ -115,20 +115,22 @@ def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tup
     told = [(v, found[n]) for n, v, _ in _params(setup.module.SPEC, here.params) if n in found and found[n].any()]
     state = here.statistics.get("state")
     return tuple(  # a numeric M-step may stay where it cannot climb from
-        (named(v, mask), _numbers(v, mask)) for v, mask in told
+        named(v, mask) for v, mask in told
         if v["domain"] == "simplex" or untouched.met or untouched.says_nothing(here, v, mask, state)
     )  # fmt: skip
 
 
-def named(variable: Mapping[str, Any], mask: Array) -> str:
-    """A parameter, or those of its elements that are meant: whole vectors and matrices by their place."""
+def named(variable: Mapping[str, Any], mask: Array) -> tuple[str, int]:
+    """A parameter, or those of its elements that are meant (whole vectors and matrices by their place), and how many
+    free numbers they are."""
+    count = _numbers(variable, mask)
     if mask.all():
-        return str(variable["name"])
+        return str(variable["name"]), count
     around = len(variable["plates"]) + len(variable["array"])
     whole = mask.all(tuple(range(around, mask.ndim)))
     places = np.argwhere(whole) if whole.any() else np.argwhere(mask)
     rows = [str(tuple(int(i) for i in at)) for at in places]
-    return f"{variable['name']} {', '.join(rows[:3])}{' and others' if len(rows) > 3 else ''}"
+    return f"{variable['name']} {', '.join(rows[:3])}{' and others' if len(rows) > 3 else ''}", count
 
 
 def _numbers(variable: Mapping[str, Any], mask: Array) -> int:

@@ -134,8 +134,8 @@ def _errors(sample: LastSample, told: NewtonStep | None, params: Any, report: di
     return []
 
 
-def untouched_in(setup: Setup, sample: LastSample) -> tuple[str, ...]:
-    """Parameters that no data touch, or their elements, by name."""
+def untouched_in(setup: Setup, sample: LastSample) -> tuple[tuple[str, int], ...]:
+    """Parameters that no data touch, or their elements, by name, with how many free numbers they are."""
     masks = {n: np.reshape(sample.nothing[at], shape) for n, (at, shape) in sample.free.places.items()}
     entries = [v for v in setup.module.SPEC["variables"] if v["name"] in masks and masks[v["name"]].any()]
     return tuple(named(v, masks[v["name"]]) for v in entries)
