@@ -123,7 +123,7 @@ def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tup
 def named(variable: Mapping[str, Any], mask: Array) -> tuple[str, int]:
     """A parameter, or those of its elements that are meant (whole vectors and matrices by their place), and how many
     free numbers they are."""
-    count = _numbers(variable, mask)
+    count = _free_numbers(variable, mask)
     if mask.all():
         return str(variable["name"]), count
     around = len(variable["plates"]) + len(variable["array"])
@@ -133,7 +133,7 @@ def named(variable: Mapping[str, Any], mask: Array) -> tuple[str, int]:
     return f"{variable['name']} {', '.join(rows[:3])}{' and others' if len(rows) > 3 else ''}", count
 
 
-def _numbers(variable: Mapping[str, Any], mask: Array) -> int:
+def _free_numbers(variable: Mapping[str, Any], mask: Array) -> int:
     """How many free numbers these elements are."""
     k = mask.shape[-1] if mask.ndim else 1
     each = {"simplex": (k - 1) / k, "spd": (k + 1) / (2 * k)}
