@@ -422,3 +422,37 @@ def test_steps_of_a_latent_are_intervals() -> None:
     assert fit.log_likelihood_ == pytest.approx(value(start), rel=1e-8)
     fit = model.fitter(max_iter=3).fit({"x": x, "y": y}, init=start)
     assert fit.log_likelihood_ == pytest.approx(value(fit.params_), rel=1e-8) and fit.log_likelihood_ > value(start)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "sd"),
+    [
+        ("param cut : ordered[3]", "1"),
+        ("param cut : ordered[K]", "1"),
+        ("let cut = [-1, 0.2, 1.5]", "s"),
+        ("given cut : ordered[3]", "s"),
+    ],
+)
+def test_counted_thresholds(cuts: str, sd: str) -> None:
+    """As a sum over them they were refused, be they parameters, data or literals."""
+    model = emdsl.compile(
+        text=f"""
+        model Counted
+        {cuts}
+        param beta : real
+        {"param s : positive" if sd == "s" else ""}
+        for n in N:
+            given x[n] : real
+            latent u[n] ~ Normal(beta * x[n], {sd})
+            observed y[n] : category[4] ~ Delta(sum(u[n] > cut[k] for k in {"K" if "[K]" in cuts else 3}))
+    """
+    )
+    cut, scale = np.array([-1, 0.2, 1.5]), 1.3 if sd == "s" else 1.0
+    y = np.searchsorted(cut, X + RNG.normal(size=60))
+    ends = np.r_[-np.inf, cut, np.inf]
+    mass = stats.norm.cdf((ends[y + 1] - 0.8 * X) / scale) - stats.norm.cdf((ends[y] - 0.8 * X) / scale)
+    start = {"beta": 0.8} | ({"s": scale} if sd == "s" else {"cut": cut})
+    data = {"x": X, "y": y} | ({"cut": cut} if cuts.startswith("given") else {})
+    sizes = {"K": 3} if "[K]" in cuts else {}
+    fit = model.fitter(max_iter=0, **sizes).fit(data, init=start)
+    assert fit.log_likelihood_ == pytest.approx(np.log(mass).sum(), rel=1e-11)

@@ -20,6 +20,7 @@ from emdsl.derive.algebra.facts import (
     float_power,
     is_indicator,
     positive,
+    rising,
     short,
     split_number,
     terms_of,
@@ -62,8 +63,8 @@ __all__ = [
     "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix", "LogDet",
     "MatInv", "Mul", "Num", "Pow", "Rebuilding", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
     "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "is_indicator",
-    "mul", "neg", "nowhere", "num", "positive", "power", "rebuild", "refresh", "sel", "split_number", "substitute",
-    "terms_of", "total", "totals", "value_of", "variables", "walk", "where",
+    "mul", "neg", "nowhere", "num", "positive", "power", "rebuild", "refresh", "rising", "sel", "split_number",
+    "substitute", "terms_of", "total", "totals", "value_of", "variables", "walk", "where",
 ]  # fmt: skip
 
 

@@ -7,8 +7,9 @@ substituted before anything is derived.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -286,7 +287,7 @@ class Tensors:
                 return number
             name = next((n for n, t in self.tables.items() if t == literal), f"table{len(self.tables)}")
             self.tables[name] = literal
-            return El(name, idx)
+            return El(name, idx, "ordered" if _increases(literal) else "real")
         rows = ((item, _literal(item) if isinstance(item, m.Stack) else None) for item in e.items)
         options = tuple(
             self.element(item, idx[1:], scope) if row is None else _entry(row, idx[1:]) for item, row in rows
@@ -335,6 +336,14 @@ def _entry(row: object, idx: tuple[Idx, ...]) -> Expr:
         return _entry(row[idx[0]], idx[1:])
     options = tuple(_entry(value, idx[1:]) for value in row)
     return options[0] if len(set(options)) == 1 else x.Choose(idx[0], options)
+
+
+def _increases(row: Sequence[object]) -> bool:
+    """Whether the numbers of a row, or of each row of a table, become larger and larger."""
+    numbers = [v for v in row if isinstance(v, int | float)]
+    if len(numbers) < len(row):
+        return all(isinstance(part, tuple) and _increases(part) for part in row)
+    return all(a < b for a, b in pairwise(numbers))
 
 
 def _number(e: m.Expr) -> float | int | None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.gated_sums import UnderSum
 from emdsl.derive.joint.records import Posterior
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.preimages import Interval, either, interval
-from emdsl.errors import ModelError, Problem
+from emdsl.errors import Problem
 
 CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square", "var"), (0.0, -1.0))
 CUT_FIELDS = ("mean", "var", "lower", "upper")  # what a cut Gaussian is drawn by
@@ -80,7 +81,7 @@ def bounds_of(cuts: Sequence[Cut]) -> tuple[Expr, Expr]:
 
 
 def refuse_cuts_at_parameters(joint: LogJoint) -> None:
-    """Raises `ModelError` where a parameter decides which values of a latent are seen as what: Q has no slope in it."""
+    """Raises `UnderSum` where a parameter decides which values of a latent are seen as what: Q has no slope in it."""
     params = {v.name for v in joint.model.of_kind("param")}
     latent = {v.name for v in joint.model.of_kind("latent")} - joint.discrete
     for f in joint.factors:
@@ -93,4 +94,5 @@ def refuse_cuts_at_parameters(joint: LogJoint) -> None:
                     p, u = min(held & params), min(held & latent)
                     text = f"the parameter {p} decides where {u} is cut: given {u}, the likelihood has no slope in it"
                     hint = f"compare {u} with a number, and give {u} a mean that holds {p}"
-                    raise ModelError(Problem("E105", text, f.span, hint), joint.model.source)
+                    over = {s.ix.dim for s in x.walk(e) if isinstance(s, x.Sum) and c in x.walk(s.body)}
+                    raise UnderSum([Problem("E105", text, f.span, hint)], joint.model.source, over)

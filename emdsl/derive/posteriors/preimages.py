@@ -9,7 +9,10 @@ A condition that holds at several intervals is none of these, but where data tel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import cmp_to_key
+from itertools import pairwise
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -45,8 +48,8 @@ def interval(e: Expr, leaf: El) -> Interval | None:
             there = _at_value(seen, condition, leaf)
             if there is not None:
                 return there
-            if isinstance(condition, x.Add):
-                return _counted(seen, condition, leaf)
+            if isinstance(condition, x.Add | x.Sum):
+                return _counted(seen, _opened(condition), leaf)
             inside = interval(condition, leaf)
             outside = _opposite(inside)
             if inside is not None and outside is not None:
@@ -209,11 +212,18 @@ def _solved(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Fraction | float] 
     return other if number == 1 else x.mul(x.Num(1 / number), other), number
 
 
-def _counted(seen: Expr, e: x.Add, leaf: El) -> Interval | None:
+def _opened(e: x.Add | x.Sum) -> tuple[Expr, ...]:
+    """The terms of a sum, those of a sum over a number among them."""
+    terms = e.terms if isinstance(e, x.Add) else (e,)
+    sums = {t: range(int(t.ix.dim)) for t in terms if isinstance(t, x.Sum) and t.ix.dim.isdigit()}
+    return tuple(p for t in terms for p in ([x.substitute(t.body, {t.ix: k}) for k in sums[t]] if t in sums else [t]))  # type: ignore[attr-defined]
+
+
+def _counted(seen: Expr, terms: Sequence[Expr], leaf: El) -> Interval | None:
     """`seen == (u > a) + (u > b)`: how many thresholds are passed tells between which two of them u lies."""
-    found = [interval(t, leaf) for t in e.terms]
+    found = [interval(t, leaf) for t in terms]
     lows = [f[0] for f in found if f is not None and f[0] is not None and f[1] is None]
-    if len(lows) < len(e.terms):
+    if len(lows) < len(terms):
         return None
     numbers = {float(c.value): c for c in lows if isinstance(c, x.Num)}
     if len(numbers) == len(lows):
@@ -221,7 +231,9 @@ def _counted(seen: Expr, e: x.Add, leaf: El) -> Interval | None:
     elif len(lows) == 2:
         ordered = [x.fn("min", *lows), x.fn("max", *lows)]
     else:
-        return None
+        ordered = sorted(lows, key=cmp_to_key(lambda a, b: int(x.rising(b, a)) - int(x.rising(a, b))))
+        if not all(x.rising(a, b) for a, b in pairwise(ordered)):
+            return None
     steps: list[Expr] = [x.Num(-math.inf), *ordered, x.Num(math.inf)]
     lower, upper = steps[-2], steps[-1]
     for k in reversed(range(len(ordered))):
