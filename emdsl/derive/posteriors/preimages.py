@@ -215,8 +215,14 @@ def _solved(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Fraction | float] 
 def _opened(e: x.Add | x.Sum) -> tuple[Expr, ...]:
     """The terms of a sum, those of a sum over a number among them."""
     terms = e.terms if isinstance(e, x.Add) else (e,)
-    sums = {t: range(int(t.ix.dim)) for t in terms if isinstance(t, x.Sum) and t.ix.dim.isdigit()}
-    return tuple(p for t in terms for p in ([x.substitute(t.body, {t.ix: k}) for k in sums[t]] if t in sums else [t]))  # type: ignore[attr-defined]
+    out: list[Expr] = []
+    for t in terms:
+        match t:
+            case x.Sum(ix, body) if ix.dim.isdigit():
+                out += (x.substitute(body, {ix: k}) for k in range(int(ix.dim)))
+            case _:
+                out.append(t)
+    return tuple(out)
 
 
 def _counted(seen: Expr, terms: Sequence[Expr], leaf: El) -> Interval | None:
@@ -231,7 +237,7 @@ def _counted(seen: Expr, terms: Sequence[Expr], leaf: El) -> Interval | None:
     elif len(lows) == 2:
         ordered = [x.fn("min", *lows), x.fn("max", *lows)]
     else:
-        ordered = sorted(lows, key=cmp_to_key(lambda a, b: int(x.rising(b, a)) - int(x.rising(a, b))))
+        ordered = sorted(lows, key=cmp_to_key(_compared))
         if not all(x.rising(a, b) for a, b in pairwise(ordered)):
             return None
     steps: list[Expr] = [x.Num(-math.inf), *ordered, x.Num(math.inf)]
@@ -240,6 +246,10 @@ def _counted(seen: Expr, terms: Sequence[Expr], leaf: El) -> Interval | None:
         here = x.fn("eq", seen, x.num(k))
         lower, upper = x.Where(here, steps[k], lower), x.Where(here, steps[k + 1], upper)
     return lower, upper
+
+
+def _compared(a: Expr, b: Expr) -> int:
+    return int(x.rising(b, a)) - int(x.rising(a, b))
 
 
 def _opposite(found: Interval | None) -> Interval | None:
