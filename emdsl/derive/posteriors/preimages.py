@@ -214,9 +214,8 @@ def _solved(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Fraction | float] 
 
 def _opened(e: x.Add | x.Sum) -> tuple[Expr, ...]:
     """The terms of a sum, those of a sum over a number among them."""
-    terms = e.terms if isinstance(e, x.Add) else (e,)
     out: list[Expr] = []
-    for t in terms:
+    for t in x.terms_of(e):
         match t:
             case x.Sum(ix, body) if ix.dim.isdigit():
                 out += (x.substitute(body, {ix: k}) for k in range(int(ix.dim)))
