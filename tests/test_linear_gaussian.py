@@ -315,3 +315,27 @@ def test_little_noise_beside_crossed_effects() -> None:
     spread[:6] += length[:6] ** 2
     expected = -0.5 * ((basis.T @ y) ** 2 / spread + np.log(2 * np.pi * spread)).sum()
     assert found.log_likelihood_ == pytest.approx(expected, abs=1e-5)
+
+
+def test_starts_of_a_tree_go_on_while_they_may_overtake() -> None:
+    """Six steps from each start do not tell: a tree that grows (a > 1) was kept, 3 and 4 below one that does not."""
+    model = emdsl.compile(
+        text="""
+        model Tree
+        param a : real
+        param q : positive
+        param m : real
+        param e : positive
+        for i in I:
+            given parent[i] : index[I]
+            latent h[i] ~ Normal(m, 2*q) if i == 0 else Normal(m + a * (h[parent[i]] - m), q)
+            observed y[i] ~ Normal(h[i], e)
+    """
+    )
+    truth = {"a": 0.8, "q": 0.7, "m": 1.0, "e": 0.5}
+    for count, seed in ((120, 6), (200, 2)):
+        parent = np.array([0, *((i - 1) // 3 for i in range(1, count))])
+        drawn = model.sample(truth, {"I": count}, seed, {"parent": parent})
+        data = {"parent": parent, "y": drawn["y"]}
+        best = model.fitter().fit(data, init=truth).log_likelihood_
+        assert model.fitter(seed=0).fit(data).log_likelihood_ > best - 1e-3

@@ -331,6 +331,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, policy), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 5, 6)
+        return best_start(draw, step, **some_starts(data.values))
 
 

@@ -158,8 +158,8 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
     plan = printer.plan
     states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
     passes = any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates)
-    if states and not (passes or plan.joint.clouds or plan.joint.configurations):  # of which a step takes long
-        tries = "**many_starts(data.values)"
+    if not (passes or plan.joint.clouds or plan.joint.configurations):  # of which a step takes long
+        tries = "**many_starts(data.values)" if states else "**some_starts(data.values)"
     else:
         tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
     if not states and _in_units_of_data(plan):
