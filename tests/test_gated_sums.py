@@ -174,6 +174,11 @@ def test_other_functions_of_sums_are_written_out(make, k, tmp_path):
     assert load(tmp_path / "fit.json").score(data) == pytest.approx(fit.score(data), rel=1e-12)
 
 
+def test_certificate_of_what_is_written_out():
+    """Its data have as many elements as the plan is written out for, where only data would tell."""
+    assert written(DINA).verify(apart=False).passed
+
+
 def test_too_many_to_write_out():
     model = written(NOISY_OR)
     with pytest.raises(DataError, match="written out for K = 2, the data have K = 20: too many"):

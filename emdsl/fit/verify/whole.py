@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from emdsl.derive.posteriors.draws import known
@@ -10,7 +11,7 @@ from emdsl.derive.posteriors.quadrature import denser
 from emdsl.errors import ModelError
 from emdsl.fit.verify import Certificate, certify, drawing, with_draws, with_factors
 from emdsl.fit.verify.case import Compiled
-from emdsl.language.model import ModelText
+from emdsl.language.model import Dim, ModelText
 
 POINTS = (161, 31)  # of quadrature in one dimension, in each of two
 
@@ -25,6 +26,7 @@ class Rewritable(Compiled, Protocol):
 
 def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
     """See `Model.verify`."""
+    model = _written_out(model)
     drawn = sorted(model.derived.drawn)
     if drawn:
         found = certify(model.written(known(model.resolved, drawn)), seed, apart)
@@ -34,6 +36,16 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
         made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}
         return with_factors(found, {n: f for n, f in made.items() if f.refusal is None}, seed)
     return certify(_denser(model), seed, apart)
+
+
+def _written_out(model: Rewritable) -> Rewritable:
+    """The model with the sizes that its plan is written out for, where only data would tell them."""
+    numbers = dict(model.derived.joint.model.written_out)
+    if not numbers:
+        return model
+    sizes = [replace(s, default=Dim.of(numbers[s.name])) if s.name in numbers else s for s in model.resolved.sizes]
+    found: Rewritable = model.written(replace(model.resolved, sizes=tuple(sizes), written_out=tuple(numbers.items())))
+    return found
 
 
 def _factor(model: Rewritable, latents: tuple[str, ...]) -> Any:
