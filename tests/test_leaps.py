@@ -88,7 +88,9 @@ for n in N:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_small_step_far_from_the_top_is_not_the_last(seed):
-    """Components that all but coincide: steps of less than `tol` had ten times as much before them, and more."""
+    """Components that all but coincide: steps of less than `tol` had ten times as much before them, and more.
+
+    What is left is no share of the objective, but little of a standard error."""
     rng = np.random.default_rng(seed)
     y = rng.poisson(np.where(rng.random(300) < 0.4, 3.0, 6.0))
 
@@ -102,7 +104,7 @@ def test_a_small_step_far_from_the_top_is_not_the_last(seed):
     start = [np.log(fit.params_["w"][1] / fit.params_["w"][0]), *np.log(fit.params_["r"])]
     top = -minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10}).fun
     assert fit.converged_
-    assert -1e-8 < top - fit.log_likelihood_ < 2e-6 * (1 + abs(top))
+    assert -1e-8 < top - fit.log_likelihood_ < 1e-4
 
 
 CROSSED = """

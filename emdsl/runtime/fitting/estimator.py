@@ -46,7 +46,7 @@ class Estimator(Answers):
     """Fits one model by EM. Keyword options only; sizes by their names (`K=3`) or in `sizes={...}`.
 
     max_iter : most M-steps. tol : stop when the objective moves by less than tol * (1 + |objective|), and no more than
-    that remains at the pace of its steps; 0 never stops early. n_init : number of seeded starts, the best kept.
+    20 tol remains at the pace of its steps; 0 never stops early. n_init : number of seeded starts, the best kept.
     seed : int or None.
     init : starting values by name, some or all. fixed : parameters held at these values.
     progress : True, or a function of (iteration, objective). on_degenerate : raise, keep, restart or

@@ -40,6 +40,7 @@ from emdsl.runtime.fitting.untouched import Untouched, idle
 EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
 BLUNT = 1e-8  # of 1 + the objective: a fall after leaps that is none
+MAY_REMAIN = 20.0  # times `tol`: what may remain to climb at a fit's end, in units of log-likelihood
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
 
 
@@ -136,7 +137,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                     before, here = here.params, there
                     if status in ("climbing", "converged"):
                         here = leaps.ahead(setup, here, history)
-                        if leaps.gain > setup.tol * (setup.unit + abs(here.objective)):
+                        if leaps.gain > _may_remain(setup, here):
                             status, message = "climbing", ""
                     history.append(here.objective)
                     if setup.progress is not None:
@@ -184,9 +185,15 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
 
 
 def _far_from_over(setup: Setup, leaps: Leaps, there: Point) -> bool:
-    """Whether, at the pace of the last steps, more than `tol` allows remains to climb."""
-    size = setup.unit + abs(there.objective)
-    return not setup.sampled and leaps.pace.leads_beyond(setup.tol * size, 1e-12 * size)
+    """Whether, at the pace of the last steps, more than may remain to climb."""
+    noise = 1e-12 * (setup.unit + abs(there.objective))
+    return not setup.sampled and leaps.pace.leads_beyond(_may_remain(setup, there), noise)
+
+
+def _may_remain(setup: Setup, here: Point) -> float:
+    """How much of the objective a fit that has converged may leave: a gap of g is sqrt(2 g) standard errors, however
+    many the data are, so that a share of a large objective would be far away."""
+    return setup.tol * min(setup.unit + abs(here.objective), MAY_REMAIN * setup.unit)
 
 
 def _gathering(history: Sequence[float], last: float, unit: float) -> bool:
