@@ -253,6 +253,20 @@ for n in N:
 infer b by saem
 """, {"G": 1200, "N": 2400}, {"q": 0.4, "m": [-0.5, 1.0], "s": 0.5},
         lambda d: [d["b"], d["b"] ** 2, d["b"] * d["y"][:1200], d["b"] ** 2 * d["y"][1200:]]),
+    "limits of what is summed out": ("""
+model M
+param s : positive
+for g in G:
+    latent b[g] ~ Gamma(2, 1)
+    latent k[g] ~ Poisson(2)
+    latent e[g] ~ Normal(0, s)
+    latent x[g] ~ Normal(1, s)
+    observed y[g] ~ Delta(x[g] > b[g])
+    observed w[g] ~ Normal(x[g], 1)
+    observed v[g] ~ Delta(k[g] + e[g])
+infer b, k by saem(kernel = slice)
+""", {"G": 3000}, {"s": 0.7},
+        lambda d: [d["b"], d["b"] * d["y"], d["b"] * d["w"], np.log(d["b"]), d["k"], d["k"] ** 2, d["k"] * d["v"]]),
     "bounded": ("""
 model M
 param s : positive

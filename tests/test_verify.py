@@ -315,6 +315,17 @@ MEANFIELD, DRAWN = (
     for name, line in (("crossed_effects", "infer u, v by meanfield\n"), ("random_intercepts", "infer b by mcmc\n"))
 )
 
+SCALARS = """
+    model Scalars
+    param s : positive
+    latent a ~ Gamma(3, 2)
+    latent r ~ Uniform(-1, 1)
+    for n in N:
+        observed y[n] ~ Normal(r, s)
+        observed k[n] ~ Poisson(exp(a))
+    infer a, r by mcmc
+"""
+
 PRIOR = """
     model Prior
     param p : simplex[2] ~ Dirichlet([3, 4])
@@ -570,7 +581,7 @@ param m : real
 for n in N if n % 2 == 0:
     observed y[n] ~ Normal(m, 1)
 """  # the first row twice moves all others by one
-RIGHT = (CONDITIONAL, PRIOR, DRAWN, SPIKE, MOVED, TREE, TIMES, CORRELATED, GATED, ALONE, ONE_ROW, EVERY_OTHER)
+RIGHT = (CONDITIONAL, PRIOR, DRAWN, SCALARS, SPIKE, MOVED, TREE, TIMES, CORRELATED, GATED, ALONE, ONE_ROW, EVERY_OTHER)
 
 
 @pytest.mark.parametrize("text", RIGHT)  # MEANFIELD: a bound, below
@@ -578,7 +589,7 @@ def test_the_same_models_unbroken(text: str) -> None:
     found = certificate_of(text)
     assert found.passed, str(found)
     assert text != SPIKE or "posterior" in {c.name for c in found.checks if c.status == "passed"}
-    assert ("how it is drawn" in {c.name for c in found.checks}) == (text == DRAWN)
+    assert ("how it is drawn" in {c.name for c in found.checks}) == (text in (DRAWN, SCALARS))
 
 
 def test_data_of_a_number_and_a_count_are_together() -> None:

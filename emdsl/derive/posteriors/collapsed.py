@@ -9,7 +9,7 @@ between a latent and the class that it tells are slow, or stand still (Liu 1994,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -34,40 +34,47 @@ def collapsed(draws: Sampling, elimination: Elimination, model: m.ModelText) -> 
     unit = Ix(*next((i.name, i.dim) for home in first for i in home))
     seen: dict[str, Idx | None] = {}
     for block in elimination.blocks:
-        found = {_outside(block, i) for t in block.all_terms for i in _places(t, draws, seen, elimination)}
+        limits = [e for c in block.cuts for e in (c.mask, c.lower, c.upper) if e is not None]
+        reads = [*(t.factors for t in block.all_terms), limits]
+        found = {_outside(block, i) for read in reads for i in _places(read, draws, seen, elimination)}
         found |= {i for i in block.outside if i.dim == unit.dim and found}
         if len(found) > 1 or not all(set(x.free(El("", (i,)))) <= set(block.outside) for i in found):
             return draws
         seen[block.name] = next(iter(found), None)
     apart = []
     for t in elimination.free:
-        places = _places(t, draws, seen, elimination)
+        places = _places(t.factors, draws, seen, elimination)
         if len(places) > 1:
             return draws
         apart += [_on_unit(t, i, unit) for i in places]
     if not apart or any(a is None for a in apart):
         return draws
-    groups = tuple(_moved_by_kernel(g, unit) for g in draws.groups)
+    groups = tuple(_moved_by_kernel(g, unit, set(draws.rest)) for g in draws.groups)
     groups = (*(g for g in groups if g.collapsed), *(g for g in groups if not g.collapsed))
     return replace(draws, groups=groups, units=(unit,), apart=tuple(a for a in apart if a is not None))
 
 
-def _moved_by_kernel(g: Drawn, unit: Ix) -> Drawn:
-    """A group that no conditional closes for: by the kernel asked for, else by one that needs no gradient."""
+def _moved_by_kernel(g: Drawn, unit: Ix, summed: set[str]) -> Drawn:
+    """A group that no conditional closes for: by the kernel asked for, else by one that needs no gradient. What is
+    summed out cuts it nowhere."""
     if g.elimination is not None:
         return g
     kernel = "slice" if KERNELS[g.kernel].sloped and not g.asked else g.kernel
-    return replace(g, kernel=kernel, batch=(unit,), collapsed=True)
+    ends = tuple((n, i) for n, i in g.ends if not (x.variables(i.lower) | x.variables(i.upper)) & summed)
+    return replace(g, kernel=kernel, batch=(unit,), collapsed=True, ends=ends)
 
 
-def _places(t: Term, draws: Sampling, seen: Mapping[str, Idx | None], elimination: Elimination) -> set[Idx]:
-    """The elements of the plate that parts the latents which a term reads, itself or through what was summed out."""
+def _places(
+    factors: Sequence[x.Expr], draws: Sampling, seen: Mapping[str, Idx | None], elimination: Elimination
+) -> set[Idx]:
+    """The elements of the plate that parts the latents which the factors of a term read, themselves or through what was
+    summed out."""
     blocks = {b.name: b for b in elimination.blocks}
     out: set[Idx] = set()
     told: dict[Idx, Ix] = {
-        DataIx(f.of): f.at for f in t.factors if isinstance(f, x.Sel) and isinstance(f.at, Ix)
+        DataIx(f.of): f.at for f in factors if isinstance(f, x.Sel) and isinstance(f.at, Ix)
     }  # where group[n] == g, the element at group[n] is the one at g
-    for e in (e for f in t.factors for e in x.walk(f) if isinstance(e, El)):
+    for e in (e for f in factors for e in x.walk(f) if isinstance(e, El)):
         if e.var in draws.latents:
             out.add(in_terms_of(e.idx[0], told))
         elif among(e.var, LEFT) and (name := made_of(e.var)[1][0]) in blocks and seen.get(name) is not None:

@@ -62,7 +62,7 @@ class Site:
         out = {}
         for n, k in self.kept.items():
             value = np.asarray(values[n]) if k.shift is None else values[n] - k.shift
-            out[n] = np.ascontiguousarray(np.transpose(value, k.order))
+            out[n] = np.asarray(np.transpose(value, k.order), order="C")
         return out
 
     def shown(self, stored: Values) -> dict[str, Array]:
@@ -263,7 +263,8 @@ def sweeps(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         chain.stop_tuning()
         for _ in range(SWEEPS):
             chain.sweep(site.params)
-        before, after = (_facts(site, chain.draws, v) for v in (site.world.latents, site.shown(chain.draws)))
+        swept = [n for n in site.kept if any(n in g.names.split(", ") for g in chain.groups)]
+        before, after = (_facts(site, swept, v) for v in (site.world.latents, site.shown(chain.draws)))
         for n, value in after.items():
             moved.setdefault(n, []).append(value - before[n])
     if last is not None and not moved:
@@ -274,7 +275,7 @@ def sweeps(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         yield measured(NAME, f"sweeps leave {n}", figure, FALSE_ALARM, "standard errors")
 
 
-def _facts(site: Site, swept: Values, values: Values) -> dict[str, float]:
+def _facts(site: Site, swept: Sequence[str], values: Values) -> dict[str, float]:
     """Bounded statistics of what a sweep draws, and of how it stands to the data: means of a few draws are normal."""
     out = {}
     if set(swept) >= set(site.world.latents):

@@ -60,8 +60,8 @@ def hand_out_moments(
         f.runtime[MOMENT.of(name, kind)] = Leaf(f'{moments}["{kind}"]', places_of[kind], inner, cut=cut)
     for argument in arguments_of:
         code = f'{moments}["arguments"]["{argument}"]'
-        if not record.rank and (
-            block.cuts or any(a.axes != union for a in arguments)
+        if (
+            union and not record.rank and (block.cuts or any(a.axes != union for a in arguments))
         ):  # one may be the same along a plate
             shape = ", ".join(em.length(i) if i.dim == em.chunk else size_factor(i.dim) for i in union)
             code = f"np.broadcast_to({code}, ({shape},))"
