@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from emdsl.runtime.discrete.chains import chain_posterior
+from emdsl.runtime.discrete.chains import Pairs, chain_posterior
 from emdsl.runtime.discrete.lanes import Lanes, sequences
 from emdsl.runtime.discrete.paths import most_probable_path
 
@@ -45,7 +45,7 @@ def chain(rng: Any, k: int, lengths: Any, stay: float = 0.5, spread: float = 2.0
     return rng.normal(0, spread, (k, n)), np.log(a), [first], starts, np.asarray(lengths)
 
 
-def agree(node: Any, edge: Any, first: Any, starts: Any, lengths: Any, rtol: float = 1e-9) -> None:
+def agree(node: Any, edge: Any, first: Any, starts: Any, lengths: Any, rtol: float = 1e-9) -> Any:
     log_z, parts = chain_posterior(node, edge, first, sequences(starts, lengths))
     q = parts.lanes.scatter(parts.q)
     expected, values, pairs = plain(node, edge, first, starts, lengths)
@@ -57,6 +57,7 @@ def agree(node: Any, edge: Any, first: Any, starts: Any, lengths: Any, rtol: flo
     if edge.ndim == 2:
         np.testing.assert_allclose(parts.sums(), found, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(found, pairs, rtol=1e-8, atol=1e-9)
+    return parts
 
 
 @pytest.mark.parametrize("lengths", [[7], [1], [3, 0, 1, 5], [2000], [700, 3, 0, 1200, 1], [128, 129, 257, 300]])
@@ -98,6 +99,14 @@ def test_edges_that_differ_by_row() -> None:
     rng = np.random.default_rng(5)
     node, edge, first, starts, lengths = chain(rng, 3, [600, 20, 1])
     agree(node, edge[:, :, None] + rng.normal(size=(3, 3, node.shape[1])), first, starts, lengths)
+
+
+@pytest.mark.parametrize("shift", [-290.0, 250.0])
+def test_weights_that_several_steps_together_would_lose(shift: float) -> None:
+    """A step scaled by itself stays in range, four steps do not; nothing of it needs logs."""
+    node, edge, first, starts, lengths = chain(np.random.default_rng(7), 3, [300, 21, 2])
+    node[:, 4:14] += shift
+    assert isinstance(agree(node, edge, first, starts, lengths), Pairs)
 
 
 def test_an_impossible_sequence_has_probability_zero_and_no_nan() -> None:

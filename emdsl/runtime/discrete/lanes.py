@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,31 +22,45 @@ class Lanes:
     Lanes stand in order of length, so that those still running at step l are the first active[l].
     `before[j]` is the lane that j continues, -1 at the start of a sequence; `sequence[j]` is its sequence.
     `runs` are the stretches of steps with equally many lanes, (step, step, lanes); `cuts` where each step begins when
-    steps follow one another, `order` the rows in that order.
+    steps follow one another, `order` the rows in that order. What lists steps is made when it is read: of whole
+    sequences beside their pieces it rarely is.
     """
 
     def __init__(self, starts: Array, lengths: Array, piece: int) -> None:
-        cuts = [(s, a, min(piece, n - a), a > 0) for s, n in enumerate(lengths) for a in range(0, int(n), piece)]
-        order = sorted(range(len(cuts)), key=lambda j: -cuts[j][2])
-        place = np.empty(len(cuts), int)
-        place[order] = np.arange(len(cuts))
-        self.sequence = np.array([cuts[j][0] for j in order], int)
-        self.start = np.array([starts[cuts[j][0]] + cuts[j][1] for j in order], int)
-        self.length = np.array([cuts[j][2] for j in order], int)
-        self.before = np.array([place[j - 1] if cuts[j][3] else -1 for j in order], int)
-        self.steps = int(self.length.max(initial=0))
-        self.active = np.searchsorted(-self.length, -np.arange(self.steps), side="left").tolist()
-        self.full = int((self.length == self.steps).sum()) if (self.before >= 0).any() else 0
+        parts = -(-lengths // piece)
+        of = np.repeat(np.arange(len(lengths)), parts)
+        part = np.arange(len(of)) - np.repeat(np.cumsum(parts) - parts, parts)
+        own = np.minimum(piece, lengths[of] - part * piece)
+        order = np.argsort(-own, kind="stable")
+        place = np.empty(len(of), int)
+        place[order] = np.arange(len(of))
+        self.sequence, self.length = of[order], own[order]
+        self.start = (starts[of] + part * piece)[order]
+        self.before = np.where(part > 0, np.roll(place, 1), -1)[order]
+        self.steps = int(own.max(initial=0))
+        self.full = int((own == self.steps).sum()) if (part > 0).any() else 0
         self.first = np.flatnonzero(self.before < 0)
         self.later = np.flatnonzero(self.before >= 0)
-        self.cuts = [0, *np.cumsum(self.active).tolist()]
+        self.room: dict[tuple[str, int], Laid] = {}
+
+    @cached_property
+    def active(self) -> list[int]:
+        return np.searchsorted(-self.length, -np.arange(self.steps), side="left").tolist()
+
+    @cached_property
+    def cuts(self) -> list[int]:
+        return [0, *np.cumsum(self.active).tolist()]
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int, int]]:
         ends = np.unique(self.length).tolist()
-        self.runs = [(a, b, self.active[a]) for a, b in zip([0, *ends][:-1], ends, strict=True)]
+        return [(a, b, self.active[a]) for a, b in zip([0, *ends][:-1], ends, strict=True)]
+
+    @cached_property
+    def order(self) -> Array:
         step = np.repeat(np.arange(self.steps), self.active)
         lane = np.arange(self.cuts[-1]) - np.repeat(self.cuts[:-1], self.active).astype(int)
-        self.order = self.start[lane] + step
-        self.tiled = self._tiled()
-        self.room: dict[tuple[str, int], Laid] = {}
+        return self.start[lane] + step
 
     def kept(self, name: str, k: int) -> Laid:
         """Room for k numbers a row, the same at every call: fresh memory costs more than what is computed in it."""
@@ -53,7 +68,8 @@ class Lanes:
             self.room[name, k] = Laid(self, k)
         return self.room[name, k]
 
-    def _tiled(self) -> int:
+    @cached_property
+    def tiled(self) -> int:
         """How many lanes of full length lie one after the other in the rows: they are moved as one transposed block."""
         whole = int((self.length == self.steps).sum())
         follow = self.start[:whole] == self.start[:1] + np.arange(whole) * self.steps

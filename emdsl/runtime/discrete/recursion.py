@@ -25,13 +25,16 @@ FORGOTTEN = 1e-13  # relative: two runs that differ by less will not differ any 
 NO_DIFFERENCE = 1e-100  # of a probability
 LEAST = 1e-140  # the smallest share that a step may leave of all weights
 LOUD = 1e100  # what later data may say for a state that had been given up
+SCALED_EVERY = 4  # steps after which weights are scaled, where they can neither vanish nor overflow on the way
+BETWEEN_SCALINGS = 50.0  # the log of what weights may grow by from one scaling to the next
 
 
 class Recursion:
     """One chain's tables on some lanes, in probabilities: W = exp(edge), E = exp(node), scaled where they are large.
 
     The states behind a step are the last L elements, the oldest first: (K^L,).
-    `inverse[l]` is one over what the weights of step l add up to, and `extra` the logs of what starts were divided by.
+    `inverse[l]` is one over what the weights of step l add up to, or 1 where step l is not scaled, and `extra` the logs
+    of what starts were divided by.
     """
 
     def __init__(
@@ -42,8 +45,9 @@ class Recursion:
         self.states = self.k ** len(first)
         self.middle = self.states // self.k
         self.top: Laid | None = None
+        self.highest = 0.0  # of the logs of E
         self.e = lanes.kept(f"e{room}", self.k)
-        if isinstance(node, LookedUp) and node.own and _moderate(node.table):
+        if isinstance(node, LookedUp) and node.own and self._moderate(node.table):
             node.fill(np.exp(node.table), self.e)
         else:
             self._exponents(node if isinstance(node, Laid) else lanes.gather(node, self.e))
@@ -53,12 +57,16 @@ class Recursion:
             self.w = exp_in_place(edge - self.offset)
             self.ahead_by = self._by_middle(self.w, (1, 2, 0))
             self.behind_by = self._by_middle(self.w, (1, 0, 2))
+        # What later data say for the states of one step differs by no more than the rows of W do: so where no entry of
+        # W is small next to another, they are loud for none.
+        self.even = self.rows is None and self.middle == 1 and bool(self.w.min(initial=1.0) > 1 / LOUD)
+        self.stride = SCALED_EVERY if self.even and SCALED_EVERY * self.highest < BETWEEN_SCALINGS else 1
         self.inverse = lanes.kept(f"inverse{room}", 1)
         self.extra = np.zeros(len(lanes.start))
 
     def _exponents(self, given: Laid) -> None:
         """E, of each row divided by its largest where they are large or small."""
-        if _moderate(given.all):
+        if self._moderate(given.all):
             np.exp(given.all, out=self.e.all)
             return
         self.top = self.lanes.kept(f"top{self.room}", 1)
@@ -66,6 +74,13 @@ class Recursion:
             np.maximum.reduce(run, axis=1, out=top[:, 0])
             np.subtract(run, top, out=out)
         exp_in_place(self.e.all)
+
+    def _moderate(self, logs: Array) -> bool:
+        """Whether exp of them is far from what a float can hold."""
+        low, high = float(logs.min(initial=0.0)), float(logs.max(initial=0.0))
+        if moderate := low > -300.0 and high < 300.0:
+            self.highest = high
+        return moderate
 
     def _by_middle(self, w: Array, order: tuple[int, int, int]) -> Array:
         """W[a, m, c] as (m, ., .), the middle elements left out where there are none."""
@@ -103,8 +118,15 @@ class Recursion:
     def weigh(self, values: Array, step: int, out: Array) -> None:
         """values[m, c] E[c]."""
         n = values.shape[-1]
-        shape = (self.middle, self.k, n) if self.middle > 1 else (self.k, n)
-        np.multiply(values.reshape(shape), self.e.steps[step][:, :n], out=out.reshape(shape))
+        if self.middle > 1:
+            shape = (self.middle, self.k, n)
+            values, out = values.reshape(shape), out.reshape(shape)
+        np.multiply(values, self.e.steps[step][:, :n], out=out)
+
+    def scales(self, step: int) -> bool:
+        """Whether weights are divided by what they add up to: always at the ends of lanes."""
+        active, last = self.lanes.active, step + 1 == self.lanes.steps
+        return (step + 1) % self.stride == 0 or last or active[step + 1] < active[step]
 
     def start_table(self, step: int, lanes: Array) -> tuple[Array, Array]:
         """exp of the table that holds at an early position, (a, m, c, lanes), each lane divided by exp of its top."""
@@ -148,11 +170,6 @@ class Recursion:
         return np.bincount(lanes.sequence, weights=total, minlength=count)
 
 
-def _moderate(logs: Array) -> bool:
-    """Whether exp of them is far from what a float can hold."""
-    return bool(logs.min(initial=0.0) > -300.0 and logs.max(initial=0.0) < 300.0)
-
-
 def _to_one(values: Array) -> Array:
     mass = values.sum(axis=0)
     return values / np.where(mass > 0, mass, 1.0)
@@ -164,8 +181,19 @@ def _no_news(new: Array, old: Array) -> bool:
 
 
 def forward(r: Recursion) -> tuple[Laid, Array]:
-    """alpha[l] = p(states at l | data up to l), (K^L, lanes) by step; and what enters each lane."""
+    """alpha[l] = p(states at l | data up to l), (K^L, lanes) by step, but for a factor where step l is not scaled; and
+    what enters each lane."""
+    out = _from_guesses(r)
+    if r.stride > 1 and not r.inverse.all.max(initial=0.0) < 1 / LEAST:
+        r.stride = 1
+        out = _from_guesses(r)
+    return out
+
+
+def _from_guesses(r: Recursion) -> tuple[Laid, Array]:
+    """The same, as often scaled as `r` says."""
     lanes = r.lanes
+    r.extra[:] = 0.0
     alpha = lanes.kept(f"alpha{r.room}", r.states)
     entry = np.full((r.states, len(lanes.start)), 1.0 / r.states)
     _forward(r, alpha, entry)
@@ -193,6 +221,9 @@ def _forward(r: Recursion, alpha: Laid, entry: Array, again: bool = False) -> bo
             r.begin(out)
         r.weigh(out, step, out)
         inverse = r.inverse.steps[step][0]
+        if not r.scales(step):
+            inverse.fill(1.0)
+            continue
         np.add.reduce(out, axis=0, out=inverse)
         np.divide(1.0, inverse, out=inverse)
         out *= inverse
@@ -288,11 +319,13 @@ def _backward(
             beta = np.concatenate([beta, exits[:, beta.shape[1] : n]], axis=1)
         out = to.steps[step]
         old = out.copy() if again and step % 4 == 3 else None
-        high = max(high, float(beta.max()))
-        if not high < LOUD:
-            return None, np.inf
+        if not r.even:
+            high = max(high, float(beta.max()))
+            if not high < LOUD:
+                return None, np.inf
         r.weigh(beta, step, out)
-        out *= r.inverse.steps[step][0]
+        if r.scales(step):
+            out *= r.inverse.steps[step][0]
         if r.middle == 1:
             np.multiply(alpha.steps[step], beta, out=q.steps[step])
         else:
