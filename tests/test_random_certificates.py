@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, note, settings
@@ -12,11 +14,13 @@ import emdsl
 from emdsl.errors import ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.cells import Cell
+from emdsl.fit.verify.checks import _no_end
 from emdsl.fit.verify.oracle import grid
 from emdsl.runtime.numeric.updates import best_root
 
 if settings.get_current_profile_name() == "nightly":
-    import rarer_models  # noqa: F401  (more shapes)
+    import odder_models  # noqa: F401  (more shapes)
+    import rarer_models  # noqa: F401
     import stranger_models  # noqa: F401
     import wider_models  # noqa: F401
 
@@ -113,3 +117,12 @@ def test_effects_that_no_data_read() -> None:
 def test_nodes_of_an_interval_reach_mass_next_to_0(shape: float) -> None:
     nodes, weights = grid(Cell("q", 0, None, (0.0, 1.0)), np.linspace(-6.0, 40.0, 400))
     assert np.exp(weights + beta(shape, 2).logpdf(nodes)).sum() == pytest.approx(1, rel=1e-9)
+
+
+@pytest.mark.parametrize(("error", "status"), [(None, "failed"), (1e-12, "failed"), (-32.0, "not checked")])
+def test_a_fall_under_points_that_tell_of_a_larger_error_is_no_fault(error: float | None, status: str) -> None:
+    """Found by chance: which of two Gaussians is larger, whose scales nothing tells: the points lose them."""
+    end = SimpleNamespace(status_="decreased", quadrature_error_=error, history_=[1.0], message_="it fell")
+    found = _no_end("EM ends", end)
+    assert found is not None
+    assert found.status == status

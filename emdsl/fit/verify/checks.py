@@ -223,14 +223,8 @@ def _level(case: Case) -> Iterator[Check]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)
-    if end.status_ == "decreased":
-        yield Check(name, f"step {len(end.history_)}", "failed", note=end.message_)
-        return
-    if end.status_ != "converged":
-        yield skipped(name, "", f"the fit ended as {end.status_}: {end.message_}")
-        return
-    if abs(told := end.quadrature_error_ or 0.0) > LEVEL * LEVEL:
-        yield skipped(name, "", f"twice the points tell of an error of {told:.0e} there")
+    if (ended := _no_end(name, end)) is not None:
+        yield ended
         return
     params, rng = {n: np.asarray(v, float) for n, v in end.params_.items()}, case.rng(11)
     top = case.fit(params, 0, drawn).history_[0]
@@ -243,6 +237,15 @@ def _level(case: Case) -> Iterator[Check]:
             continue
         slope, _ = _rises(lambda h: case.fit(space.at(params, {param: h * step}), 0, drawn).history_[0] - top)  # noqa: B023
         yield measured(name, param, slope, LEVEL)
+
+
+def _no_end(name: str, end: Any) -> Check | None:
+    """What is said of a fit that ended nowhere: that it fell is a fault, unless its points are too few to tell."""
+    if abs(told := end.quadrature_error_ or 0.0) > LEVEL * LEVEL:
+        return skipped(name, "", f"twice the points tell of an error of {told:.0e} there")
+    if end.status_ == "decreased":
+        return Check(name, f"step {len(end.history_)}", "failed", note=end.message_)
+    return None if end.status_ == "converged" else skipped(name, "", f"the fit ended as {end.status_}: {end.message_}")
 
 
 def _maximises(case: Case) -> Iterator[Check]:
