@@ -248,7 +248,11 @@ def test_sizes_are_solved_in_order() -> None:
     spec = spec_of(variable("x", event=("Q + 1",)), equal=(("D", "Q + 1"),), N=None, Q=5, D=None, K=2)
     assert bound(spec, {"x": np.zeros((4, 3))}).sizes == {"N": 4, "Q": 2, "D": 3, "K": 2}
     levels = spec_of(variable("c", "category", levels="V"), N=None, V=9)
-    assert bound(levels, {"c": [0, 3]}).sizes["V"] == 4
+    assert bound(levels, {"c": [0, 3]}).sizes["V"] == 9  # who wrote 9 has labels that these data do not show
+    assert bound(levels, {"c": [0, 11]}).sizes["V"] == 12
+    longer = spec_of(variable("c", "category", levels="V"), N=None, P="V + 1", V=2)
+    assert bound(longer, {"c": [0, 3]}).sizes == {"N": 2, "V": 4, "P": 5}
+    assert bound(longer, {"c": ["a", "b", "b", "c"]}).sizes["V"] == 3
     assert bound(levels, {"c": [0, 3]}, sizes={"V": 7}).sizes["V"] == 7
 
 

@@ -68,6 +68,29 @@ REFUSED_MODELS = {
         "family Odd(x : real | m : real) = -(x - m)^2\nparam a : real\nfor n in N:\n    observed y[n] ~ Odd(a)\n",
         r"integrates to 1\.77",
     ),
+    "41 a density without end at 0": (
+        "family Odd(x : positive | m : positive) = log(m) - 2*log(x)\nparam a : positive\nfor n in N:\n"
+        "    observed x[n] ~ Odd(a)\n",
+        r"integrates to infinity",
+    ),
+    "41 a sum without end": (
+        "family Odd(k : count | p : unit) = log(1 - p)\nparam a : unit\nfor n in N:\n    observed x[n] ~ Odd(a)\n",
+        r"sums to infinity",
+    ),
+    "43 twenty elements that a sum ties": (
+        "param p : unit\nparam w : real[20]\nfor n in N:\n    for k in 20:\n        latent z[n, k] ~ Bernoulli(p)\n"
+        "    observed y[n] ~ Normal(sum(w[k] * z[n, k] for k in 20), 1)\ninfer z by exact\n",
+        r"20 elements meet in a term, at least 2\^20 states together",
+    ),
+    "45 a number outside, behind its name": (
+        f"let s = t - 3\nlet t = 1\n{one('Normal(a, s)')}",
+        r"`sd` is positive, not -2",
+    ),
+    "45 probabilities behind their name": (
+        "let p = [[1/2, 1/2], [0.5, 0.6]]\nfor n in N:\n    given c[n] : bool\n"
+        "    observed y[n] ~ Categorical(p[c[n]])\n",
+        r"holds probabilities; these add up to 1\.1",
+    ),
     "46 a prior on what is known": ("given g : real ~ Normal(0, 1)\n", r"a `given` has no distribution"),
     "52 too deep": (one("Normal(" + "sin(" * 329 + "a" + ")" * 329 + ", 1)"), r"brackets nest deeper than 100"),
 }
@@ -130,6 +153,8 @@ REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
     "64 a given shape below 0": (
         "param a : positive\nfor n in N:\n    given k[n] : real\n    observed y[n] ~ Gamma(k[n], a)\n",
         {"k": [1, -0.2], "y": [1.0, 2.0]}, {}, "k: must not be negative: the value in row 1"),
+    "64 a default below 0": (f"given s : real = -2\n{one('VonMises(0, s)')}", [0.3, 0.4], {},
+                             "s, by its default: must not be negative: it is -2"),
     "64 half a trial": (
         "param a : unit\nfor n in N:\n    given k[n] : real\n    observed y[n] ~ Binomial(k[n], a)\n",
         {"k": [1.5, 2], "y": [1, 2]}, {}, "k: must be whole, 0 or more: the value in row 0"),

@@ -15,6 +15,7 @@ from emdsl.language.model import Domain, Family
 TRIALS = 3
 TOLERANCE = 1e-3
 FAR = 1e30
+POLE = 1e-4  # of a power: 1 / x has to be told from x^-0.999 beside rounding
 ENDS = 100.0  # a bounded interval is cut off at a share of exp(-100)
 Density = Callable[[Array], Array]
 
@@ -173,8 +174,8 @@ def _tail(f: Density, start: float) -> float | None:
     if not np.isfinite(value).all():
         return np.inf
     slope = -np.log(value[-1] / value[-101]) / np.log(x[-1] / x[-101]) if value[-1] > 0 else np.inf
-    if slope < 1.05:
-        return None
+    if slope < 1.05:  # about 1 / x: logarithms tell whether that ends, and they are beyond a sum
+        return np.inf if slope < 0.95 else None
     beyond = x[-1] * value[-1] / (slope - 1) if np.isfinite(slope) else 0.0
     return float(((value[1:] + value[:-1]) / 2 * np.diff(x)).sum() + beyond + value[0] / 2)
 
@@ -183,6 +184,8 @@ def quadrature(f: Density, low: float, high: float) -> float | None:
     """Adaptive Gauss-Kronrod on intervals that shrink geometrically towards finite ends, zero and the peak."""
     far = np.array([sign * FAR for sign, end in ((1.0, high), (-1.0, low)) if np.isinf(end)])
     if (FAR * f(far) > 1).any():  # a tail that falls no faster than 1 / x has no end
+        return np.inf
+    if any(_has_a_pole(f, end, sign) for sign, end in ((1.0, low), (-1.0, high)) if np.isfinite(end)):
         return np.inf
     edges = _edges(low, high, None)
     peak = float(edges[:-1][np.argmax(f((edges[:-1] + edges[1:]) / 2))])
@@ -201,6 +204,13 @@ def quadrature(f: Density, low: float, high: float) -> float | None:
         if not len(a) or len(a) > 20_000:
             break
     return total if left < TOLERANCE / 10 and np.isfinite(total) else None
+
+
+def _has_a_pole(f: Density, end: float, sign: float) -> bool:
+    """Whether a density grows towards an end of its domain at least as fast as 1 / distance, which has no integral."""
+    step = 1 / FAR if end == 0 else 1e-10 * abs(end)
+    first, second, third = np.log10(f(end + sign * step * np.array([1.0, 10.0, 100.0])))
+    return bool(first - second > 1 - POLE and second - third > 1 - POLE)
 
 
 def _edges(low: float, high: float, peak: float | None) -> Array:

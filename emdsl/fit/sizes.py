@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from emdsl.errors import DataError, Problem
 from emdsl.families.scope import Array
-from emdsl.language.model import Dim, ModelText, Size, Variable
+from emdsl.language.model import Dim, ModelText, Size, SizeDecl, Variable
 
 
 def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, int]:
-    """All sizes: those given, then the axes of `arrays`, lengths equated by use, defaults, and levels seen.
+    """All sizes: those given, then the axes of `arrays`, lengths equated by use, defaults (or the levels seen,
+    where these are more), and levels seen.
 
     Raises DataError for a size that nothing determines and for an array whose axis disagrees.
     """
@@ -21,15 +22,12 @@ def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping
     facts = [(dim, n) for _, dim, n in axes]
     equal = [(a, b) for a, b, _ in model.equal_sizes if isinstance(a, Dim) and isinstance(b, Dim)]
     names = [s.name for s in model.sizes]
+    levels = list(level_facts(model, arrays))
     while True:
         found = next((f for f in ((solve(d, n, known)) for d, n in facts) if f), None)
         found = found or next((f for a, b in equal if (f := equate(a, b, known))), None)
-        if found is None:
-            found = next(
-                ((s.name, s.default.value(known)) for s in model.sizes
-                 if s.name not in known and s.default is not None and set(s.default.names) <= set(known)), None
-            )  # fmt: skip
-        found = found or next((f for d, n in level_facts(model, arrays) if (f := solve(d, n, known))), None)
+        found = found or next((f for d in model.sizes if (f := _default(d, levels, known))), None)
+        found = found or next((f for d, n in levels if (f := solve(d, n, known))), None)
         if found is None:
             break
         known[found[0]] = found[1]
@@ -44,6 +42,14 @@ def complete_sizes(model: ModelText, arrays: Mapping[str, Array], sizes: Mapping
             hint = f"give `{v.name}` of that length in `data`" if v.kind == "given" else None
             raise DataError(Problem("D052", message, v.span, hint))
     return known
+
+
+def _default(size: SizeDecl, levels: Sequence[tuple[Dim, int]], known: Mapping[str, int]) -> tuple[str, int] | None:
+    """A size as its default has it, or as many as the levels seen, where these are more."""
+    if size.name in known or size.default is None or not set(size.default.names) <= set(known):
+        return None
+    seen = (f[1] for dim, n in levels if (f := solve(dim, n, known)) and f[0] == size.name)
+    return size.name, max([size.default.value(known), *seen])
 
 
 def axes_by_variable(model: ModelText, arrays: Mapping[str, Array]) -> Iterator[tuple[Variable, Dim, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from emdsl.language.constants import value as constant
+from emdsl.language.definite import WORDS, not_a_number_of, not_probabilities
 from emdsl.language.integers import plain_domain
 from emdsl.language.kinds import KINDS
 from emdsl.language.mixed import own_domains
@@ -16,7 +17,6 @@ _NOT = {
     "simplex": KINDS.keys() - {"simplex"},
     "spd": frozenset(k for k, row in KINDS.items() if not row.symmetric),
 }
-_WORDS = {"positive": "positive", "unit": "between 0 and 1", "count": "a whole number"}
 _HINTS = {
     "positive": "declare it `positive`, or write `exp(...)`",
     "unit": "declare it `unit`, or write `logistic(...)`",
@@ -29,7 +29,9 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
     """Raises Stop for a number outside the domain, or a parameter or latent whose domain is another."""
     number = constant(value)
     if number is not None:
-        _check_number(family, argument, wanted, number, value)
+        outside = not_a_number_of(wanted, number)
+        if outside is not None:
+            raise wrong("E041", f"{family.name}'s `{argument}` {outside}", value.span)
         return
     if wanted.kind == "simplex" and isinstance(value, Stack):
         _check_probabilities(family, argument, value, env)
@@ -37,7 +39,7 @@ def check_domain(family: Family, argument: str, wanted: Domain, value: Expr, env
     if found is None:
         if wanted.kind in ("positive", "unit", "count") and not wanted.dims and sign(value, env) < 0:
             message = (
-                f"{family.name}'s `{argument}` is {_WORDS[wanted.kind]}, but this is negative whatever its values are"
+                f"{family.name}'s `{argument}` is {WORDS[wanted.kind]}, but this is negative whatever its values are"
             )
             raise wrong("E041", message, value.span)
         return
@@ -68,20 +70,11 @@ def _check_probabilities(family: Family, argument: str, value: Stack, env: Env) 
         return
     numbers = [constant(item, at) for item in value.items]
     known = [n for n in numbers if n is not None]
-    if len(known) == len(numbers) and (abs(sum(known) - 1) > 1e-9 or (not at and min(known) < 0)):
+    if known and len(known) == len(numbers):
         where = f" where {', '.join(f'{n} is {v:g}' for n, v in at.items())}" if at else ""
-        message = f"{family.name}'s `{argument}` holds probabilities; these add up to {sum(known):g}{where}"
-        raise wrong("E041", message, value.span)
-
-
-def _check_number(family: Family, argument: str, wanted: Domain, number: float, value: Expr) -> None:
-    outside = {
-        "positive": number <= 0,
-        "unit": not 0 <= number <= 1,
-        "count": number < 0 or number != int(number),
-    }.get(wanted.kind, False)
-    if outside and not wanted.dims:
-        raise wrong("E041", f"{family.name}'s `{argument}` is {_WORDS[wanted.kind]}, not {number:g}", value.span)
+        found = not_probabilities(known, where)
+        if found is not None:
+            raise wrong("E041", f"{family.name}'s `{argument}` {found}", value.span)
 
 
 def sign(e: Expr, env: Env) -> int:

@@ -68,13 +68,20 @@ def _applied(fn: str, numbers: list[float]) -> float | str:
     return float(found) if math.isfinite(found) or not all(map(math.isfinite, numbers)) else "too large"
 
 
+def numbers_of_lets(model: ModelText) -> dict[str, float]:
+    """The `let`s that are numbers, whatever their order."""
+    known: dict[str, float] = {}
+    waiting, before = [let for let in model.lets if not let.body.shape and not let.plates], -1
+    while len(waiting) != before:
+        before = len(waiting)
+        known.update({let.name: n for let in waiting if (n := value(let.body, known)) is not None})
+        waiting = [let for let in waiting if let.name not in known]
+    return known
+
+
 def constant_problems(model: ModelText) -> Iterator[Problem]:
     """Constants that are no numbers, the innermost part that is none."""
-    known: dict[str, float] = {}
-    for let in sorted(model.lets, key=lambda x: (x.span.line, x.span.column)):
-        found = None if let.body.shape or let.plates else value(let.body, known)
-        if found is not None:
-            known[let.name] = found
+    known = numbers_of_lets(model)
     for e in _expressions(model):
         yield from _wrong(e, known)
 

@@ -1,6 +1,7 @@
-"""Covariances that no number can stand in: literal matrices, or diagonals with a number, not positive definite.
+"""Arguments in which no number can stand, told of a whole model, where it is known what `let`s hold: numbers and
+probabilities outside their domain; literal matrices, or diagonals with a number, not positive definite.
 
-Of a latent Gaussian they may be singular: what has no noise follows from what it depends on.
+Covariances of a latent Gaussian may be singular: what has no noise follows from what it depends on.
 """
 
 from __future__ import annotations
@@ -8,26 +9,70 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from emdsl.errors import Problem
-from emdsl.language.constants import value
-from emdsl.language.model import Call, Dist, Expr, FamilyCall, If, Let, ModelText, Stack, Var
+from emdsl.language.constants import numbers_of_lets, value
+from emdsl.language.model import Call, Dist, Domain, Expr, FamilyCall, If, Index, Let, ModelText, Stack, Var
 
+WORDS = {"positive": "positive", "unit": "between 0 and 1", "count": "a whole number"}
 HINT = "what has no noise is no density: write it as an expression of what it depends on, or give it a small variance"
 ROUNDING = 1e-12  # of a diagonal entry: what is left of a pivot that is 0
 
 
 def definite_problems(model: ModelText) -> Iterator[Problem]:
-    """Problems of `spd` arguments that are singular, or worse, whatever the parameters are."""
+    """Problems of arguments that are outside their domains whatever the parameters are."""
     lets = {let.name: let for let in model.lets if not let.plates}
+    known = numbers_of_lets(model)
     for v in model.variables:
         for call in _calls(v.distribution):
-            wanted = {a.name: a.domain.kind for a in call.family.signatures[call.signature].arguments}
+            wanted = {a.name: a.domain for a in call.family.signatures[call.signature].arguments}
             for name, e in call.args:
+                domain, argument = wanted.get(name), f"{call.family.name}'s `{name}`"
+                if domain is None or domain.kind != "spd":
+                    wrong = None if domain is None else _not_in(domain, e, lets, known)
+                    if wrong is not None:
+                        yield Problem("E041", f"{argument} {wrong}", e.span)
+                    continue
                 flat = v.kind == "latent" and _is_gaussian_in(call, name)
-                wrong = _wrong(e, lets, flat) if wanted.get(name) == "spd" else None
+                wrong = _wrong(e, lets, flat)
                 if wrong is not None:
                     wants = "has no negative eigenvalue" if flat else "is positive definite"
-                    message = f"{call.family.name}'s `{name}` {wants}, but here {wrong}"
-                    yield Problem("E041", message, e.span, HINT)
+                    yield Problem("E041", f"{argument} {wants}, but here {wrong}", e.span, HINT)
+
+
+def not_a_number_of(wanted: Domain, number: float) -> str | None:
+    """`is positive, not -1` of a number outside the domain of an argument that is one number."""
+    outside = {
+        "positive": number <= 0,
+        "unit": not 0 <= number <= 1,
+        "count": number < 0 or number != int(number),
+    }.get(wanted.kind, False)
+    return f"is {WORDS[wanted.kind]}, not {number:g}" if outside and not wanted.dims else None
+
+
+def not_probabilities(numbers: Sequence[float], where: str = "") -> str | None:
+    """Why some numbers are no probabilities."""
+    if min(numbers) < 0 and not where:
+        return f"holds probabilities, not {min(numbers):g}"
+    return f"holds probabilities; these add up to {sum(numbers):g}{where}" if abs(sum(numbers) - 1) > 1e-9 else None
+
+
+def _not_in(domain: Domain, e: Expr, lets: Mapping[str, Let], known: Mapping[str, float]) -> str | None:
+    """Why what `let`s hold is none of a domain. Numbers that stand in the line were seen when it was typed."""
+    if domain.kind != "simplex":
+        number = value(e, known) if domain.kind in WORDS and value(e) is None else None
+        return None if number is None else not_a_number_of(domain, number)
+    base, depth = (e.base, len(e.args)) if isinstance(e, Index) else (e, 0)
+    if not isinstance(base, Var) or base.name not in lets:
+        return None
+    rows: list[Expr] = [lets[base.name].body]
+    for _ in range(depth):
+        rows = [item for row in rows if isinstance(row, Stack) for item in row.items]
+    for row in rows:
+        items = row.items if isinstance(row, Stack) else ()
+        numbers = [n for n in (value(i, known) for i in items) if n is not None]
+        if numbers and len(numbers) == len(items) and (any(numbers) or not depth):  # a row of zeros: none reads it
+            if (wrong := not_probabilities(numbers)) is not None:
+                return wrong
+    return None
 
 
 def _calls(dist: Dist | None) -> Iterator[FamilyCall]:

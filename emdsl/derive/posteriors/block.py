@@ -73,8 +73,13 @@ class Block:
 
     @property
     def too_many(self) -> bool:
-        """Whether the states of one element are too many to be enumerated."""
-        return not self.network and len(self.states) > MOST_TOGETHER
+        """Whether the states of one element, with those before it that it is tied to, are too many to be enumerated."""
+        return not self.network and self.at_once > MOST_TOGETHER
+
+    @property
+    def at_once(self) -> int:
+        """How many latents one element of a table is about."""
+        return len(self.states) * (1 if self.chain is None or self.chain.depth < 2 else 1 + self.chain.depth)
 
     @property
     def filtered(self) -> bool:

@@ -163,7 +163,9 @@ def enumerable(blocks: Sequence[Block], model: m.ModelText) -> None:
             at_once = max(len(s) for s in scopes_of(b))
             wide = len(widest(scopes_of(b), dict.fromkeys(b.states, 2)))
             count = f"{len(b.states)} latents meet in a term, at least 2^{len(b.states)} states for each element"
-            if at_once < wide:
+            if b.at_once > len(b.states):
+                count = f"{b.at_once} elements meet in a term, at least 2^{b.at_once} states together"
+            elif at_once < wide:
                 count = (
                     f"{len(b.states)} latents are tied, and summing them out one after the other needs a table over "
                 )

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.runtime.data.columns import UNSEEN, Array, Column, place_words, read_column, refuse_text, refuse_where
-from emdsl.runtime.data.domains import Ends, check_limits, checked_values, outside_domain
+from emdsl.runtime.data.domains import Ends, check_limits, check_service, checked_values, outside_domain
 from emdsl.runtime.data.faults import DataError, WrittenOut, closest
 from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows, read_all, read_lengths
 from emdsl.runtime.data.sizes import Equation, Levels, SizeValue, ragged_name, size_value, solve_sizes
@@ -105,6 +105,8 @@ def _checked_default(variable: Mapping[str, Any], value: Array) -> Array:
         )
         if bad.any():
             raise DataError(f"{variable['name']}: its default {what}", code="D005")
+    for wanted in variable.get("serves", ()):
+        check_service(f"{variable['name']}, by its default", wanted, value, np.ones(value.shape, bool))
     return value
 
 

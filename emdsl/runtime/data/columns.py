@@ -44,8 +44,8 @@ def refuse_where(name: str, bad: Array, values: Array, what: str, hint: str | No
     shown = repr(value.item() if isinstance(value, np.generic) else value)
     count = int(bad.sum())
     many = f"{count} values, the first" if count > 1 else "the value"
-    told = f"{name}: {what}: {many} in {place_words(at)}: {shown[:80]}"
-    raise DataError(told, hint=hint, code=code, row=at[0] if at else 0).at(name, at)
+    told = f"{name}: {what}: " + (f"{many} in {place_words(at)}: " if at else "it is ") + shown[:80]
+    raise DataError(told, hint=hint, code=code, row=at[0] if at else None).at(name, at)
 
 
 def is_missing(value: Any) -> bool:

@@ -219,7 +219,7 @@ def checked_values(
         if use is not None and (variable["kind"] == "observed" or domain in ("real", "positive", "unit")):
             values = _as_those_read(values, use, read, rank)
     for wanted in serves:
-        _check_service(name, wanted, values, read)
+        check_service(name, wanted, values, read)
     if low is not None:
         refuse_where(name, read & (values < low), values, f"must be {low:g} or more")
     if high is not None:
@@ -235,7 +235,7 @@ def _as_those_read(values: Array, use: Array, read: Array, rank: int) -> Array:
     return np.where(use, values, first)
 
 
-def _check_service(name: str, wanted: str, values: Array, read: Array) -> None:
+def check_service(name: str, wanted: str, values: Array, read: Array) -> None:
     """What a family's argument must be, of a given that stands there alone under a wider domain."""
     if wanted == "count":
         refuse_where(name, read & ((values < 0) | (values != np.floor(values))), values, "must be whole, 0 or more")

@@ -146,8 +146,8 @@ class Levels(NamedTuple):
     source: str
 
 
-def _settle_levels(found: dict[str, SizeValue], levels: Iterable[Levels]) -> None:
-    """Sizes that only a number of levels can tell: the largest label plus one."""
+def _levels_of(found: Mapping[str, SizeValue], levels: Iterable[Levels]) -> dict[str, SizeValue]:
+    """The least that each size can be: the largest label plus one."""
     best: dict[str, SizeValue] = {}
     for level in levels:
         rest = substitute_sizes(parse_size(level.size), {n: f.value for n, f in found.items()})
@@ -158,7 +158,7 @@ def _settle_levels(found: dict[str, SizeValue], levels: Iterable[Levels]) -> Non
         value = max(1, -((rest.get((), 0) - level.seen) // slope))
         if name not in best or value > best[name].value:
             best[name] = SizeValue(value, level.source)
-    found.update(best)
+    return best
 
 
 def solve_sizes(
@@ -171,7 +171,8 @@ def solve_sizes(
     """Every declared size as a number.
 
     Sources in order: `passed`, `axes` of the data, lengths that are `equal` by use (literals among
-    them), `levels` (lower bounds only), defaults. Raises DataError where two sources disagree, or
+    them), defaults, `levels`: these are the least that a size can be, so that more of them than a default
+    says count, and fewer do not. Raises DataError where two sources disagree, or
     where nothing determines a size. `levels` sees the sizes settled so far.
     """
     found = dict(passed)
@@ -179,17 +180,19 @@ def solve_sizes(
     equations = [*axes, *equal]
     if equal:
         settle_sizes(found, equations)
-    seen = list(levels({n: f.value for n, f in found.items()}))
-    if seen:
-        _settle_levels(found, seen)
-        settle_sizes(found, equations)
+    least = _levels_of(found, levels({n: f.value for n, f in found.items()}))
+    for name in [n for n in least if declared.get(n) is None]:
+        if name not in found:
+            found[name] = least[name]
+            settle_sizes(found, equations)
     waiting, before = [n for n, default in declared.items() if default is not None and n not in found], -1
     while len(waiting) != before:  # a default may speak of a size that a later default settles
         before = len(waiting)
         for name in waiting:
             known = {n: f.value for n, f in found.items()}
             if name not in known and not any(substitute_sizes(parse_size(str(declared[name])), known)):
-                found[name] = SizeValue(size_value(str(declared[name]), known), "its default")
+                default = SizeValue(size_value(str(declared[name]), known), "its default")
+                found[name] = max(default, least.get(name, default))
                 settle_sizes(found, equations)
         waiting = [n for n in waiting if n not in found]
     missing = [name for name in declared if name not in found]
