@@ -140,9 +140,12 @@ def _whole_element(mask: Array, rank: int) -> Array:
 def _bounds(variable: Mapping[str, Any]) -> tuple[Any, Any]:
     """The closed bounds of a variable: its domain's (of each element, where givens set them), and its family's
     support where that is fixed."""
-    low, high, _ = variable.get("support") or (None, None, "real")
-    lows = [_bound(b) for b in (low, variable.get("lower")) if isinstance(b, (int, float, np.ndarray))]
-    highs = [_bound(b) for b in (high, variable.get("upper")) if isinstance(b, (int, float, np.ndarray))]
+    support, lower, upper = variable.get("support"), variable.get("lower"), variable.get("upper")
+    if support is lower is upper is None and variable["domain"] != "count":
+        return None, None
+    low, high, _ = support or (None, None, "real")
+    lows = [_bound(b) for b in (low, lower) if isinstance(b, (int, float, np.ndarray))]
+    highs = [_bound(b) for b in (high, upper) if isinstance(b, (int, float, np.ndarray))]
     if variable["domain"] == "count":
         lows.append(0.0)
     return _tightest(np.maximum, lows), _tightest(np.minimum, highs)
@@ -324,6 +327,9 @@ def on_boundary(variable: Mapping[str, Any], value: Array, spread: float = 1.0) 
         case "ordered":
             return bool((np.diff(value, axis=-1) <= TIE * min(spread, 1.0)).any())
         case "spd" | "correlation":
+            if value.size <= FEW_NUMBERS and value.shape[-1] <= 3 and _plainly_definite(value):
+                least = (EDGE * EDGE * min(spread, 1.0)) ** 2  # pivots that far from 0 leave no eigenvalue near it
+                return bool(value.diagonal(0, -2, -1).min() <= least)
             own = np.sqrt(np.maximum(value.diagonal(0, -2, -1), 0.0))
             if not np.isfinite(value).all() or (own <= EDGE * EDGE * min(spread, 1.0)).any():
                 return True

@@ -55,8 +55,10 @@ def _axes(spec: Mapping[str, Any], variable: Mapping[str, Any]) -> list[str]:
 
 def _equated_number(spec: Mapping[str, Any], size: str) -> str:
     """A size, or the number that the model equates it with."""
-    pairs = [pair for pair in spec.get("equal", ()) if size in pair]
-    return next((n for pair in pairs for n in pair if n.isdigit()), size)
+    for pair in spec.get("equal", ()):
+        if size in pair and (found := next((n for n in pair if n.isdigit()), None)):
+            return found
+    return size
 
 
 def _copies(variable: Mapping[str, Any], axes: Sequence[str], size: str) -> int:

@@ -80,7 +80,7 @@ def packed(a: Array, scale: float = 1.0) -> Array:
     adding = _FOLDS.get((d, scale))
     if adding is None:  # for small matrices one product takes less time than two indexed reads
         adding = _FOLDS[d, scale] = scale * np.eye(d * (d + 1) // 2)[triangle(d)[2].ravel()]
-    return a.reshape(*a.shape[:-2], d * d) @ adding
+    return np.dot(a.reshape(*a.shape[:-2], d * d), adding)  # of few numbers, in half the time that matmul takes
 
 
 def unpacked(s: Array, d: int) -> Array:

@@ -133,7 +133,8 @@ def _spread_of_two(scatter: Array, weights: list[float], least: float) -> Array 
         return None
     out: list[float] = []
     factors: list[float] = []  # the E-step asks for them next
-    for weight, first, above, below, second in zip(weights, *(numbers[i::4] for i in range(4)), strict=True):
+    entry = iter(numbers)
+    for weight, first, above, below, second in zip(weights, entry, entry, entry, entry, strict=False):
         if not weight > 0:
             return None
         a, b, c = first / weight, 0.5 * (above + below) / weight, second / weight
