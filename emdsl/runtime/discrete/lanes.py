@@ -14,6 +14,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 
 FEW_RUNS = 8  # runs of steps that are moved one by one
+IN_CACHE = 2**15  # numbers of which exponents are taken at a time
 
 
 class Lanes:
@@ -164,14 +165,66 @@ def kept_in_lanes(prepared: Mapping[str, Any], lanes: tuple[Lanes, Lanes], make:
     return {make.__name__: lanes[1].gather(make(prepared, slice(0, len(lanes[1].order))))}
 
 
+class Unlaid(Laid):
+    """Logs of weights that are laid out when they are read: what they are exponents of is had without."""
+
+    def __init__(self, lanes: Lanes, k: int) -> None:
+        self.lanes, self.k = lanes, k
+        self.own = True  # nothing has been added to them
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("all", "runs", "steps"):
+            raise AttributeError(name)
+        out = self.lanes.kept("node", self.k)
+        self.lay(out)
+        self.all, self.runs, self.steps = out.all, out.runs, out.steps
+        return getattr(self, name)
+
+    def lay(self, out: Laid) -> None:
+        raise NotImplementedError
+
+    def exponents(self, out: Laid) -> float | None:
+        """Lays out what they are the logs of, and returns the largest of them; None where floats do not hold that."""
+        raise NotImplementedError
+
+
+def moderate(logs: Array) -> float | None:
+    """The largest (at least 0) of logs whose exponents are far from what a float can hold, else None."""
+    low, high = float(logs.min(initial=0.0)), float(logs.max(initial=0.0))
+    return high if low > -300.0 and high < 300.0 else None
+
+
+class Combined(Unlaid):
+    """Linear combinations of features: their exponents are taken while they are still in the cache."""
+
+    def __init__(self, coefficients: Array, features: Laid) -> None:
+        super().__init__(features.lanes, len(coefficients))
+        self.coefficients, self.features = coefficients, features
+
+    def lay(self, out: Laid) -> None:
+        for run, given in zip(out.runs, self.features.runs, strict=True):
+            np.matmul(self.coefficients, given, out=run)
+
+    def exponents(self, out: Laid) -> float | None:
+        highest = 0.0
+        for (_, _, n), run, given in zip(self.lanes.runs, out.runs, self.features.runs, strict=True):
+            some = max(1, IN_CACHE // (self.k * n))
+            for a in range(0, len(run), some):
+                block = np.matmul(self.coefficients, given[a : a + some], out=run[a : a + some])
+                if (high := moderate(block)) is None:
+                    return None
+                highest = max(highest, high)
+                np.exp(block, out=block)
+        return highest
+
+
 def lane_table(coefficients: Array, features: Laid, matrix: Array | None = None) -> Laid:
     """As `log_table`, of features in lanes; its room is overwritten by the next."""
+    if matrix is None or np.abs(coefficients).max(initial=0.0) < 1e100:
+        return Combined(coefficients if matrix is None else coefficients @ matrix, features)
     out = features.lanes.kept("node", len(coefficients))
-    large = matrix is not None and np.abs(coefficients).max(initial=0.0) >= 1e100
-    if matrix is not None and not large:
-        coefficients = coefficients @ matrix
     for run, given in zip(out.runs, features.runs, strict=True):
-        np.matmul(coefficients, matrix @ given if matrix is not None and large else given, out=run)
+        np.matmul(coefficients, matrix @ given, out=run)
     return out
 
 
@@ -181,24 +234,24 @@ def lane_codes(codes: Array, mask: Array | None, lanes: tuple[Lanes, Lanes]) -> 
     return lanes[1].gather(own[None], Laid(lanes[1], 1, np.intp))
 
 
-class LookedUp(Laid):
-    """Columns of a table at the codes of the rows: laid out when they are read, for what they are an exponent of is had
-    sooner from the table's."""
+class LookedUp(Unlaid):
+    """Columns of a table at the codes of the rows, whose exponents are those of the table."""
 
     def __init__(self, table: Array, codes: Laid) -> None:
         """table : (K, codes + 1), its first column that of missing codes."""
-        self.lanes, self.k, self.table, self.codes = codes.lanes, len(table), table, codes
-        self.own = True  # nothing has been added to what the table says
+        super().__init__(codes.lanes, len(table))
+        self.table, self.codes = table, codes
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("all", "runs", "steps"):
-            raise AttributeError(name)
-        out = self.lanes.kept("node", self.k)
-        self.fill(self.table, out)
-        self.all, self.runs, self.steps = out.all, out.runs, out.steps
-        return getattr(self, name)
+    def lay(self, out: Laid) -> None:
+        self._fill(self.table, out)
 
-    def fill(self, table: Array, out: Laid) -> None:
+    def exponents(self, out: Laid) -> float | None:
+        highest = moderate(self.table)
+        if highest is not None:
+            self._fill(np.exp(self.table), out)
+        return highest
+
+    def _fill(self, table: Array, out: Laid) -> None:
         """A table of this shape, looked up in the place of this one."""
         for step, at in zip(out.steps, self.codes.steps, strict=True):
             np.take(table, at[0], axis=1, out=step, mode="clip")
@@ -214,6 +267,6 @@ def lane_lookup(table: Array, codes: Laid, onto: Laid | None = None) -> Laid:
         return LookedUp(whole, codes)
     for step, at in zip(onto.steps, codes.steps, strict=True):
         step += whole[:, at[0]]
-    if isinstance(onto, LookedUp):
+    if isinstance(onto, Unlaid):
         onto.own = False
     return onto

@@ -18,7 +18,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.discrete.edges import RowEdges, Stepped, exp_in_place
-from emdsl.runtime.discrete.lanes import Laid, Lanes, LookedUp
+from emdsl.runtime.discrete.lanes import Laid, Lanes, Unlaid, moderate
 from emdsl.runtime.numeric.numerics import LOWEST
 
 FORGOTTEN = 1e-13  # relative: two runs that differ by less will not differ any more
@@ -45,12 +45,10 @@ class Recursion:
         self.states = self.k ** len(first)
         self.middle = self.states // self.k
         self.top: Laid | None = None
-        self.highest = 0.0  # of the logs of E
         self.e = lanes.kept(f"e{room}", self.k)
-        if isinstance(node, LookedUp) and node.own and self._moderate(node.table):
-            node.fill(np.exp(node.table), self.e)
-        else:
-            self._exponents(node if isinstance(node, Laid) else lanes.gather(node, self.e))
+        highest = node.exponents(self.e) if isinstance(node, Unlaid) and node.own else None
+        if highest is None:
+            highest = self._exponents(node if isinstance(node, Laid) else lanes.gather(node, self.e))
         self.rows = Stepped(edge, lanes, scaled=True) if isinstance(edge, RowEdges) else None
         if not isinstance(edge, RowEdges):
             self.offset = float(edge.max(initial=LOWEST))
@@ -60,27 +58,22 @@ class Recursion:
         # What later data say for the states of one step differs by no more than the rows of W do: so where no entry of
         # W is small next to another, they are loud for none.
         self.even = self.rows is None and self.middle == 1 and bool(self.w.min(initial=1.0) > 1 / LOUD)
-        self.stride = SCALED_EVERY if self.even and SCALED_EVERY * self.highest < BETWEEN_SCALINGS else 1
+        self.stride = SCALED_EVERY if self.even and SCALED_EVERY * highest < BETWEEN_SCALINGS else 1
         self.inverse = lanes.kept(f"inverse{room}", 1)
         self.extra = np.zeros(len(lanes.start))
 
-    def _exponents(self, given: Laid) -> None:
-        """E, of each row divided by its largest where they are large or small."""
-        if self._moderate(given.all):
+    def _exponents(self, given: Laid) -> float:
+        """E, of each row divided by its largest where they are large or small; and the largest of its logs."""
+        highest = moderate(given.all)
+        if highest is not None:
             np.exp(given.all, out=self.e.all)
-            return
+            return highest
         self.top = self.lanes.kept(f"top{self.room}", 1)
         for run, top, out in zip(given.runs, self.top.runs, self.e.runs, strict=True):
             np.maximum.reduce(run, axis=1, out=top[:, 0])
             np.subtract(run, top, out=out)
         exp_in_place(self.e.all)
-
-    def _moderate(self, logs: Array) -> bool:
-        """Whether exp of them is far from what a float can hold."""
-        low, high = float(logs.min(initial=0.0)), float(logs.max(initial=0.0))
-        if moderate := low > -300.0 and high < 300.0:
-            self.highest = high
-        return moderate
+        return 0.0
 
     def _by_middle(self, w: Array, order: tuple[int, int, int]) -> Array:
         """W[a, m, c] as (m, ., .), the middle elements left out where there are none."""
