@@ -56,8 +56,8 @@ def _axes(spec: Mapping[str, Any], variable: Mapping[str, Any]) -> list[str]:
 def _equated_number(spec: Mapping[str, Any], size: str) -> str:
     """A size, or the number that the model equates it with."""
     for pair in spec.get("equal", ()):
-        if size in pair and (found := next((n for n in pair if n.isdigit()), None)):
-            return found
+        if size in pair and any(n.isdigit() for n in pair):
+            return str(next(n for n in pair if n.isdigit()))
     return size
 
 
