@@ -927,6 +927,23 @@ def test_models_of_no_gallery_read_well(source: str) -> None:
     assert all(line in shown for line in UGLY[source]), shown
 
 
+def test_axes_written_behind_a_name_are_those_of_a_vector() -> None:
+    """`load[D, Q] : real` reads as `load : real[D, Q]`, where no row is counted by either length."""
+    text = """model M
+param w : simplex[K]
+param m{}
+param load{}
+param v[K] : spd[D]
+for n in N:
+    given u[n] : real[Q]
+    latent z[n] ~ Categorical(w)
+    observed x[n] ~ MvNormal(m[z[n]] + load @ u[n], v[z[n]])
+"""
+    whole, apart = ("[K] : real[D]", ": real[D, Q]"), ("[K, D] : real", "[D, Q] : real")
+    told = (emdsl.compile(text=text.format(*written)).derivation.steps for written in (whole, apart))
+    assert len({tuple(b for s in steps if s.facts["kind"] != "reference" for b in s.body) for steps in told}) == 1
+
+
 @pytest.mark.parametrize("name", LINES)
 def test_equations_read_as_a_textbook_has_them(name: str) -> None:
     shown = " ".join(str(told(name)).split())  # lines may be broken anywhere

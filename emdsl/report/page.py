@@ -79,7 +79,6 @@ CODED = (
     (">=", "≥"),
     ("<=", "≤"),
     ("^2", "²"),
-    ("inv(P)", "P⁻¹"),
 )
 
 
@@ -88,6 +87,7 @@ def worded(text: str) -> str:
     for code, sign in CODED:
         text = text.replace(code, sign)
     text = re.sub(r"\[\((\w+ [-+] \d+)\)\]", r"[\1]", text)  # `y[t - 1]`
+    text = re.sub(r"\binv\((\w+)\)", r"\1⁻¹", text)
     return re.sub(r"\bsum_(\w+'*) ", r"Σ_\1 ", text)
 
 
