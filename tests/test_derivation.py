@@ -903,6 +903,24 @@ for i in I:
         "psi[k] = C[k] / S_c[k] (",
         "psi[k] = Σ_i q(c[i] = k) E[(eta[i] - m[i, k]) (eta[i] - m[i, k])ᵀ | c[i] = k] / (Σ_i q(c[i] = k))",
     ),
+    """param beta : real[J]
+param gamma : real[J]
+for n in N:
+    given x[n] : real[J]
+    latent absent[n] ~ Bernoulli(logit = x[n] @ gamma)
+    observed y[n] ~ Delta(0) if absent[n] == 1 else Poisson(exp(x[n] @ beta))
+param mean[D] : real
+param load[D, 2] : real
+param psi[D] : positive
+for i in I:
+    latent f[i] ~ MvNormal(zeros(2), eye(2))
+    observed v[i] ~ MvNormal(mean + load @ f[i], diag(psi))
+""": (
+        "= Σ_n (q(absent[n] = 1) x[n]ᵀ gamma - softplus(x[n]ᵀ gamma)) +",
+        "S_n_v_f_f[d] = Σ_{i : v[i, d] is seen} E[f[i]] E[f[i]]ᵀ",  # cells before factors, data before moments
+        "S_v_f = Σ_i v[i] E[f[i]]ᵀ",
+        "mean[d] S_n_v_f[d] + (S_n_v_f_f[d] + S_n_v_cov_f[d]) load[d] = S_v_f[d]",
+    ),
     """size K = 8
 size L = K - 1
 param alpha : positive ~ Gamma(1, 1)

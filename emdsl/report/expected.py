@@ -17,6 +17,7 @@ from emdsl.report.gathered import gathered
 from emdsl.report.lets import read_through
 from emdsl.report.page import Say, Show, Step
 from emdsl.report.spelled import spelled
+from emdsl.report.sums import in_both_states
 from emdsl.report.tidy import NO_MASS, tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unopened import Unopened
@@ -95,6 +96,7 @@ def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
         if found is None:
             return None
         one = joined(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in found)))
+        one = x.rebuild(one, lambda n: in_both_states(n, t.known.binary))
         parts.append(tidy(x.rebuild(one, _number_out), t.known))
     return _of_parameters(x.add(*parts), plan, t)
 

@@ -105,6 +105,34 @@ def _both_states(
     return None
 
 
+def in_both_states(e: Expr, binary: Collection[str]) -> Expr | None:
+    """`q(z = 1) (a - b) - q(z = 0) b` is `q(z = 1) a - b`; None where no addend stands in both states."""
+    terms = e.terms if isinstance(e, x.Add) else ()
+    for one, other in combinations(terms, 2):
+        for p in x.factors_of(one):
+            if not isinstance(p, El) or p.var not in binary or not isinstance(p.idx[0], int):
+                continue
+            twin = El(p.var, (1 - p.idx[0], *p.idx[1:]), p.sort)
+            if twin not in x.factors_of(other):
+                continue
+            mine, theirs = _addends(one, p), _addends(other, twin)
+            shared = [a for a in mine if a in theirs]
+            if shared:
+                left = (x.mul(q, x.add(*(a for a in own if a not in shared))) for q, own in ((p, mine), (twin, theirs)))
+                met = x.add(*(t for t in terms if t not in (one, other)), *left, *shared)
+                return in_both_states(met, binary) or met
+    return None
+
+
+def _addends(e: Expr, without: Expr) -> list[Expr]:
+    """The terms of a product less one of its factors, its one sum opened."""
+    c, rest = x.split_number(e)
+    factors = [p for p in x.factors_of(rest) if p != without]
+    sums = [p for p in factors if isinstance(p, x.Add)][:1]
+    held = [p for p in factors if p not in sums]
+    return [x.mul(x.Num(c), *held, t) for t in (x.terms_of(sums[0]) if sums else (x.ONE,))]
+
+
 def matched(these: Sequence[Ix], those: Sequence[Ix]) -> Iterator[dict[Ix, Idx]]:
     """Ways in which indices can stand for others of the same length."""
     dims = Counter(i.dim for i in those)

@@ -16,6 +16,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.language import model as m
 from emdsl.report import formula as f
+from emdsl.report.axes import own_axes
 from emdsl.report.bounds import bounded, only, place
 from emdsl.report.conditions import filters
 from emdsl.report.elements import Elements
@@ -37,7 +38,7 @@ from emdsl.report.ragged import length, parents_at, quotient
 from emdsl.report.spelled import spelled
 from emdsl.report.structured import paired
 from emdsl.report.tidy import tidy
-from emdsl.report.vectors import chain, own_axes, tensor
+from emdsl.report.vectors import chain, tensor
 
 RELATIONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or"}
 OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}

@@ -9,15 +9,12 @@ expression has no such form, and its components are shown instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import COV, LOCATION, MEAN, MOMENT, STATISTIC, VARIANCE, among, made_of
-from emdsl.derive.plan import Plan
-from emdsl.language.model import ModelText, Size, Variable
 from emdsl.report import formula as f
 from emdsl.report.conditions import of_rows
 from emdsl.report.formula import Formula
@@ -355,59 +352,3 @@ def _scalar(t: Writer, tensors: Sequence[Expr], ends: list[list[Ix]], left: list
     if matrix is None or rest is None or rest[1] != a:
         return None
     return f.Apply(f.Word("tr"), (f.times(matrix, *rest[0]),))
-
-
-def _moments_axes(plan: Plan, own: Mapping[str, int]) -> dict[str, int]:
-    """Those of the means and covariances that a joint Gaussian leaves."""
-    out = {}
-    for block in plan.elimination.blocks:
-        if block.gaussian is None:
-            continue
-        ties = len(block.field.ties) if block.field is not None else 0
-        for a in block.latents:
-            out[MEAN.of(a)] = own[a]
-            for b in block.latents:
-                out |= {COV.of(a, b, *tie): own[a] + own[b] for tie in ((), *((k,) for k in range(ties)))}
-    return out
-
-
-def _counted(model: ModelText) -> set[Size]:
-    """The lengths that something is counted by: rows of a plate, states, levels of an index."""
-    loops = {p.size for own in (*model.variables, *model.lets, *model.potentials) for p in own.plates}
-    return loops | {v.domain.levels for v in model.variables if v.domain.levels is not None}
-
-
-def _columns(v: Variable, counted: set[Size]) -> int:
-    """How many of the last axes are a vector's or a matrix's: `load[D, Q] : real` is a matrix where no row is a d."""
-    own = len(v.domain.dims)
-    for size in reversed(v.array):
-        if size in counted or own >= 2:
-            break
-        own += 1
-    return own
-
-
-def own_axes(plan: Plan) -> dict[str, int]:
-    """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
-    model = plan.joint.model
-    out = {v.name: _columns(v, _counted(model)) for v in model.variables}
-    out |= _moments_axes(plan, out)
-    blocks = {b.name: len(b.own) for b in plan.elimination.blocks}
-    homes = {b.name: len(b.gates) + len(b.home) for b in plan.elimination.blocks}
-    for s in plan.expected.statistics:
-        inside: set[Ix] = set()
-        outside: set[Ix] = set()
-        for e in (n for p in s.factors for n in x.walk(p)):
-            if isinstance(e, El):
-                scaled = among(e.var, (MOMENT, LOCATION, VARIANCE))
-                count = out.get(e.var, blocks.get(made_of(e.var)[1][0], 0) if scaled else 0)
-                count = len(e.idx) - homes[made_of(e.var)[1][0]] if e.var in VARIANCE else count
-                inside |= set(x.free(El("", e.idx[len(e.idx) - count :])))
-                outside |= set(x.free(El("", e.idx[: len(e.idx) - count])))
-            elif isinstance(e, x.Sel | x.Val | x.Pow):
-                outside |= set(x.free(e))
-        count = 0
-        while count < len(s.axes) and s.axes[-1 - count] in inside - outside:
-            count += 1
-        out[STATISTIC.of(s.name)] = count
-    return out

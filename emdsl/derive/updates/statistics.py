@@ -233,12 +233,18 @@ def _with_statistic(
 
 
 def _rank(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> int:
-    """States of latents come first, then what data point at; the own axes of vectors and matrices are last."""
+    """States of latents come first, then what data point at, cells that were seen; the own axes of vectors and matrices
+    are last, those of data before those of moments."""
     originals = {k for k, v in names.items() if v == i}
     states = [f for f in rest if isinstance(f, El) and among(f.var, PROBABILITIES)]
     if any(originals & set(f.idx) for f in states):
         return 0
-    return 1 if any(isinstance(f, x.Sel) and f.at in originals for f in rest) else 2
+    if any(isinstance(f, x.Sel) and f.at in originals for f in rest):
+        return 1
+    held = {f.var for f in rest if isinstance(f, El) and originals & set(f.idx)}
+    if any(name in PRESENT for name in held):
+        return 2
+    return 4 if all(map(is_made, held)) else 3
 
 
 def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
