@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from test_recursion import plain
 
 import emdsl
@@ -256,3 +257,41 @@ def test_short_lanes_are_not_padded() -> None:
     lanes = Lanes(np.cumsum(lengths) - lengths, lengths, 100)
     laid: Any = Laid(lanes, 3)
     assert laid.all.size == 3 * 300 and [len(s[0]) for s in laid.steps[:3]] == [201, 1, 1]
+
+
+BESIDE_DRAWS = """
+model BesideDraws
+param first : simplex[2]
+param trans[2] : simplex[2]
+param mean[2] : real
+param spread : positive
+for s in S:
+    latent b[s] ~ Normal(0, spread)
+    for t in T[s]:
+        latent z[s, t] ~ Categorical(first) if t == 0 else Categorical(trans[z[s, t-1]])
+        observed x[s, t] ~ Normal(mean[z[s, t]] + b[s], 1)
+infer b by saem
+"""
+
+
+def test_a_density_takes_no_recursion_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain beside a drawn effect, at one draw, against the sum over all paths: statistics alone go back."""
+    model: Any = emdsl.compile(text=BESIDE_DRAWS)
+    first, trans, mean = np.array([0.3, 0.7]), np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([-1.0, 2.0])
+    params = {"first": first, "trans": trans, "mean": mean, "spread": np.array(0.7)}
+    rows, b = [np.array([0.2, 1.0, -0.4]), np.array([1.5, 2.0])], np.array([0.5, -0.3])
+    fitter = model.fitter()
+    bound = fitter._bind({"x": rows})
+    prepared = model.module.with_draws(fitter._prepare(bound), {"b": b})
+    wanted = norm.logpdf(b, 0, 0.7).sum()
+    for x, effect in zip(rows, b, strict=True):
+        paths = product(range(2), repeat=len(x))
+        logs = [
+            np.log(first[z[0]]) + np.log(trans[list(z[:-1]), list(z[1:])]).sum()
+            + norm.logpdf(x, mean[list(z)] + effect).sum() for z in paths
+        ]  # fmt: skip
+        wanted += np.logaddexp.reduce(logs)
+    told = model.module.e_step(params, bound, prepared)["log_likelihood"]
+    monkeypatch.setattr(model.module, "backward", None)
+    found = model.module.density_with_draws(params, bound, prepared)
+    np.testing.assert_allclose([found, told], wanted, rtol=1e-13)

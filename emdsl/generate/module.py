@@ -26,7 +26,7 @@ from emdsl.generate.functions.paths import path_lines
 from emdsl.generate.functions.posterior import posterior_lines
 from emdsl.generate.functions.preparation import finer_lines, prepare_lines, reference_lines
 from emdsl.generate.functions.scores import slopes_lines
-from emdsl.generate.functions.statistics import e_step_lines
+from emdsl.generate.functions.statistics import drawn_density_lines, e_step_lines
 from emdsl.generate.helpers import helper_names, helper_source
 from emdsl.generate.lines.names import RESERVED, plain
 from emdsl.generate.printer import Printer
@@ -99,7 +99,8 @@ def module_functions(printer: Printer) -> list[list[str]]:
         *(density_lines(printer, c) for c in printer.plan.joint.clouds),
         finer_lines(printer), *functions_of_draws(printer), *slopes_lines(printer),
         expectations_lines(printer), once_lines(printer),
-        e_step_lines(printer), m_step_lines(printer), refine_lines(printer), log_prior_lines(printer),
+        e_step_lines(printer), drawn_density_lines(printer), m_step_lines(printer), refine_lines(printer),
+        log_prior_lines(printer),
         posterior_lines(printer), path_lines(printer), rows_lines(printer), initial_lines(printer),
         initial_by_draws(printer),
     ]  # fmt: skip

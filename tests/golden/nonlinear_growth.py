@@ -483,6 +483,46 @@ def e_step(params, data, prepared, rng=None):
     }
 
 
+def density_with_draws(params, data, prepared, rng=None):
+    """log p(data, draws | params), what is exact given the draws summed out."""
+    sizes = prepared["the sizes"]  # (9)
+    T = sizes["T"]  # (9)
+    spread_ = params["spread"]  # (9)
+    asymptote = prepared["asymptote"]  # (9)
+    top = params["top"]  # (9)
+    s2 = params["s2"]  # (9)
+    sum_n_trunk = prepared["the sums"]["n_trunk"]  # (9)
+    sum_trunk_trunk = prepared["the sums"]["trunk_trunk"]  # (9)
+    trunk = prepared["trunk"]  # (9)
+    tree = prepared["tree"]  # (9)
+    middle = params["middle"]  # (9)
+    age = prepared["age"]  # (9)
+    pace = params["pace"]  # (9)
+    present_trunk = prepared["present trunk"]  # (9)
+    t = asymptote ** 2  # (9)
+    t_2 = np.exp(asymptote[tree])  # (9)
+    t_3 = np.exp(((1 / pace) * (middle - age)))  # (9)
+    t_4 = 1 / (1 + t_3)  # (9)
+    part = trunk * t_2  # (9)
+    t_5 = np.exp((2 * asymptote[tree]))  # (9)
+    t_6 = (1 + t_3) ** -2.0  # (9)
+    part_2 = present_trunk * t_5  # (9)
+    log_likelihood = 0.0  # (9)
+    log_likelihood += -T * log0(spread_)  # (9)
+    log_likelihood += -0.5 * T * math.log(2)  # (9)
+    log_likelihood += -0.5 * T * math.log(np.pi)  # (9)
+    log_likelihood += -0.5 * (spread_ ** -2.0) * t.sum()  # (9)
+    log_likelihood += top * (spread_ ** -2.0) * asymptote.sum()  # (9)
+    log_likelihood += -0.5 * T * (top ** 2) * (spread_ ** -2.0)  # (9)
+    log_likelihood += -0.5 * log0(s2) * sum_n_trunk  # (9)
+    log_likelihood += -0.5 * math.log(2) * sum_n_trunk  # (9)
+    log_likelihood += -0.5 * math.log(np.pi) * sum_n_trunk  # (9)
+    log_likelihood += -0.5 / s2 * sum_trunk_trunk  # (9)
+    log_likelihood += (1 / s2) * (t_4 @ part)  # (9)
+    log_likelihood += -0.5 / s2 * (t_6 @ part_2)  # (9)
+    return float(honest(log_likelihood))  # (9)
+
+
 def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]

@@ -69,6 +69,24 @@ def e_step_lines(printer: Printer) -> list[str]:
     return ["def e_step(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
 
 
+def drawn_density_lines(printer: Printer) -> list[str]:
+    """`density_with_draws(params, data, prepared)`: the log-likelihood of the E-step without its statistics, which
+    moves of parameters and Monte Carlo errors ask for at every draw; nothing where nothing is drawn."""
+    if printer.plan.draws is None:
+        return []
+    f = printer.reader()
+    inner: list[str] = []
+    outside = _log_likelihood(printer, f, inner, printer.plan.elimination.free)
+    call = "rng" if printer.plan.elimination.blocks else ""
+    lines = [*printer.opening(f, call), *_summed(printer, f, inner, ["log_likelihood"], call), *outside]
+    if printer.once is not None:
+        known = '    return e_step_once(params, prepared)["log_likelihood"]'
+        lines = [f'if prepared["{MOMENTS}"] is not None:', known, *lines]
+    lines = numbered([*lines, "return float(honest(log_likelihood))"], printer.numbers.objective)
+    doc = '"""log p(data, draws | params), what is exact given the draws summed out."""'
+    return ["def density_with_draws(params, data, prepared, rng=None):", *indent([doc, *lines], 1)]
+
+
 def _summed(printer: Printer, f: Function, body: Sequence[str], totals: Sequence[str], call: str) -> list[str]:
     """The sums over all rows: in chunks, as a function of some of them, which two threads may call side by side."""
     zeros = [f"{name} = 0.0" for name in totals]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,9 @@ def chain_posterior(
         edge = RowEdges.of(edge)
     with np.errstate(all="ignore"):
         r = Recursion(node, edge, first, lanes[1], room)
-        alpha, entry = forward(r)
-        if r.inverse.all.max(initial=0.0) < 1 / LEAST:
-            q, to, well = backward(r, alpha)
-            if well:
-                parts = Pairs(r, q, alpha, to, entry, _first_positions(r, alpha, to, q, count), rows)
-                return honest(r.log_weights(count)), parts
+        parts = Pairs(r, *forward(r), count, rows)
+        if r.inverse.all.max(initial=0.0) < 1 / LEAST and (r.even or parts.behind[2]):
+            return honest(r.log_weights(count)), parts
         used = lanes_in_logs(lanes, r.states, r.k)
         logs = LogRecursion(out_of_lanes(node), edge, first, used)
         log_z = np.zeros(count)
@@ -58,14 +56,32 @@ class Pairs:
     """Joint probabilities of L + 1 neighbours, as what stands before, an edge and what stands after.
 
     from[a, m] edge[a, m, c] to[m, c] is the probability of an element's state c with a, m before it, row by row;
-    `first` are those at the first L positions: (K, sequences), then (K^L, K, sequences).
+    `first` are those at the first L positions: (K, sequences), then (K^L, K, sequences). What needs the recursion back
+    is found when it is read: a density does not.
     """
 
-    def __init__(
-        self, r: Recursion, q: Laid, alpha: Laid, to: Laid, entry: Array, first: list[Array], rows: int | None
-    ) -> None:
-        self.r, self.lanes, self.q, self.alpha, self.to, self.entry = r, r.lanes, q, alpha, to, entry
-        self.first, self.rows = first, rows
+    def __init__(self, r: Recursion, alpha: Laid, entry: Array, count: int, rows: int | None) -> None:
+        self.r, self.lanes, self.alpha, self.entry = r, r.lanes, alpha, entry
+        self.count, self.rows = count, rows
+
+    @cached_property
+    def behind(self) -> tuple[Laid, Laid, bool]:
+        """As `backward` has it."""
+        with np.errstate(all="ignore"):
+            return backward(self.r, self.alpha)
+
+    @property
+    def q(self) -> Laid:
+        return self.behind[0]
+
+    @property
+    def to(self) -> Laid:
+        return self.behind[1]
+
+    @cached_property
+    def first(self) -> list[Array]:
+        with np.errstate(all="ignore"):
+            return _first_positions(self.r, self.alpha, self.to, self.q, self.count)
 
     @property
     def edge(self) -> Array:
@@ -176,8 +192,13 @@ class Neighbours:
         self.gated = len(edge) > len(states) * (depth + 1)
         self.known: tuple[Array, Array] | None = None
         self.single: Array | None = None
-        several = [p.first for p in made]
-        self.first = [_beside([f[r] for f in several], -2).reshape(to) for r, to in enumerate(first)]
+        self.early = first
+
+    @cached_property
+    def first(self) -> list[Array]:
+        """Probabilities at the first positions, as the tables of these are shaped."""
+        several = [p.first for p in self.made]
+        return [_beside([f[r] for f in several], -2).reshape(to) for r, to in enumerate(self.early)]
 
     def factors(self) -> tuple[Array, Array]:
         """`before` (*before, *gates, *home) and `after` (*before but the oldest, *states, *gates, *home)."""

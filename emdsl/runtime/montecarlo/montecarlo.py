@@ -17,7 +17,7 @@ from emdsl.runtime.montecarlo.accuracy import concluded
 from emdsl.runtime.montecarlo.flat import flat_vector, from_flat, hessian_of
 from emdsl.runtime.montecarlo.mixing import long_run_variance
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.montecarlo.scores import complete_statistics
+from emdsl.runtime.montecarlo.scores import complete_density, complete_statistics
 from emdsl.runtime.numeric.unconstrained import pullback, to_free, uphill
 
 Statistics = Mapping[str, Any]
@@ -217,10 +217,9 @@ def _ascent(setup: Setup, chains: Sequence[Chain], params: Any, size: int, burn_
             return Step(new, objective, np.inf, np.inf, size, False)
         gain = prior(new, setup.prepared) - prior(params, setup.prepared)
         rises = [
-            [float(complete_statistics(setup, new, d)["log_likelihood"]) - float(s["log_likelihood"])
-             for d, s in zip(ds, ss, strict=True)]
+            [complete_density(setup, new, d) - float(s["log_likelihood"]) for d, s in zip(ds, ss, strict=True)]
             for ds, ss in zip(draws, found, strict=True)
-        ]  # fmt: skip
+        ]
         count, noise = sum(map(len, rises)), _fitted_noise(setup, params, draws, found)
         mean, error = float(np.mean(np.concatenate(rises))) + gain, np.sqrt(long_run_variance(rises) / count)
         lower, upper = mean - 2 * noise - CONFIDENT * error, mean - noise + CONFIDENT * error
@@ -249,12 +248,7 @@ def _fitted_noise(
     (ours, a), (theirs, b) = parts
 
     def more(here: Sequence[Any], better: Any, worse: Any) -> float:
-        each = [
-            float(complete_statistics(setup, better, d)["log_likelihood"])
-            - float(complete_statistics(setup, worse, d)["log_likelihood"])
-            for d in here
-        ]
-        return float(np.mean(each))
+        return float(np.mean([complete_density(setup, better, d) - complete_density(setup, worse, d) for d in here]))
 
     return max(0.0, more(ours, a, b) + more(theirs, b, a)) / 8
 

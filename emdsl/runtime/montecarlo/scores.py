@@ -43,6 +43,11 @@ def complete_statistics(setup: Setup, params: Any, prepared: Any) -> Mapping[str
     return setup.module.e_step(params, setup.data, prepared)
 
 
+def complete_density(setup: Setup, params: Any, prepared: Any) -> float:
+    """The log density alone, without the statistics."""
+    return float(setup.module.density_with_draws(params, setup.data, prepared))
+
+
 def has_weights(setup: Setup) -> bool:
     """Whether rows count more or less than once: then a sum of independent copies, of which one is drawn, is meant, and
     covariances of its score are not those of the copies."""
@@ -100,7 +105,7 @@ class LastSample:
             here = free.params(t)
             moved, stretched = self.carried.at(draws, t - self.flat if off is None else off)
             prepared = setup.module.with_draws(setup.prepared, moved)
-            found = float(complete_statistics(setup, here, prepared)["log_likelihood"])
+            found = complete_density(setup, here, prepared)
             return found + float(setup.module.log_prior(here, setup.prepared)) + float(stretched.sum())
 
         return value
