@@ -74,7 +74,8 @@ def size_pairs(items: Sequence[str]) -> dict[str, int]:
     found = pairs("--size", items)
     for name, value in found.items():
         if not (value.isascii() and value.isdigit()) or len(value) > 12 or int(value) < 1:
-            raise click.UsageError(f"--size {name}={value}: a size is a positive whole number")
+            shown = value if len(value) < 40 else value[:37] + "..."
+            raise click.UsageError(f"--size {name}={shown}: a size is a positive whole number, below 10^12")
     return {name: int(value) for name, value in found.items()}
 
 

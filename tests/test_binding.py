@@ -50,6 +50,7 @@ VECTOR = spec_of(variable("x", event=("D",)), N=None, D=None)
 COUNT = spec_of(variable("y", "count"), N=None)
 CATEGORY = spec_of(variable("c", "category", levels="V"), N=None, V=None)
 RAGGED = spec_of(variable("y", plates="S T[s]"), S=None, T=None)
+GROUP = spec_of(variable("g", "index", levels="G", kind="given"), N=None, G=None)
 
 
 def refused(spec: dict[str, Any], data: Any, **options: Any) -> str:
@@ -130,6 +131,24 @@ def test_pandas_extension_types() -> None:
     np.testing.assert_array_equal(bound(CATEGORY, {"c": c}).values["c"], [1, 0, 1])
 
 
+def test_what_pandas_holds_in_an_index() -> None:
+    """A column that was moved there still tells elements apart, in its order; it is no column of data by itself."""
+    pandas = pytest.importorskip("pandas")
+    chain = {**spec_of(variable("y", plates="T"), T=None), "steps": {"T": ["y"]}}
+    quarters = pandas.period_range("2020Q3", periods=3, freq="Q")
+    for t in ([3, 1, 2], quarters[[2, 0, 1]]):
+        frame = pandas.DataFrame({"t": t, "y": [3.0, 1, 2]}).set_index("t")
+        assert read_data(chain, frame, None, None).values["y"].tolist() == [1, 2, 3]
+    frame = pandas.DataFrame(LONG).set_index(["subject", "t"])
+    assert read_data(RAGGED, frame, None, {"s": "subject"}).values["y"].tolist() == [1, 2, 3, 4]
+    wide = spec_of(variable("y", plates="I J"), I=None, J=None)
+    frame = pandas.DataFrame({"i": ["a", "b"], "p": [1.0, 2], "q": [3.0, 4]}).set_index("i")
+    assert bound(wide, read_data(wide, frame, None, None).values).values["y"].tolist() == [[1, 3], [2, 4]]
+    first = pandas.DataFrame(LONG).assign(y=pandas.array([pandas.NA, "u", "v", "u"], dtype="string"))
+    labelled = spec_of(variable("y", "category", "S T[s]", levels="K"), S=None, T=None, K=None)
+    assert read_data(labelled, first, None, {"s": "subject"}).values["y"] is not None
+
+
 def test_one_array_is_enough_for_one_variable() -> None:
     assert list(read_data(SCALAR, [1.0, 2.0], None, None).values) == ["x"]
     two = spec_of(variable("x"), variable("u", kind="given"), N=None)
@@ -152,6 +171,11 @@ def test_one_array_is_enough_for_one_variable() -> None:
         (SCALAR, {"x": ["1,5", "2"]}, ["decimal comma"]),
         (SCALAR, {"x": ["2,000.5", "2"]}, ["write 2000.5, digits alone"]),
         (SCALAR, {"x": ["2", ". "]}, ["leave the cell empty where nothing was seen"]),
+        (SCALAR, {"x": ["1,000", "2"]}, ["write 1000, or 1.000"]),
+        (SCALAR, {"x": ["yes", "no", None]}, ["code it as numbers: 0 for 'no', 1 for 'yes'"]),
+        (SCALAR, {"x": ["2026-01-31", "2026-02-01"]}, ["days since the first date"]),
+        (COUNT, {"y": [2**63, 1]}, ["too large"]),
+        (GROUP, {"g": ["", "a"]}, ["a value is missing", "row 0"]),
         (SCALAR, {"x": [1, "a"]}, ["numbers and text", "row 1", "'a'"]),
         (SCALAR, {"x": np.array([1j])}, ["complex"]),
         (SCALAR, {"x": np.array(["2020-01-01"], "M8[D]")}, ["dates"]),
@@ -254,6 +278,7 @@ def test_sizes_are_solved_in_order() -> None:
     assert bound(longer, {"c": [0, 3]}).sizes == {"N": 2, "V": 4, "P": 5}
     assert bound(longer, {"c": ["a", "b", "b", "c"]}).sizes["V"] == 3
     assert bound(levels, {"c": [0, 3]}, sizes={"V": 7}).sizes["V"] == 7
+    assert "these reach 7000123: V would be as many" in refused(levels, {"c": [7000123, 0]})
 
 
 def test_sizes_that_disagree_are_both_named() -> None:

@@ -16,7 +16,8 @@ def length(node: s.Node, env: Env) -> Size:
     size = _length(node, env)
     constant = size.constant if isinstance(size, Dim) else None
     if constant is not None and not 1 <= constant <= LARGEST:
-        raise wrong("E025", f"a size is a positive integer, not {constant}", node.span)
+        most = f" up to {LARGEST:,}" if constant > LARGEST else ""
+        raise wrong("E025", f"a size is a positive integer{most}, not {constant}", node.span)
     return size
 
 

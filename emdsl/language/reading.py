@@ -57,7 +57,8 @@ def _strange_character(text: str, file: str) -> Problem | None:
                 name = unicodedata.name(c, "format character")
                 return Problem("E003", f"an invisible character (U+{ord(c):04X}, {name})", span, "delete it")
             if (category == "Cc" and c != "\t") or c in _LINE_SEPARATORS or category in ("Cs", "Co", "Cn"):
-                return Problem("E002", f"a character that no text holds (U+{ord(c):04X})", span, "delete it")
+                hint = "save the file as UTF-8" if 3 * text.count("\0") > len(text) else "delete it"  # UTF-16, mostly
+                return Problem("E002", f"a character that no text holds (U+{ord(c):04X})", span, hint)
     return None
 
 

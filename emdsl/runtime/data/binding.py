@@ -21,6 +21,7 @@ from emdsl.runtime.data.plates import Ragged, Record, kept_entries, ragged_rows,
 from emdsl.runtime.data.sizes import Equation, Levels, SizeValue, ragged_name, size_value, solve_sizes
 
 Spec = Mapping[str, Any]
+MANY_LEVELS = 1_000_000  # beside few rows: numbers of customers or patients, and not positions
 
 
 class Bound(NamedTuple):
@@ -79,7 +80,9 @@ def bind_data(
     passed = {n: SizeValue(v, options.origin) for n, v in options.sizes.items()}
     equal = [Equation(a, b, f"the model ({a} = {b})") for a, b in spec.get("equal", ())]
     declared = {n: d for n, d in spec["sizes"].items() if n not in ragged_sizes}
-    sizes = solve_sizes(declared, passed, equations, equal, lambda known: _levels_seen(variables, columns, labels))
+    sizes = solve_sizes(
+        declared, passed, equations, equal, lambda known: _levels_seen(variables, columns, labels, known)
+    )
     if any(sizes[n] != k for n, k in spec.get("written_out", {}).items()):
         raise WrittenOut(spec["written_out"], sizes)
     ragged = {name: ragged_rows(c) for name, c in counts.items()}
@@ -208,7 +211,10 @@ def _texts(names: Sequence[str], columns: Mapping[str, Column]) -> list[str]:
 
 
 def _levels_seen(
-    variables: Mapping[str, Record], columns: Mapping[str, Column], labels: Mapping[str, list[str]]
+    variables: Mapping[str, Record],
+    columns: Mapping[str, Column],
+    labels: Mapping[str, list[str]],
+    known: Mapping[str, int],
 ) -> list[Levels]:
     """What labels tell of numbers of levels: the largest plus one, or how many texts."""
     out = []
@@ -217,6 +223,10 @@ def _levels_seen(
         if size is None or ragged_name(size) or column.text or not column.present.any():
             continue
         top = float(np.max(column.values, where=column.present, initial=0))
+        if size not in known and size not in labels and top >= max(MANY_LEVELS, 100 * column.values.size):
+            hint = f"code them as 0, 1, ..., or as text: {name}.astype(str)"
+            wrong = f"{name}: labels are positions, and these reach {top:.0f}: {size} would be as many"
+            raise DataError(wrong, hint=hint, code="D008")
         if np.isfinite(top):
             out.append(Levels(size, len(labels[size]) if size in labels else int(top) + 1, f"the labels of {name}"))
     return out

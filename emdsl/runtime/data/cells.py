@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emdsl.runtime.data.columns import is_missing
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.frames import Table
 from emdsl.runtime.data.plates import Record
@@ -43,7 +44,7 @@ def _holds_lists(column: Any) -> bool:
     """Whether the first cell that is there holds several values."""
     for cell in column:
         plain = _plain_cell(cell)
-        if plain is not None and plain == plain:  # NaN is no cell
+        if isinstance(plain, list) or not is_missing(plain):
             return isinstance(plain, list)
     return False
 

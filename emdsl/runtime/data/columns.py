@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -82,7 +83,8 @@ def _as_float(value: Any) -> float:
 def _from_objects(name: str, data: Array, mask: Array | None) -> Column:
     """An object array: all text, or all numbers, beside what is missing."""
     flat = data.reshape(-1)
-    missing = np.fromiter((is_missing(v) for v in flat), bool, flat.size).reshape(data.shape)
+    unseen = (is_missing(v) or (isinstance(v, (str, bytes)) and not v) for v in flat)  # an empty cell, as in a file
+    missing = np.fromiter(unseen, bool, flat.size).reshape(data.shape)
     if mask is not None:
         missing |= mask
     hidden = missing.reshape(-1)
@@ -225,9 +227,10 @@ def whole_numbers(name: str, column: Column, what: str) -> Array:
     if column.values.dtype.kind == "i":
         return column.values if column.missing is None else np.where(column.missing, 0, column.values)
     values = np.where(column.present, column.values, 0.0)
-    bad = (values != np.floor(values)) | (np.abs(values) >= 2.0**63)
-    refuse_where(name, bad & np.isfinite(values), values, f"must be {what}, but is not whole")
-    refuse_where(name, ~np.isfinite(values), values, "must be finite", code="D006")
+    finite = np.isfinite(values)
+    refuse_where(name, finite & (values != np.floor(values)), values, f"must be {what}, but is not whole")
+    refuse_where(name, finite & (np.abs(values) >= 2.0**63), values, f"must be {what}, but is too large for one")
+    refuse_where(name, ~finite, values, "must be finite", code="D006")
     return np.asarray(values, np.int64)
 
 
@@ -257,19 +260,32 @@ def refuse_text(name: str, column: Column) -> None:
     absent = np.fromiter((str(v).strip().lower() in UNSEEN for v in flat), bool, flat.size).reshape(bad.shape)
     bad = bad & ~absent if (bad & ~absent).any() else bad
     if not bad.any():
-        hint = f"convert it: {name}.astype(float)"
-        refuse_where(name, column.present, column.values, "holds numbers written as text", hint, "D004")
+        convert = f"convert it: {name}.astype(float)"
+        refuse_where(name, column.present, column.values, "holds numbers written as text", convert, "D004")
         raise DataError(f"{name}: every value is missing", code="D009")
-    first = str(flat[int(np.flatnonzero(bad)[0])])
-    refuse_where(name, bad, column.values, "must be numbers, but holds text", _as_number(first), "D004")
+    texts = [str(v) for v in flat[bad.reshape(-1)]]
+    hint = _as_number(texts[0]) or (_way_to_code(sorted(set(texts))) if len(texts) == column.present.sum() else None)
+    hint = hint or "leave the cell empty where nothing was seen"
+    refuse_where(name, bad, column.values, "must be numbers, but holds text", hint, "D004")
 
 
-def _as_number(text: str) -> str:
-    """How to write what a text may mean."""
+def _as_number(text: str) -> str | None:
+    """How to write what a text may mean, where that is a number."""
+    plain = text.strip(" %$€£").translate({ord(c): None for c in ",' _\u00a0\u2009\u202f"})
+    if re.fullmatch(r"-?[0-9]{1,3},[0-9]{3}", text):
+        return f"a comma is no part of a number: write {plain}, or {text.replace(',', '.')}"
     if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
         return "decimal commas: write 1.5, not 1,5"
-    plain = text.strip(" %$€£").translate({ord(c): None for c in ",' _\u00a0\u2009\u202f"})
-    return f"write {plain}, digits alone" if _is_numeral(plain) else "leave the cell empty where nothing was seen"
+    return f"write {plain}, digits alone" if _is_numeral(plain) else None
+
+
+def _way_to_code(labels: Sequence[str]) -> str:
+    """How to make numbers of a column of text alone."""
+    if all(re.match(r"[0-9]{4}-[0-9]{2}", label) for label in labels):
+        return "use numbers: days since the first date, say"
+    if len(labels) == 2:
+        return f"code it as numbers: 0 for {labels[0]!r}, 1 for {labels[1]!r}"
+    return "code it as numbers; labels are for a `category[K]` or an `index[G]`"
 
 
 def holds_numbers(column: Column) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,22 @@ from emdsl.runtime.data.faults import DataError
 
 
 class Table:
-    """Columns of equal length by name, in order."""
+    """Columns of equal length by name, in order; what stands beside them in an index is found by its name alone."""
 
-    def __init__(self, columns: Mapping[str, Any]) -> None:
-        self.columns = columns
+    def __init__(self, columns: Mapping[str, Any], aside: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.columns: Mapping[str, Any] = _Columns(columns, aside)
+
+
+class _Columns(dict[str, Any]):
+    def __init__(self, columns: Mapping[str, Any], aside: Mapping[str, Any]) -> None:
+        super().__init__(columns)
+        self.aside = aside
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self.aside
+
+    def __missing__(self, name: str) -> Any:
+        return self.aside[name]
 
 
 def as_table(data: Any) -> Table | None:
@@ -34,4 +47,15 @@ def as_table(data: Any) -> Table | None:
     twice = sorted({str(n) for n in names if names.count(n) > 1})
     if twice:
         raise DataError(f"the table has two columns named {', '.join(twice)}", code="D017")
-    return Table({str(n): column(n) for n in names})
+    return Table({str(n): column(n) for n in names}, _index_levels(data))
+
+
+def _index_levels(data: Any) -> dict[str, Any]:
+    """The named levels of a pandas index: who moved a column there still means it by its name."""
+    index = getattr(data, "index", None)
+    levels = getattr(index, "names", None) or ()
+    return {
+        str(n): index.get_level_values(k).to_series()
+        for k, n in enumerate(levels)
+        if n is not None and index is not None
+    }

@@ -22,7 +22,7 @@ def spread_over_columns(variable: Record, table: Table, columns: Mapping[str, An
         return variable
     several = named is not None and not isinstance(named, (str, int)) and len(named) > 1
     loops = [p[0] for p in plates]
-    long = variable["name"] in table.columns or any(n in index or n in table.columns for n in loops)
+    long = variable["name"] in table.columns or any(n in index or n in list(table.columns) for n in loops)
     if not several and (named is not None or long):
         return variable
     return {**variable, "plates": plates[:-1], "array": [plates[-1][1]]}

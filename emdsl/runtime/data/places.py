@@ -12,7 +12,9 @@ from emdsl.runtime.data.columns import Array, is_missing, read_column, refuse_wh
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.sizes import ragged_name
 
-ISO = re.compile(r"\d{4}-\d\d(-\d\d([T ][\d:.]+(Z|[+-]\d\d:?\d\d)?)?)?")  # of dates, whose order as text is theirs
+ISO = re.compile(
+    r"\d{4}(-?Q[1-4]|-\d\d(-\d\d([T ][\d:.]+(Z|[+-]\d\d:?\d\d)?)?)?)"
+)  # of dates, whose order as text is theirs
 
 
 def is_ordered(spec: Mapping[str, Any], size: str) -> bool:
@@ -53,11 +55,13 @@ def coded_places(name: str, column: Any, empty: bool, kept: Sequence[str] | None
 def _dates_as_text(column: Any) -> Any:
     """Dates of any library as ISO text, of which the order is theirs; any other column as it is."""
     kind = str(getattr(column, "dtype", getattr(column, "type", "object"))).lower()
-    if not kind.startswith(("date", "timestamp", "object")):
+    if not kind.startswith(("date", "timestamp", "period", "object")):
         return column
     if isinstance(column, np.ndarray) and column.dtype.kind == "M":
         column = column.astype("datetime64[us]").astype(object)
     cells = column.to_pylist() if hasattr(column, "to_pylist") else list(column)
+    if kind.startswith("period"):
+        return np.array([None if is_missing(c) else str(c) for c in cells], object)
     if not any(hasattr(c, "isoformat") and not is_missing(c) for c in cells):
         return column
     return np.array([c.isoformat() if hasattr(c, "isoformat") and not is_missing(c) else c for c in cells], object)
