@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def values(side: tuple[Slots, x.Expr], w: Any, symmetric: bool) -> Any:
     return (out + np.swapaxes(out, -1, -2)) / 2 if symmetric else out
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", [*SOME, "survival as a product"])
 def test_what_is_shown_is_what_is_computed(name: str) -> None:
     plan = readable(planned(name))
     w = world(plan, point(name, True))
@@ -234,7 +235,14 @@ def soft(plan: Plan, w: Any) -> Any:
         for kind in block.record.moments if block.record else ():
             w.arrays[f"E:{block.name}:{kind}"] = rng.uniform(0.5, 1.5, own)
     w.arrays.update({given: w.arrays[own] for given, own in twins(plan).items()})
+    for e in known(plan).empty:
+        w.arrays[e.var] = partial(without_mass, e, w.arrays[e.var])
     return w
+
+
+def without_mass(e: x.El, statistic: Any, *at: int) -> float:
+    """A statistic that is 0 in states beside log 0."""
+    return 0.0 if all(a == b for a, b in zip(at, e.idx, strict=True) if isinstance(b, int)) else statistic(*at)
 
 
 def sure(name: str, block: Any) -> int:
@@ -874,6 +882,8 @@ for f in F:
         "+ [alive[i, t] = 1] [alive[i, t - 1] = 1] log phi[t]",
         "q(alive[i, t - 1] = 1, alive[i, t] = 0) log(1 - phi[t]) + q(alive[i, t - 1] = 1, alive[i, t] = 1) log phi[t]",
         "S_alive_pair[1, t, 0] log(1 - phi[t]) + S_alive_pair[1, t, 1] log phi[t]) +",
+        "phi[t] = S_alive_pair[1, t, 1] / (S_alive_pair[1, t, 1] + S_alive_pair[1, t, 0])",  # not from 0 to 1
+        "+ Σ_{i, t} [t > first[i]] q(alive[i, t] = 1) (seen[i, t] log p[t] + (1 - seen[i, t]) log(1 - p[t]))",
         "-½ Σ_f [mz[f] = 0] (log(π a) + 2 shared[f]² / a)",
         "mu = Σ_f (w[f] - [mz[f] = 1] E[shared[f]]) / F",
     ),

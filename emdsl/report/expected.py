@@ -42,7 +42,7 @@ def expected_step(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset)
     body: list[Say | Show] = []
     means = averaged(plan, named, t) if latent and plan.draws is None else None
     total = opened(plan, whole_q, t)
-    impossible = any(_without_mass(e) != e for e in (total, means or x.ZERO))
+    impossible = t.known.empty or any(_without_mass(e) != e for e in (total, means or x.ZERO))
     if means is not None:
         body.append(Say(f"The log joint{priors} averaged over q, as a function of the parameters:"))
         body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(_without_mass(means)), {}), f.Word("const")))))
@@ -82,7 +82,12 @@ def _named(plan: Plan, t: Typeset) -> frozenset[str]:
 
 def _without_mass(e: Expr) -> Expr:
     """The expression without products that hold log 0, beside which stands the probability of what has no mass."""
-    return x.rebuild(e, lambda n: x.ZERO if isinstance(n, x.Mul) and NO_MASS in n.factors else None)
+
+    def step(n: Expr) -> Expr | None:
+        held = [t for p in (n.factors if isinstance(n, x.Mul) else ()) for t in x.terms_of(p)]
+        return x.ZERO if NO_MASS in held else None
+
+    return x.rebuild(e, step)
 
 
 def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
@@ -96,7 +101,7 @@ def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
         if found is None:
             return None
         one = joined(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in found)))
-        one = x.rebuild(one, lambda n: in_both_states(n, t.known.binary))
+        one = x.rebuild(_without_mass(one), lambda n: in_both_states(n, t.known.binary))
         parts.append(tidy(x.rebuild(one, _number_out), t.known))
     return _of_parameters(x.add(*parts), plan, t)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isfinite
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, STATISTIC, VARIANCE, Q
+from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PROBABILITIES, STATISTIC, VARIANCE, Q, among
 from emdsl.derive.plan import Plan
 from emdsl.language import model as m
 from emdsl.report.bounds import Whole
@@ -40,6 +40,7 @@ class Known:
     whole: Whole = field(default_factory=dict)
     tables: Mapping[str, tuple[object, ...]] = field(default_factory=dict)  # literal tables
     meanings: tuple[Meaning, ...] = ()  # what `let`s stand for, the longest first
+    empty: frozenset[El] = frozenset()  # probabilities and statistics of states that have no mass
 
 
 def known(plan: Plan) -> Known:
@@ -60,10 +61,39 @@ def known(plan: Plan) -> Known:
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
                  if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
+        empty=empty(plan),
         whole={v.name: _levels(v) for v in observed if v.domain.discrete},
         tables=plan.joint.tables,
         constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
     )  # fmt: skip
+
+
+def empty(plan: Plan) -> frozenset[El]:
+    """The elements that Q holds beside log 0, with the states of which they are; other places are indices."""
+    return frozenset(e for t in plan.expected.terms for e in _beside_log_0(t.body, (), {}))
+
+
+def _beside_log_0(e: Expr, beside: tuple[El, ...], at: Mapping[Ix, Idx]) -> Iterator[El]:
+    """`alive (log before + log phi) S[before, alive]` holds `S[0, 1]`: where a state is a factor it is 1."""
+    match e:
+        case x.Fn("log", (x.Val(i),)):
+            yield from (El(p.var, tuple((at | {i: 0}).get(j, j) if isinstance(j, Ix) else j for j in p.idx), p.sort)
+                        for p in beside if i in p.idx)  # fmt: skip
+        case x.Add(terms):
+            for t in terms:
+                yield from _beside_log_0(t, beside, at)
+        case x.Mul(factors):
+            own = tuple(p for p in factors if isinstance(p, El) and among(p.var, (STATISTIC, *PROBABILITIES)))
+            ones: dict[Ix, Idx] = {p.ix: 1 for p in factors if isinstance(p, x.Val) and p.ix.dim == "2"}
+            others = [p for p in factors if p not in own and not isinstance(p, x.Val | x.Num)]
+            if len(others) == 1:
+                yield from _beside_log_0(others[0], (*beside, *own), {**at, **ones})
+
+
+def is_empty(e: El, facts: Known) -> bool:
+    """Whether an element is of a state that has no mass."""
+    return any(e.var == p.var and all(a == b for a, b in zip(e.idx, p.idx, strict=True) if not isinstance(b, Ix))
+               for p in facts.empty)  # fmt: skip
 
 
 def _levels(v: m.Variable) -> int | None:

@@ -28,7 +28,7 @@ from emdsl.report.conditions import (
 )
 from emdsl.report.factored import out_of_sums, power_of, product_of
 from emdsl.report.folded import folded
-from emdsl.report.known import SHORT, Known, entry_of, placed_in_order
+from emdsl.report.known import SHORT, Known, entry_of, is_empty, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
 from emdsl.report.sums import all_states, cancelled
 
@@ -65,6 +65,8 @@ class Tidying(x.Rebuilding):
                 return x.MatInv(i, j, of, (b, a))
             case x.SizeN(dim) if dim.isdigit():
                 return x.num(int(dim))  # beside other numbers it is one with them
+            case El() if is_empty(n, facts):
+                return x.ZERO
             case El() if n.var in facts.constants:
                 return x.num(facts.constants[n.var])
             case El() if (entry := entry_of(n, facts)) is not None:
@@ -202,7 +204,7 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     numbers = [p for p in x.factors_of(body) if not x.free(p) and not x.variables(p)]
     if numbers and ix in x.free(body):
         return x.mul(*numbers, _total(ix, x.mul(*(p for p in x.factors_of(body) if p not in numbers)), facts, written))
-    if written and ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body):
+    if written and ix.dim.isdigit() and int(ix.dim) <= SHORT and _counted(ix, body, facts):
         each = (x.substitute(body, {ix: n}) for n in range(int(ix.dim)))
         return x.add(*(x.rebuild(e, lambda n: _in_order(n, facts)) for e in each))
     pattern = next((e for e in x.factors_of(body) if isinstance(e, x.Sel) and e.at == ix), None)
@@ -273,13 +275,18 @@ def _certain(ix: Ix, body: Expr, facts: Known) -> Expr | None:
 
 
 def _in_order(n: Expr, facts: Known) -> Expr | None:
+    if isinstance(n, El) and is_empty(n, facts):
+        return x.ZERO
     return placed_in_order(n, facts.pairs[n.var]) if isinstance(n, El) and n.var in facts.pairs else None
 
 
-def _counted(ix: Ix, body: Expr) -> bool:
-    """Whether the index stands as a number, or beside a fixed one."""
+def _counted(ix: Ix, body: Expr, facts: Known) -> bool:
+    """Whether the index stands as a number, or beside a fixed one, or some of its values have no mass."""
     for n in x.walk(body):
         match n:
+            case El() if ix in n.idx and any(n.var == e.var and isinstance(e.idx[n.idx.index(ix)], int)
+                                             for e in facts.empty):  # fmt: skip
+                return True
             case x.Val(i) if i == ix:
                 return True
             case x.Delta(a, b) if ix in (a, b) and (isinstance(a, int) or isinstance(b, int)):
