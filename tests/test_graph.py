@@ -19,6 +19,7 @@ from emdsl.graph.build import graph
 from emdsl.graph.diagram import Diagram
 from emdsl.graph.layout import Layout, layout
 from emdsl.language import parse_model
+from emdsl.language.columns import columns
 from emdsl.language.model import ModelText
 
 GALLERY = (
@@ -97,9 +98,9 @@ def test_arrows_touch_their_nodes_and_no_others(name: str) -> None:
 
 def sizes(name: str) -> dict[str, list[str]]:
     """The sizes of the plates of each variable, read off the typed model."""
-    out = {}
+    out, own = {}, columns(text(name))
     for v in text(name).variables:
-        around = [p.size for p in v.plates] + list(v.array)
+        around = ([p.size for p in v.plates] + list(v.array))[: len(v.shape) - own[v.name]]
         out[v.name] = sorted(re.sub(r"\[(.*)\]", r"\1", str(s)) for s in around)
     return out
 
@@ -172,6 +173,13 @@ def test_names_are_set_as_mathematics() -> None:
     assert re.search(r">s</tspan><tspan dy=\"4\"[^>]*>2<", drawn("nested")[0])  # the second of s1, s2, s3
     assert "j &lt; i" in drawn("pairs")[0] or re.search(r"> &lt; <", drawn("pairs")[0])
     assert "t−1" in "".join(re.findall(r">([^<>]+)<", drawn("two chains")[0]))
+
+
+def test_the_axes_of_a_matrix_are_no_plates() -> None:
+    """`load[D, Q] : real` stands alone, as `load : real[D, Q]` does."""
+    source = "model M\nparam load{}\nparam s : positive\nfor n in N:\n    latent f[n] ~ MvNormal(zeros(Q), eye(Q))\n"
+    source += "    observed x[n] : real[D] ~ Normal(load @ f[n], s)\n"
+    assert len({emdsl.compile(text=source.format(of)).graph() for of in ("[D, Q] : real", ": real[D, Q]")}) == 1
 
 
 def test_a_plate_that_cannot_overlap_the_others_is_drawn_twice() -> None:

@@ -14,6 +14,7 @@ from emdsl.graph.parts import Graph, Mark, Node
 from emdsl.graph.plates import Plates, loop_letters, settled
 from emdsl.graph.reads import Read, of_distribution, reads
 from emdsl.language import model as m
+from emdsl.language.columns import columns
 
 
 def graph(text: m.ModelText) -> Graph:
@@ -24,11 +25,11 @@ def graph(text: m.ModelText) -> Graph:
     plates = plates_of(text)
     choosers = selecting(text, chain.from_iterable(told.values()))
     seen = {v.data_of for v in text.variables}
-    nodes, axes = [], {}
+    nodes, axes, own = [], {}, columns(text)
     for v in text.variables:
         if v.data_of:
             continue
-        keys, axes[v.name] = plates.stand(v.plates, v.array)
+        keys, axes[v.name] = plates.stand(v.plates, v.array[: len(v.array) + len(v.domain.dims) - own[v.name]])
         at = tuple(plates.found[a].index for a in axes[v.name])
         nodes.append(
             Node(

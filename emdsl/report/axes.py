@@ -8,7 +8,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.made import COV, LOCATION, MEAN, MOMENT, STATISTIC, VARIANCE, among, made_of
 from emdsl.derive.plan import Plan
-from emdsl.language.model import ModelText, Size, Variable
+from emdsl.language.columns import columns
 
 
 def _moments_axes(plan: Plan, own: Mapping[str, int]) -> dict[str, int]:
@@ -25,26 +25,9 @@ def _moments_axes(plan: Plan, own: Mapping[str, int]) -> dict[str, int]:
     return out
 
 
-def _counted(model: ModelText) -> set[Size]:
-    """The lengths that something is counted by: rows of a plate, states, levels of an index."""
-    loops = {p.size for own in (*model.variables, *model.lets, *model.potentials) for p in own.plates}
-    return loops | {v.domain.levels for v in model.variables if v.domain.levels is not None}
-
-
-def _columns(v: Variable, counted: set[Size]) -> int:
-    """How many of the last axes are a vector's or a matrix's: `load[D, Q] : real` is a matrix where no row is a d."""
-    own = len(v.domain.dims)
-    for size in reversed(v.array):
-        if size in counted or own >= 2:
-            break
-        own += 1
-    return own
-
-
 def own_axes(plan: Plan) -> dict[str, int]:
     """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
-    model = plan.joint.model
-    out = {v.name: _columns(v, _counted(model)) for v in model.variables}
+    out = dict(columns(plan.joint.model))
     out |= _moments_axes(plan, out)
     blocks = {b.name: len(b.own) for b in plan.elimination.blocks}
     homes = {b.name: len(b.gates) + len(b.home) for b in plan.elimination.blocks}
