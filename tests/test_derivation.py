@@ -35,7 +35,7 @@ from emdsl.report.difference import difference
 from emdsl.report.equations import left_side, readable
 from emdsl.report.expected import averaged, opened
 from emdsl.report.explicit import explicit, normalised, twins
-from emdsl.report.formula import Relation
+from emdsl.report.formula import Relation, Word
 from emdsl.report.gathered import gathered
 from emdsl.report.known import known
 from emdsl.report.latex import INNER, WIDE
@@ -429,6 +429,12 @@ def test_what_a_changed_line_changes() -> None:
 def test_sentences_in_another_order_are_the_same() -> None:
     one, other = (Step("", (Say(text),)) for text in ("A is so. B is so.", "B is so. A is so."))
     assert not difference(([one], [other]), ("", "")).changes
+
+
+def test_equations_in_another_order_are_the_same() -> None:
+    a, b, c = (Show(Relation("=", Word(n), Word("0"))) for n in "abc")
+    (change,) = difference(([Step("", (a, b))], [Step("", (c, b, a))]), ("", "")).changes
+    assert [(found.sign, found.line) for found in change.lines] == [("+", c)]
 
 
 def test_a_right_side_that_is_wide_stands_below_the_left() -> None:

@@ -9,7 +9,8 @@ from emdsl.language import model as m
 
 def columns(model: m.ModelText) -> Mapping[str, int]:
     """How many of each variable's last axes are such: its domain's own, and those before them that nothing counts."""
-    counted = {p.size for own in (*model.variables, *model.lets, *model.potentials) for p in own.plates}
+    loops = (own.plates for of in (model.variables, model.lets, model.potentials) for own in of)
+    counted = {p.size for plates in loops for p in plates}
     counted |= {v.domain.levels for v in model.variables if v.domain.levels is not None}
     return {v.name: _columns(v, counted) for v in model.variables}
 

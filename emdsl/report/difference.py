@@ -127,12 +127,14 @@ def _shares(a: Step, b: Step) -> bool:
 
 
 def _lines(one: Numbered | None, other: Numbered | None) -> Iterator[Line]:
-    """The lines that one side has alone, in order, those of the first before those of the second."""
+    """The lines that one side has alone, in order, those of the first before those of the second; an equation that
+    only stands elsewhere is one of both."""
     a, b = _keyed(one), _keyed(other)
+    both = {t for t, (line, _) in a if isinstance(line, Show)} & {t for t, _ in b}
     for kind, i, j, k, m in SequenceMatcher(None, [t for t, _ in a], [t for t, _ in b], autojunk=False).get_opcodes():
         if kind != "equal":
-            yield from (Line("-", line, label) for _, (line, label) in a[i:j])
-            yield from (Line("+", line, label) for _, (line, label) in b[k:m])
+            yield from (Line("-", line, label) for t, (line, label) in a[i:j] if t not in both)
+            yield from (Line("+", line, label) for t, (line, label) in b[k:m] if t not in both)
 
 
 def _keyed(step: Numbered | None) -> list[tuple[str, tuple[Say | Show, str]]]:

@@ -40,6 +40,7 @@ class Known:
     whole: Whole = field(default_factory=dict)
     tables: Mapping[str, tuple[object, ...]] = field(default_factory=dict)  # literal tables
     meanings: tuple[Meaning, ...] = ()  # what `let`s stand for, the longest first
+    weighted: bool = True  # rows have sample weights; without them all are 1
     empty: frozenset[El] = frozenset()  # probabilities and statistics of states that have no mass
 
 
@@ -61,7 +62,7 @@ def known(plan: Plan) -> Known:
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
                  if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
-        empty=empty(plan),
+        empty=empty(plan), weighted=plan.weighted is not None,
         whole={v.name: _levels(v) for v in observed if v.domain.discrete},
         tables=plan.joint.tables,
         constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
@@ -73,10 +74,10 @@ def empty(plan: Plan) -> frozenset[El]:
     return frozenset(e for t in plan.expected.terms for e in _beside_log_0(t.body, (), {}))
 
 
-def _beside_log_0(e: Expr, beside: tuple[El, ...], at: Mapping[Ix, Idx]) -> Iterator[El]:
+def _beside_log_0(e: Expr, beside: tuple[El, ...], at: dict[Ix, Idx]) -> Iterator[El]:
     """`alive (log before + log phi) S[before, alive]` holds `S[0, 1]`: where a state is a factor it is 1."""
     match e:
-        case x.Fn("log", (x.Val(i),)):
+        case x.Fn("log", (x.Val(i),)) if i not in at:
             yield from (El(p.var, tuple((at | {i: 0}).get(j, j) if isinstance(j, Ix) else j for j in p.idx), p.sort)
                         for p in beside if i in p.idx)  # fmt: skip
         case x.Add(terms):
@@ -84,9 +85,9 @@ def _beside_log_0(e: Expr, beside: tuple[El, ...], at: Mapping[Ix, Idx]) -> Iter
                 yield from _beside_log_0(t, beside, at)
         case x.Mul(factors):
             own = tuple(p for p in factors if isinstance(p, El) and among(p.var, (STATISTIC, *PROBABILITIES)))
-            ones: dict[Ix, Idx] = {p.ix: 1 for p in factors if isinstance(p, x.Val) and p.ix.dim == "2"}
+            ones: dict[Ix, Idx] = {p.ix: 1 for p in factors if isinstance(p, x.Val)}
             others = [p for p in factors if p not in own and not isinstance(p, x.Val | x.Num)]
-            if len(others) == 1:
+            if len(others) == 1 and all(i.dim == "2" for i in ones):
                 yield from _beside_log_0(others[0], (*beside, *own), {**at, **ones})
 
 

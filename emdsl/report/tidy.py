@@ -65,6 +65,8 @@ class Tidying(x.Rebuilding):
                 return x.MatInv(i, j, of, (b, a))
             case x.SizeN(dim) if dim.isdigit():
                 return x.num(int(dim))  # beside other numbers it is one with them
+            case El() if n.var == WEIGHT and not facts.weighted:
+                return x.ONE
             case El() if is_empty(n, facts):
                 return x.ZERO
             case El() if n.var in facts.constants:
