@@ -107,6 +107,34 @@ def test_a_small_step_far_from_the_top_is_not_the_last(seed):
     assert -1e-8 < top - fit.log_likelihood_ < 1e-4
 
 
+ITEMS = """
+model Items
+param w : unit
+param p[2] : unit[J]
+for n in N:
+    latent z[n] ~ Bernoulli(w)
+    for j in J: observed y[n, j] ~ Bernoulli(p[z[n], j])
+"""
+
+
+def test_probabilities_leap_by_all_that_the_last_steps_tell():
+    """Two classes of four items: 2225 steps where each parameter leapt by a rate of its own, and units never."""
+    rng = np.random.default_rng(0)
+    rng.normal(np.where(rng.random(200) < 0.5, 0, 2.0), 1)
+    y = (rng.random((200, 4)) < np.where(rng.random(200) < 0.5, 0.35, 0.7)[:, None]).astype(int)
+
+    def loss(t):
+        w, p = 1 / (1 + np.exp(-t[0])), 1 / (1 + np.exp(-t[1:].reshape(2, 1, 4)))
+        rows = np.where(y, p, 1 - p).prod(-1)
+        return -np.log((1 - w) * rows[0] + w * rows[1]).sum()
+
+    fit = written(ITEMS).fitter(seed=0).fit({"y": y})
+    ends = np.concatenate([np.ravel(fit.params_[n]) for n in ("w", "p")])
+    top = -minimize(loss, np.log(ends) - np.log1p(-ends), options={"gtol": 1e-4}).fun
+    assert fit.converged_ and fit.n_iter_ < 80 and (np.diff(fit.history_) >= 0).all()
+    assert top - fit.log_likelihood_ < 1e-4
+
+
 CROSSED = """
 model Crossed
 latent mu ~ Normal(0, 5)

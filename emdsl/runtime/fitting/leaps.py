@@ -1,11 +1,15 @@
-"""Where EM crawls, leaps along its own path: three points of a slow climb tell where it leads.
+"""Where EM crawls, leaps along its own path: its last steps tell where it leads.
 
-    t' = t0 + 2 a r + a^2 v,   r = t1 - t0,   v = (t2 - t1) - r,   a = |r| / |v|
+A step of EM from x leads to F(x), and stands still where r = F(x) - x is 0. Of the last few steps
 
-(Varadhan and Roland 2008) for each parameter, taken where the objective is higher there than at t2, so that it never
-falls. Coordinates are logarithms of what is positive, of probabilities up to a factor, and of the diagonals of Cholesky
-factors. Where q is a product of factors, the moments that these hand to one another leap as the parameters do: the
-sweep that follows makes each factor anew, so that the bound is again one of members of the families.
+    x' = F(x) - dF g,   g = argmin |r - dR g|,   dF, dR : differences of successive F and r
+
+(Anderson 1965) is where r would vanish were F straight, taken where the objective is higher than at F(x), so that it
+never falls. Where steps grow, as on the way from a saddle, r vanishes behind: there a leap is many steps at once.
+Coordinates are logarithms of what is positive and of the diagonals of Cholesky factors, and roots of probabilities, of
+which one that goes to 0 is near it. Where q is a product of factors, the moments that these hand to one another leap as
+the parameters do: the sweep that follows makes each factor anew, so that the bound is again one of members of the
+families.
 """
 
 from __future__ import annotations
@@ -18,10 +22,12 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fitting.climbs import ENOUGH, Point, Setup, evaluate, finer_error
 
-PATIENCE = 30  # iterations before the first leap: what converges by itself is left alone
-SLOW = 0.9  # of one gain that the next keeps, from which on EM crawls
-FIRST_REACH, WIDER = 4.0, 4.0  # how many steps one leap may stand for at first, and by how much that grows
-FARTHEST = 1e6
+PATIENCE = 20  # iterations before the first leap: what converges by itself is left alone
+SLOW = 0.5  # of one gain that the next keeps, from which on EM crawls
+STEPS = 8  # of EM that one leap looks at
+NUMBERS_KEPT = 4e6  # numbers of these that are kept: of much that leaps, fewer steps
+CAREFUL, BOLD, LEARNT = 1e-2, 1e-10, 10.0  # the least share of a direction that is gone by, and how fast it changes
+WIDER, FARTHEST = 4.0, 1e6  # steps that one leap may stand for where they grow, at first and by each; at most
 ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
 LATELY = 20  # steps that a climb's pace is that of
 SPENT = 1e-4  # of what may remain to climb: a step that gains no more is the last, whatever its pace
@@ -51,7 +57,7 @@ class Pace:
 
 
 class Leaps:
-    """The last points of one climb, and how far leaps have carried. `back` is the point before the last leap."""
+    """The last steps of one climb. `back` is the point before the last leap."""
 
     def __init__(self, setup: Setup, state: Any) -> None:
         module = setup.module
@@ -59,8 +65,9 @@ class Leaps:
         wanted = setup.tol > 0  # a fit that never stops early is a count of steps of EM, and is to have just these
         at_points = "finer" in vars(module)  # of quadrature; factors of q at points are a state that does not leap
         self.on = wanted and not setup.sampled and not (at_points and state is not None)
-        self.path: list[Point] = []
-        self.reach, self.wait, self.rest = FIRST_REACH, 0, 0
+        self.path: list[tuple[Array, Array]] = []  # where steps began, and where they led
+        self.start: Array | None = None  # of the step that is next
+        self.share, self.reach, self.wait, self.rest = 1e-3, WIDER, 0, 0
         self.back: Point | None = None
         self.taken = False  # whether any leap was
         self.gain = 0.0  # of the last leap; 0 where it was none
@@ -69,24 +76,31 @@ class Leaps:
     def ahead(self, setup: Setup, here: Point, history: Sequence[float]) -> Point:
         """A point further up the path of EM than `here`, at the end of a plain step; `here` where there is none."""
         self.back = None
-        if not self.on or len(history) < PATIENCE:
+        if not self.on or len(history) < PATIENCE - STEPS:
             return here
-        self.path = [*self.path[-2:], here]
+        began, self.start = self.start, _coordinates(here, self.kinds)
+        if began is None or began.shape != self.start.shape:
+            self.path = []
+            return here
+        kept = int(np.clip(NUMBERS_KEPT / max(1, began.size), 1, STEPS - 1))
+        self.path = [*self.path[-kept:], (began, self.start)]
         self.rest = max(0, self.rest - 1)
         gains = np.diff([*history[-2:], here.objective])
         crawls = len(gains) == 2 and gains[1] > SLOW * gains[0] > 0
-        if len(self.path) < 3 or self.rest or not (crawls or self.wait):
+        if len(history) < PATIENCE or len(self.path) < 2 or self.rest or not (crawls or self.wait):
             return here
-        there, steps = _tried(setup, self.path, self.kinds, self.reach)
+        far = _leap(self.path, self.share) if gains[1] <= gains[0] else self.reach * (self.start - began)
+        there = _tried(setup, here, self.kinds, far)
         least = here.objective + ROUNDING * (setup.unit + abs(here.objective))
         if there is None or not there.objective > least or not _sure(setup, here, there):
-            self.path, self.gain = [here], 0.0
-            self.reach, self.wait = FIRST_REACH, min(32, 2 * self.wait + 1)
-            self.rest = self.wait + 2
+            self.path, self.gain = self.path[-2:], 0.0
+            self.share, self.wait = min(CAREFUL, self.share * LEARNT), min(32, 2 * self.wait + 1)
+            self.rest, self.reach = self.wait, WIDER
             return here
-        self.reach = min(FARTHEST, self.reach * WIDER) if steps >= self.reach else self.reach
-        self.path, self.wait, self.back, self.pace.gains = [there], 1, here, []
+        self.share, self.reach = max(BOLD, self.share / LEARNT), min(FARTHEST, self.reach * WIDER)
+        self.wait, self.back, self.pace.gains = 1, here, []
         self.gain, self.taken = there.objective - here.objective, True
+        self.start = _coordinates(there, self.kinds)
         return there
 
     def returned(self, back: Point) -> Point:
@@ -95,17 +109,41 @@ class Leaps:
         return back
 
 
-def _tried(setup: Setup, path: Sequence[Point], kinds: Mapping[str, str], reach: float) -> tuple[Point | None, float]:
-    """The point where a path leads, None where it has no density, and how many steps that is."""
-    states = [p.statistics.get("state", {}) for p in path]
-    moments = {n: "moments" for n, v in states[-1].items() if _can_leap(v)}
+def _tried(setup: Setup, here: Point, kinds: Mapping[str, str], far: Array) -> Point | None:
+    """The point so far from `here`, None where it has no density."""
+    params, state, at = dict(here.params), dict(here.statistics.get("state", {})), 0
+    for name, kind, value in _leaping(here, kinds):
+        free = _free(value, kind)
+        moved = _moved(value, kind, far[at : at + free.size].reshape(free.shape))
+        (state if kind == "moments" else params)[name] = moved
+        at += free.size
     try:
-        params, most = _leap([p.params for p in path], kinds, reach)
-        state, far = _leap(states, moments, reach)
-        there = evaluate(setup, params, state or None) if most or far else None
+        there = evaluate(setup, params, state or None)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
-        return None, 0.0
-    return (there if there is not None and np.isfinite(there.objective) else None), max(most, far)
+        return None
+    return there if np.isfinite(there.objective) else None
+
+
+def _leaping(here: Point, kinds: Mapping[str, str]) -> list[tuple[str, str, Any]]:
+    """What leaps, by name and kind: parameters, and the moments that factors of q hand to one another."""
+    params = [(name, kind, here.params[name]) for name, kind in kinds.items() if kind != "still"]
+    state = here.statistics.get("state", {})
+    return params + [(name, "moments", value) for name, value in state.items() if _can_leap(value)]
+
+
+def _coordinates(here: Point, kinds: Mapping[str, str]) -> Array:
+    return np.concatenate([np.zeros(0), *(np.ravel(_free(v, kind)) for _, kind, v in _leaping(here, kinds))])
+
+
+def _leap(path: Sequence[tuple[Array, Array]], least: float) -> Array:
+    """How far from the last of its points a path leads; directions of less than that share of the largest are none."""
+    began, led = (np.array(ends) for ends in zip(*path, strict=True))
+    rest = led - began
+    turns = np.diff(rest, axis=0).T
+    sizes = np.linalg.norm(turns, axis=0)
+    sizes = np.where(sizes > 0, sizes, 1.0)
+    weights = np.linalg.lstsq(turns / sizes, rest[-1], rcond=least)[0] / sizes
+    return np.asarray(-np.diff(led, axis=0).T @ weights)
 
 
 def _can_leap(value: Any) -> bool:
@@ -120,34 +158,24 @@ def _sure(setup: Setup, here: Point, there: Point) -> bool:
 
 
 def _kind(variable: Mapping[str, Any]) -> str:
-    """How a parameter's numbers are moved: "log", "simplex", "spd", "plain", or "still"."""
+    """How a parameter's numbers are moved: "log", "simplex", "unit", "spd", "plain", or "still"."""
     bounded = any(variable.get(end) is not None for end in ("lower", "upper")) or "bounded" in variable
-    kinds = {"positive": "log", "real": "plain", "simplex": "simplex", "spd": "spd", "zero_sum": "plain"}
+    kinds = {
+        "positive": "log",
+        "real": "plain",
+        "simplex": "simplex",
+        "unit": "unit",
+        "spd": "spd",
+        "zero_sum": "plain",
+    }
     return "still" if bounded else kinds.get(variable["domain"], "still")
 
 
-def _leap(path: Sequence[Mapping[str, Any]], kinds: Mapping[str, str], reach: float) -> tuple[dict[str, Any], float]:
-    """The arrays where three points lead, and the most steps that is of one; 0 where they lead no further.
-
-    Each by its own rate: what is fast would be thrown far by the rate of what is slow.
-    """
-    params, most = dict(path[-1]), 0.0
-    for name, kind in kinds.items():
-        if kind == "still" or not all(name in p and np.shape(p[name]) == np.shape(params[name]) for p in path):
-            continue
-        a, b, c = (_free(p[name], kind) for p in path)
-        r, v = b - a, (c - b) - (b - a)
-        long, bent = float(np.linalg.norm(r)), float(np.linalg.norm(v))
-        steps = min(long / bent, reach) if bent > 0 else 0.0
-        if steps > 1:
-            params[name] = _moved(params[name], kind, a + 2 * steps * r + steps**2 * v - c)
-            most = max(most, steps)
-    return params, most
-
-
 def _free(value: Array, kind: str) -> Array:
-    if kind in ("log", "simplex"):
+    if kind == "log":
         return np.log(np.where(value > 0, value, 1.0))
+    if kind in ("simplex", "unit"):
+        return np.sqrt(_shares(value, kind))
     if kind == "spd":
         factor = np.linalg.cholesky(value)
         diagonal = factor.diagonal(0, -2, -1)
@@ -164,13 +192,20 @@ def _moved(value: Array, kind: str, far: Array) -> Array:
         return np.asarray(near if np.min(value, initial=0.0) >= 0 else value + far)
     if kind == "log":
         return np.asarray(value * np.exp(np.clip(far, -SHRINK, SHRINK)))
-    if kind == "simplex":
-        new = value * np.exp(np.clip(far, -SHRINK, SHRINK))
-        still = (far == 0).all(-1, keepdims=True)
-        return np.asarray(np.where(still, value, new / new.sum(-1, keepdims=True)))
+    if kind in ("simplex", "unit"):
+        old = _shares(value, kind)
+        root = np.sqrt(old)
+        new = np.clip(root + far, root / TENFOLD, root * TENFOLD) ** 2
+        new = np.where((far == 0).all(-1, keepdims=True), old, new / new.sum(-1, keepdims=True))
+        return np.asarray(new if kind == "simplex" else new[..., 0])
     eye = np.eye(value.shape[-1])
     free = _free(value, kind) + np.where(eye > 0, np.clip(far, -SHRINK, SHRINK), far)
     diagonal = np.exp((free * eye).sum(-1))
     factor = (free * (1 - eye) + eye) * diagonal[..., None, :]
     still = (far == 0).all((-2, -1))[..., None, None]
     return np.asarray(np.where(still, value, factor @ np.swapaxes(factor, -1, -2)))
+
+
+def _shares(value: Array, kind: str) -> Array:
+    """Probabilities that add up to 1: of one alone, it and the other."""
+    return np.stack([value, 1 - np.asarray(value)], -1) if kind == "unit" else np.asarray(value)
