@@ -70,7 +70,7 @@ class Leaps:
         self.share, self.reach, self.wait, self.rest = 1e-3, WIDER, 0, 0
         self.back: Point | None = None
         self.taken = False  # whether any leap was
-        self.gain = 0.0  # of the last leap; 0 where it was none
+        self.gain = 0.0  # of the last leap; 0 from the second on that was none
         self.pace = Pace()
 
     def ahead(self, setup: Setup, here: Point, history: Sequence[float]) -> Point:
@@ -93,7 +93,7 @@ class Leaps:
         there = _tried(setup, here, self.kinds, far)
         least = here.objective + ROUNDING * (setup.unit + abs(here.objective))
         if there is None or not there.objective > least or not _sure(setup, here, there):
-            self.path, self.gain = self.path[-2:], 0.0
+            self.path, self.gain = self.path[-2:], self.gain if self.wait == 1 else 0.0
             self.share, self.wait = min(CAREFUL, self.share * LEARNT), min(32, 2 * self.wait + 1)
             self.rest, self.reach = self.wait, WIDER
             return here

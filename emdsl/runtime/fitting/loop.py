@@ -34,7 +34,7 @@ from emdsl.runtime.fitting.endings import (
     vanishing,
     without_digits,
 )
-from emdsl.runtime.fitting.leaps import Leaps
+from emdsl.runtime.fitting.leaps import ROUNDING, Leaps
 from emdsl.runtime.fitting.untouched import Untouched, idle
 
 EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
@@ -186,7 +186,7 @@ def _verdict(setup: Setup, history: Sequence[float], after: float, repaired: str
 
 def _far_from_over(setup: Setup, leaps: Leaps, there: Point) -> bool:
     """Whether, at the pace of the last steps, more than may remain to climb."""
-    noise = 1e-12 * (setup.unit + abs(there.objective))
+    noise = ROUNDING * (setup.unit + abs(there.objective))
     return not setup.sampled and leaps.pace.leads_beyond(_may_remain(setup, there), noise)
 
 
