@@ -419,3 +419,14 @@ def test_a_slope_that_is_rounding_ends_the_climb():
 
     found = ascend(objective, {"a": np.array(0.0)}, {"a": "real"}, {"a": (None, None)}, {"a": ()})
     assert abs(found["a"]) < 1e-6 and len(calls) < 100
+
+
+def test_a_curvature_that_is_rounding_leads_nowhere():
+    """A class whose rows a plane separates has slopes and a curvature of 1e-15 and 1e-20, and Newton's step from there
+    is 6e4 long: it was taken without a look, and fits ended as "decreased" 0.3 below where they had been."""
+
+    def objective(values):
+        b = float(values["b"])
+        return [-93 - 1e-3 * max(b - 1e3, 0.0)], {"b": np.array(6e-16)}, {("b", "b"): np.array(-1e-20)}
+
+    assert ascend(objective, {"b": np.array(500.0)}, {"b": "real"}, {"b": (None, None)}, {"b": ()})["b"] == 500

@@ -76,7 +76,10 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
             near = (np.abs(new - t) <= 1e-3 * (1 + np.abs(t))).all()
             if noise > LOST * (1 + abs(value)):
                 raise unbounded(layout, t, first)
-            return new if near or gain > noise else t, here
+            if near:
+                return new, here
+            there = layout.at(objective, new) if gain > noise else here  # a curvature that is rounding leads anywhere
+            return (new, there) if gain > noise and there[0] >= value else (t, here)
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         whole = new
         for _ in range(60):
