@@ -818,3 +818,33 @@ def test_curves_of_a_compartment_against_a_grid() -> None:
     prior = stats.norm.logpdf(a, 0.5, 0.6) + stats.norm.logpdf(c, -1.2, 0.3) + math.log(9 / 300 * 6 / 300)
     wanted = sum(special.logsumexp(prior + stats.norm.logpdf(row, curve, 0.15).sum(-1)) for row in y)
     assert abs(value(emdsl.compile(text=text), params, {"t": t, "y": y}, G=3, N=4) - wanted) < 1e-5 * abs(wanted)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # one iteration does not converge
+def test_slopes_at_points_are_added_up_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows beside the points of their groups: one M-step whole, and in pieces of three rows."""
+    text = """
+    model M
+    param k : real
+    param s : positive
+    for g in G:
+        latent b[g] ~ Normal(0, 1)
+    for n in N:
+        given group[n] : index[G]
+        given t[n] : real
+        observed y[n] ~ Normal(exp(-k * t[n] * exp(b[group[n]])), s)
+    """
+    rng, called, found = np.random.default_rng(0), [], []
+    data = {"group": np.repeat(np.arange(5), 4), "t": rng.uniform(0, 3, 20), "y": rng.normal(1, 0.5, 20)}
+    module: Any = emdsl.compile(text=text).load_module()
+    for most in (20, 3):
+
+        def cut(n: int, _: int, most: int = most) -> list[slice]:
+            called.append(n)
+            return [slice(a, min(a + most, n)) for a in range(0, n, most)]
+
+        monkeypatch.setitem(module.__dict__, "chunks", cut)
+        found.append(module.M(init={"k": 0.4, "s": 0.7}, max_iter=1, tol=0).fit(data).params_)
+    assert {*called} == {20}
+    for n, value in found[0].items():
+        np.testing.assert_allclose(found[1][n], value, rtol=1e-10)

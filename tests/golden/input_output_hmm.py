@@ -279,25 +279,27 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     def objective(values_2):
         change_2 = values_2["change"]
         t = change_2 ** 2
+        t_2 = -math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t
         total = 0.0
         slope_change = S_z_pair_u + (-1 / 9) * change_2
         curve_change = np.broadcast_to(((-1 / 9) * part).transpose(1, 3, 0, 2), (K, K, P, K, P))
         for rows in chunks(T, max(1, 65536 // (K * K))):
             n_rows = row_count(rows)
-            t_2 = np.tensordot(change_2, u[:, rows], ([2], [0]))
-            t_3 = log_sum_exp(t_2, 1)
+            t_3 = np.tensordot(change_2, u[:, rows], ([2], [0]))
+            t_4 = log_sum_exp(t_3, 1)
             made = chain_z.edge_of(rows)
-            part_2 = t_3 * chain_z.before[:, rows]
-            t_4 = np.exp((t_2 + (-t_3)[:, None, :]))
+            part_2 = t_4 * chain_z.before[:, rows]
+            t_5 = t_3 + (-t_4)[:, None, :]
+            t_6 = np.exp(t_5)
             part_3 = chain_z.before[:, rows] * np.einsum("abc,bc->ac", made, chain_z.after[:, rows])
-            part_4 = t_4 * part_3[:, None, :]
+            part_4 = t_6 * part_3[:, None, :]
             part_5 = u[:, rows][:, None, :] * u[:, rows]
-            part_6 = t_4[:, :, None, :] * part_4[:, None, :, :]
+            part_6 = t_6[:, :, None, :] * part_4[:, None, :, :]
             part_7 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_5, part_4, ([2], [2])).transpose(3, 0, 1, 2)
             total = total + -np.vdot(part_2, np.einsum("abc,bc->ac", made, chain_z.after[:, rows]))
             slope_change = slope_change + (-np.tensordot(u[:, rows], part_4, ([1], [2]))).transpose(1, 2, 0)
             curve_change = curve_change + np.tensordot(part_5, part_6, ([2], [3])).transpose(2, 3, 1, 4, 0) + (-part_7).transpose(4, 1, 3, 0, 2)
-        return (np.vdot(change_2, S_z_pair_u), np.sum(-math.log(3) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 18) * t), total,), {"change": slope_change}, {("change", "change"): curve_change}
+        return (np.vdot(change_2, S_z_pair_u), t_2.sum(), total,), {"change": slope_change}, {("change", "change"): curve_change}
     found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
     change = found["change"]
     return {

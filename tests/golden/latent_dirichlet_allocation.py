@@ -373,9 +373,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     def objective(values_2):
         alpha_2 = values_2["alpha"]
         t = scipy.special.gammaln(alpha_2)
-        t_2 = scipy.special.digamma(alpha_2)
-        t_3 = trigamma(alpha_2)
-        return (scipy.special.gammaln(alpha_2.sum()) * S_count, -S_count * t.sum(), (alpha_2 - 1) @ S_log_theta,), {"alpha": scipy.special.digamma(alpha_2.sum()) * S_count + S_log_theta - S_count * t_2}, (-S_count * t_3, trigamma(alpha_2.sum()) * S_count)
+        t_2 = alpha_2 - 1
+        t_3 = scipy.special.digamma(alpha_2)
+        t_4 = trigamma(alpha_2)
+        return (scipy.special.gammaln(alpha_2.sum()) * S_count, -S_count * t.sum(), t_2 @ S_log_theta,), {"alpha": scipy.special.digamma(alpha_2.sum()) * S_count + S_log_theta - S_count * t_3}, (-S_count * t_4, trigamma(alpha_2.sum()) * S_count)
     found = ascend(objective, {"alpha": alpha}, {"alpha": "positive"}, {"alpha": (None, None)}, {"alpha": ()})
     alpha = found["alpha"]
     return {

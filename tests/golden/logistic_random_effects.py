@@ -322,6 +322,8 @@ def m_step(statistics, params, prepared, policy="raise"):
 def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
+    b_points = sizes["b[points]"]
+    N = sizes["N"]
     if statistics is None:
         statistics = e_step(before, data, prepared, twin(rng))  # (5)
     points_b, volume_b, table_b, q_b, log_z_b = expectations(before, prepared)(rng)
@@ -335,24 +337,36 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     group = prepared["group"]
     weight = prepared["the weight"]
     # (8) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
-    part = present_cases * size
-    part_2 = weight * part
-    part_4 = X * part_2
     def objective(values_2):
         beta_2 = values_2["beta"]
-        t_2 = X.T @ beta_2
-        t_3 = softplus((t_2 + points_b[0][:, group]))
-        t_4 = scipy.special.expit((t_2 + points_b[0][:, group]))
-        part_3 = part_2 * np.einsum("ab,ab->b", t_4, q_b[:, group])
-        part_5 = (1 - t_4) * t_4
-        part_6 = X * np.einsum("ab,ab->b", q_b[:, group], part_5)
-        return (beta_2 @ S_b_cases_X_group, -(part_2 @ np.einsum("ab,ab->b", t_3, q_b[:, group])),), {"beta": S_b_cases_X_group - (X @ part_3)}, {("beta", "beta"): (-(part_4 @ part_6.T)).T}
+        total = 0.0
+        slope_beta = S_b_cases_X_group
+        curve_beta = 0.0
+        for rows in chunks(N, max(1, 8192 // max(1, b_points))):
+            n_rows = row_count(rows)
+            t_2 = X[:, rows].T @ beta_2
+            picked = points_b[0][:, group[rows]]
+            t_3 = t_2 + picked
+            t_4 = softplus(t_3)
+            picked_2 = q_b[:, group[rows]]
+            part = present_cases[rows] * size[rows]
+            part_2 = weight[rows] * part
+            t_5 = scipy.special.expit(t_3)
+            part_3 = part_2 * np.einsum("ab,ab->b", t_5, picked_2)
+            t_6 = 1 - t_5
+            part_4 = t_6 * t_5
+            part_5 = part_2 * np.einsum("ab,ab->b", picked_2, part_4)
+            part_6 = X[:, rows] * part_5
+            total = total + -(part_2 @ np.einsum("ab,ab->b", t_4, picked_2))
+            slope_beta = slope_beta + -(X[:, rows] @ part_3)
+            curve_beta = curve_beta + -(X[:, rows] @ part_6.T)
+        return (beta_2 @ S_b_cases_X_group, total,), {"beta": slope_beta}, {("beta", "beta"): curve_beta}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
-    t_5 = mixing_X @ beta  # (10)
+    t_7 = mixing_X @ beta  # (10)
     return {
         **params,
-        "beta": beta + t_5,  # (10)
+        "beta": beta + t_7,  # (10)
     }
 
 

@@ -310,24 +310,26 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     def objective(values_2):
         gate_2 = values_2["gate"]
         t = gate_2 ** 2
+        t_2 = -math.log(10) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 200) * t
         total = 0.0
         slope_gate = S_z_X + (-1 / 100) * gate_2
         curve_gate = ((-1 / 100) * part).transpose(1, 3, 0, 2)
         for rows in one_by_one(in_pieces(prepared["the chunks"], P * P, K * K)):
             n_rows = row_count(rows)
-            t_2 = gate_2 @ X[:, rows]
-            t_3 = log_sum_exp(t_2, 0)
-            part_2 = t_3 * q_z[:, rows].sum(axis=0)
-            t_4 = np.exp((t_2 - t_3))
+            t_3 = gate_2 @ X[:, rows]
+            t_4 = log_sum_exp(t_3, 0)
+            part_2 = t_4 * q_z[:, rows].sum(axis=0)
+            t_5 = t_3 - t_4
+            t_6 = np.exp(t_5)
             part_3 = q_z[:, rows].sum(axis=0) * weight[rows]
-            part_4 = t_4 * part_3
+            part_4 = t_6 * part_3
             part_5 = X[:, rows][:, None, :] * X[:, rows]
-            part_6 = t_4[:, None, :] * part_4
+            part_6 = t_6[:, None, :] * part_4
             part_7 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * np.tensordot(part_4, part_5, ([1], [2]))
             total = total + -(weight[rows] @ part_2)
             slope_gate = slope_gate + (-(X[:, rows] @ part_4.T)).T
             curve_gate = curve_gate + np.tensordot(part_5, part_6, ([2], [2])).transpose(2, 1, 3, 0) + (-part_7).transpose(1, 3, 0, 2)
-        return (np.vdot(gate_2, S_z_X), np.sum(-math.log(10) - 0.5 * (math.log(2) + math.log(np.pi)) - (1 / 200) * t), total,), {"gate": slope_gate}, {("gate", "gate"): curve_gate}
+        return (np.vdot(gate_2, S_z_X), t_2.sum(), total,), {"gate": slope_gate}, {("gate", "gate"): curve_gate}
     found = ascend(objective, {"gate": gate}, {"gate": "real"}, {"gate": (None, None)}, {"gate": ()})
     gate = found["gate"]
     return {

@@ -288,6 +288,8 @@ def m_step(statistics, params, prepared, policy="raise"):
 def refine(before, params, data, prepared, rng=None, statistics=None):
     """Raises the expected log joint in what the data do not come apart from, posteriors held at `before`."""
     sizes = prepared["the sizes"]
+    b_points = sizes["b[points]"]
+    N = sizes["N"]
     if statistics is None:
         statistics = e_step(before, data, prepared, twin(rng))  # (5)
     points_b, volume_b, table_b, q_b, log_z_b = expectations(before, prepared)(rng)
@@ -300,17 +302,28 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     group = prepared["group"]
     weight = prepared["the weight"]
     # (8) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
-    t_4 = np.exp(points_b[0][:, group])
-    part = present_y * weight
-    part_3 = (t_4 * q_b[:, group]).sum(axis=0)
     def objective(values_2):
         beta_2 = values_2["beta"]
-        t_2 = X.T @ beta_2
-        t_3 = np.exp(t_2)
-        part_2 = t_3 * part
-        part_4 = part_2 * part_3
-        part_5 = X * part_4
-        return (beta_2 @ S_b_y_X_group, -(part_2 @ part_3),), {"beta": S_b_y_X_group - (X @ part_4)}, {("beta", "beta"): -(X @ part_5.T)}
+        total = 0.0
+        slope_beta = S_b_y_X_group
+        curve_beta = 0.0
+        for rows in chunks(N, max(1, 8192 // max(1, b_points))):
+            n_rows = row_count(rows)
+            t_2 = X[:, rows].T @ beta_2
+            t_3 = np.exp(t_2)
+            picked = points_b[0][:, group[rows]]
+            t_4 = np.exp(picked)
+            picked_2 = q_b[:, group[rows]]
+            part = present_y[rows] * t_3
+            part_2 = weight[rows] * part
+            part_3 = t_3 * present_y[rows]
+            part_4 = weight[rows] * part_3
+            part_5 = part_4 * np.einsum("ab,ab->b", t_4, picked_2)
+            part_6 = X[:, rows] * part_5
+            total = total + -(part_2 @ np.einsum("ab,ab->b", t_4, picked_2))
+            slope_beta = slope_beta + -(X[:, rows] @ part_5)
+            curve_beta = curve_beta + -(X[:, rows] @ part_6.T)
+        return (beta_2 @ S_b_y_X_group, total,), {"beta": slope_beta}, {("beta", "beta"): curve_beta}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     t_5 = mixing_X @ beta  # (10)

@@ -25,6 +25,9 @@ from emdsl.generate.lines.spelling import indent
 Products = tuple[tuple[Expr, ...], ...]  # each a product of factors, to be summed over all but some axes
 
 
+IN_CACHE = 2**13  # numbers of a table of rows beside points: larger ones are fresh memory at every product
+
+
 @dataclass(frozen=True)
 class Quantity:
     """What the objective gives back: a sum of products on these axes."""
@@ -124,13 +127,25 @@ def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping
 
 
 def pieces_of(f: Function, rules: Sequence[Numeric]) -> tuple[str, str] | None:
-    """Where edges of a chain differ from row to row: the plate along which passes over the data are cut, so that no
-    table of all rows and pairs of states is made, and code of its pieces; None where sums cannot be taken apart so."""
+    """The plate along which passes over the data are cut, and code of its pieces, where edges of a chain differ from
+    row to row or a latent stands at points, so that no table of all rows beside pairs of states or points is made;
+    None where sums cannot be taken apart so."""
     for block in f.plan.elimination.blocks:
         if block.chain is not None and varies(block):
             dim = block.home[0].dim
             if all(one_row(dim, t.factors) for r in rules for t in r.whole):
                 return dim, row_pieces(f, block)
+    points = {c.dimension for c in f.plan.joint.clouds}
+    every = [t.factors for r in rules for t in r.mixed]
+    held = [{i.dim for g in factors for i in x.free(g)} for factors in every]
+    if not held or not any(dims & points for dims in held):
+        return None
+    chosen = {g.at.dim for factors in every for g in factors if isinstance(g, x.Sel) and isinstance(g.at, Ix)}
+    own = {str(d) for v in f.plan.joint.model.of_kind("param") for d in v.shape}
+    for dim in sorted(set.intersection(*held) - points - chosen - own):
+        if dim.isidentifier() and all(one_row(dim, factors) for factors in every):
+            table = " * ".join(f.emitter.size(d) for d in sorted(set.union(*held) - {dim} - chosen))
+            return dim, f"chunks({f.emitter.size(dim)}, max(1, {IN_CACHE} // max(1, {table})))"
     return None
 
 

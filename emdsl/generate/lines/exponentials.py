@@ -116,8 +116,10 @@ def of_difference(em: Lines, e: x.Pow) -> Array | None:
     match e:
         case x.Pow(x.Add() as base, x.Num(v)) if v < 0 and v == int(v) and not positive(base):
             a = em.value(base)
-            power = "" if v == -1 else f" ** {-int(v)}"
-            binds = Binding.PRODUCT if power else Binding.ATOM
-            return Array(f"reciprocal({a.code}){power}", a.axes, a.inner, binds=binds) if a.axes else None
+            if not a.axes or v == -1:
+                return Array(f"reciprocal({a.code})", a.axes, a.inner) if a.axes else None
+            once, rest = em.value(x.power(base, x.num(-1))), em.value(x.power(base, x.num(v + 1)))
+            code = f"{once.code} ** 2" if v == -2 else f"{rest.code} * {once.code}"  # what numpy is quick at
+            return Array(code, a.axes, a.inner, binds=Binding.PRODUCT)
         case _:
             return None

@@ -31,7 +31,9 @@ class Emitter(Lines):
         if e in self.known:
             return self.known[e]
         out = self._value(e, hint)
-        if isinstance(e, x.Fn | x.Pow | x.MatInv | x.LogDet | x.Sum) and out.axes and not out.code.isidentifier():
+        kinds = x.Fn | x.Pow | x.MatInv | x.LogDet | x.Sum
+        kept = isinstance(e, kinds) or (self.guarded and isinstance(e, x.Add))  # slopes hold a sum again and again
+        if kept and out.axes and not out.code.isidentifier():
             out = self.name(hint, out)
         self.known[e] = out
         return out
@@ -132,7 +134,8 @@ class Emitter(Lines):
                 ]
                 if sum(isinstance(p, int) for p in positions) == 0:
                     kept = tuple(value.axes[0] if isinstance(p, DataIx) else p for p in positions)
-                    return Array(f"{code}[{', '.join(slots)}]", kept, inner or value.inner)  # type: ignore[arg-type]
+                    taken = Array(f"{code}[{', '.join(slots)}]", kept, inner or value.inner)  # type: ignore[arg-type]
+                    return self.name("picked", taken) if self.guarded and len(kept) > 1 else taken
         return self._fancy(code, inner, positions, whole)
 
     def _fancy(self, code: str, inner: bool, positions: Sequence[Idx], whole: str | None) -> Array:
