@@ -466,6 +466,29 @@ def test_rows_of_a_group_tell_what_belongs_to_it() -> None:
         read_data(twice, Table({**table, "other": table["form"]}), None, None)
 
 
+def test_rows_point_at_rows_by_their_names() -> None:
+    """A pedigree: who a parent is stands there as the name, or the number, that a column of the loop's name gives."""
+    spec = spec_of(variable("up", "index", levels="N", kind="given"), variable("y"), N=None)
+    table: dict[str, Any] = {"n": ["r", "b", "a"], "up": ["r", "a", "r"], "y": [1.0, 2, 3]}
+
+    def up(**more: Any) -> Any:
+        read = read_data(spec, Table({**table, **more}), None, None)
+        return bound(spec, read.values, labels=dict(read.labels)).values["up"].tolist()
+
+    assert up() == [0, 2, 0] and up(n=[7, 9, 8], up=[7, 8, 7]) == [0, 2, 0]
+    assert up(n=[2, 0, 1], up=[2, 1, 2]) == [0, 2, 0]  # the rows in another order
+    assert up(n=[5, 5, 5], up=[0, 2, 0]) == [0, 2, 0] == up(up=[0, 2, 0])  # positions, as ever
+    by_other = read_data(spec, Table({"id": table["n"], "up": table["up"], "y": table["y"]}), None, {"n": "id"})
+    assert by_other.values["y"].tolist() == [3, 2, 1] and by_other.values["up"].tolist() == [2, 0, 2]
+    with pytest.raises(DataError, match="up: is none of the rows that column n names: the value in row 1: 'q'"):
+        up(up=["r", "q", "r"])
+    with pytest.raises(DataError, match="n: the rows that up points at are named here, each once") as info:
+        up(n=["r", "r", "a"])
+    assert info.value.row == 0
+    with pytest.raises(DataError, match="text labels, but y is given by position"):
+        up(n=[0, 1, 2])
+
+
 def test_tables_of_ragged_in_ragged() -> None:
     spec = spec_of(
         variable("v", plates="A B[a]", kind="given"), variable("y", plates="A B[a] C[a,b]"), A=None, B=None, C=None

@@ -128,6 +128,8 @@ def _place_habit(tokens: tuple[Lexeme, ...], position: int, expected: frozenset[
         return "a conditional has both branches: `a if cond else b`"
     if here == "$END" and "COLON" in expected and kind in ("param", "given"):
         return f"a {kind} has a domain: `{kind} name : real`"
+    if here == "$END" and "TILDE" in expected and kind in ("observed", "latent"):
+        return f"its distribution stands on the same line: `{kind} ... ~ Normal(...)`"
     if here == "$END" and kind == "infer" and "BY" in expected:
         return "write `infer NAME by METHOD`"
     if here == "NAME" and before in ("NAME", "NUMBER", "RPAR", "RSQB") and "STAR" in expected:

@@ -40,7 +40,7 @@ def _length(node: s.Node, env: Env) -> Size:
                 if len(total.terms) > 50:
                     raise wrong("E025", "this size has too many terms", span)
             return total
-        case s.Apply("range" | "len"):
+        case s.Apply("range" | "len") | s.Attribute(s.Number()):  # `1..T` is the transpose of `1.`
             raise wrong("E025", "not a size", node.span, "write the size itself: `for i in SIZE:` counts from 0")
         case _:
             raise wrong("E025", "not a size", node.span, "a size is a name, a positive integer, or + - * of these")

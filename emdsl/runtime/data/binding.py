@@ -175,11 +175,11 @@ def _code_text(
     labels, out = dict(kept), dict(columns)
     for size, names in groups.items():
         seen = _texts(names, columns)
-        by_position = [n for n in given if size in [p[1] for p in variables[n]["plates"]]]
+        by_position = sorted((n for n in given if size in [p[1] for p in variables[n]["plates"]]), key=names.count)
         if by_position and size not in labels:
             raise DataError(
                 f"{names[0]}: text labels, but {by_position[0]} is given by position over {size}",
-                hint="code the labels as positions",
+                hint="code the labels as positions; in a table, a column of the loop's name has the rows' own",
                 code="D008",
             )
         labels.setdefault(size, seen)

@@ -75,6 +75,23 @@ def coded(name: str, column: Column, groups: Groups) -> Column:
     return Column(np.array([code.get(v, 0) for v in column.values], np.int64), column.missing)
 
 
+def coded_by_rows(name: str, column: Column, names: Column, naming: str) -> Column:
+    """A column that points at other rows (`parent[n]`) as their positions, where a column names the rows: a family
+    tree says who somebody's mother is by name or number. Where rows have numbers and it has text, or the other way
+    round, it is as it stands."""
+    rows = names.values.tolist()
+    code = {v: i for i, v in enumerate(rows)}
+    once = names.missing is None and len(code) == len(rows)
+    if column.text != names.text or not (once or names.text):  # numbers that repeat name nothing
+        return column
+    if not once:
+        twice = f"{naming}: the rows that {name} points at are named here, each once"
+        raise DataError(twice, code="D019", row=next(i for i, v in enumerate(rows) if code[v] != i))
+    lost = np.array([v not in code for v in column.values.tolist()], bool) & column.present
+    refuse_where(name, lost, column.values, f"is none of the rows that column {naming} names", code="D008")
+    return Column(np.array([code.get(v, 0) for v in column.values.tolist()], np.int64), column.missing)
+
+
 def told_by_rows(variable: Record, values: Any, keys: Array, shape: tuple[int, ...], over: str) -> Any:
     """One value for each of the groups `shape` from those of their rows, which may not differ; some may leave it out.
 

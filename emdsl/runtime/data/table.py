@@ -6,7 +6,7 @@ columns, one for each plate: `index={"s": "subject"}`, or columns that bear the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from emdsl.runtime.data.cells import nested_columns, read_cells
 from emdsl.runtime.data.columns import Array, Column, place_words, read_column, refuse_text
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.frames import Table, as_table
-from emdsl.runtime.data.groups import Groups, coded, group_columns, read_groups, told_by_rows
+from emdsl.runtime.data.groups import Groups, coded, coded_by_rows, group_columns, read_groups, told_by_rows
 from emdsl.runtime.data.named import columns_of, spread_over_columns
 from emdsl.runtime.data.places import check_places, coded_places, is_ordered, names_elements
 from emdsl.runtime.data.plates import Record
@@ -116,6 +116,7 @@ def read_table(
     layout = layout_of(spec, used, table, index, kept)
     read = {v["name"]: _stacked(v, chosen[v["name"]], table) for v in used}
     groups = _groups(used, layout, read, kept)
+    naming = _naming(used, layout, table, index, {c for names in chosen.values() for c in names})
     values: dict[str, Any] = {}
     rows: dict[str, RowsOf] = {}
     for variable in used:
@@ -123,6 +124,8 @@ def read_table(
         column = read[name]
         if variable.get("levels") in groups:
             column = coded(name, column, groups[variable["levels"]])
+        elif naming is not None and variable["domain"] == "index" and variable.get("levels") in layout.plates:
+            column = coded_by_rows(name, column, *naming)
         if plate in groups:
             told, masked = groups[plate], np.ma.MaskedArray(column.values, ~column.present)
             values[name] = told_by_rows(variable, masked, told.positions, (told.size,), plate)
@@ -132,6 +135,22 @@ def read_table(
             rows[name] = partial(layout.row, len(variable["plates"]))
     named = {n: g.labels for n, g in groups.items() if g.labels is not None}
     return ReadData(values, layout.lengths, {**layout.labels, **named}, rows, chosen, layout.loops)
+
+
+def _naming(
+    used: Sequence[Record], layout: Layout, table: Table, index: Mapping[str, str], data: Collection[str]
+) -> tuple[Column, str] | None:
+    """The column that names the rows of a plate by itself and is none of the `data`, and its name; sorted where the
+    plate is."""
+    plates = _plates_of_rows(used)
+    if len(plates) != 1 or (layout.order is not None and not layout.labels):
+        return None
+    column = index.get(plates[0][0], plates[0][0])
+    if layout.labels:
+        return Column(np.array(layout.labels[plates[0][1]], object)), column
+    return (
+        (read_column(column, table.columns[column]), column) if column in table.columns and column not in data else None
+    )
 
 
 def _first_row(keys: Array, shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[int | None, int]:

@@ -211,6 +211,7 @@ def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
 def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
     """A start whose objective is not finite: the row of zero density where it can be named."""
     message, row = "the objective is not a number at the starting parameters", None
+    elsewhere = "start elsewhere: init= or another seed"
     if here.objective == -np.inf:
         message = "the data have zero density at the starting parameters"
         try:
@@ -221,8 +222,9 @@ def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
         if bad.size:
             row = int(bad[0])
             message = f"{bad.size} rows have zero density at the starting parameters, the first is row {row}"
+            elsewhere += "; what a `Delta` or a bound of the model leaves out has none anywhere"
     largest = max((float(np.abs(v).max(initial=0)) for v in setup.data.values.values()), default=0.0)
-    hint = "rescale the data: they reach beyond 1e100" if largest > 1e100 else "start elsewhere: init= or another seed"
+    hint = "rescale the data: they reach beyond 1e100" if largest > 1e100 else elsewhere
     fault = DataError(message, hint=hint, code="D015", row=row)
     return Climb(here.params, (here.objective,), here.log_likelihood, "degenerate", message, state, fault)
 
