@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,17 @@ def test_a_level_that_no_row_has_stays(declared: str, density: str, y: np.ndarra
     for k in (0, 1, 3):
         np.testing.assert_allclose(fit.params_["m"][k], expected(k), atol=1e-6)
     assert np.isfinite(fit.params_["m"][2]).all()
+
+
+def test_one_share_that_stays_by_chance_is_touched() -> None:
+    """Out of a state whose shares are all alike: one of them stays where the rest of its row moves."""
+    text = "param P[K] : simplex[K]\nfor t in T:\n    observed x[t] ~ Categorical("
+    text += "ones(K) / K) if t == 0 else Categorical(P[x[t-1]])\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = emdsl.compile(text=f"model M\n{text}").fitter(seed=1).fit({"x": [0, 1, 0, 0, 2, 1, 2, 0]})
+    assert fit.n_parameters_ == 6
+    np.testing.assert_allclose(fit.params_["P"], [[1 / 3] * 3, [1 / 2, 0, 1 / 2], [1 / 2, 1 / 2, 0]], atol=1e-12)
 
 
 RECAPTURE = """

@@ -34,7 +34,8 @@ def domain_of(text: s.DomainText, env: Env) -> Domain:
     written, row = text.dims or (), KINDS[kind]
     if len(written) < row.least or (row.most is not None and len(written) > row.most):
         form = f"`{kind}[K]`" if not row.symmetric else f"`{kind}[D]`, a D x D matrix"
-        raise wrong("E027", f"`{kind}` takes one length", text.span, f"write {form}")
+        more = f"; `param name[N] : {kind}[K]` is N of them" if len(written) > 1 and not row.symmetric else ""
+        raise wrong("E027", f"`{kind}` takes one length", text.span, f"write {form}{more}")
     sizes = tuple(length(n, env) for n in written)
     lower, upper = _bounds(text, kind, env)
     if kind in ("category", "index"):

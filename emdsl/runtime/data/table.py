@@ -6,7 +6,7 @@ columns, one for each plate: `index={"s": "subject"}`, or columns that bear the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -116,7 +116,7 @@ def read_table(
     layout = layout_of(spec, used, table, index, kept)
     read = {v["name"]: _stacked(v, chosen[v["name"]], table) for v in used}
     groups = _groups(used, layout, read, kept)
-    naming = _naming(used, layout, table, index, {c for names in chosen.values() for c in names})
+    naming = _naming(used, layout, table, index, [c for names in chosen.values() for c in names])
     values: dict[str, Any] = {}
     rows: dict[str, RowsOf] = {}
     for variable in used:
@@ -138,7 +138,7 @@ def read_table(
 
 
 def _naming(
-    used: Sequence[Record], layout: Layout, table: Table, index: Mapping[str, str], data: Collection[str]
+    used: Sequence[Record], layout: Layout, table: Table, index: Mapping[str, str], data: Sequence[str]
 ) -> tuple[Column, str] | None:
     """The column that names the rows of a plate by itself and is none of the `data`, and its name; sorted where the
     plate is."""

@@ -81,11 +81,15 @@ def silent(
         if other is None or name not in still:
             continue
         around = len(v["plates"]) + len(v["array"])
-        alone = still[name]
-        if v["domain"] in ("simplex", "spd"):
-            alone = np.broadcast_to(alone.all(tuple(range(around, now.ndim)), keepdims=True), now.shape)
-        out[name] = alone & _stays(setup, statistics, params, name, np.where(alone, other, now), policy)
+        own = tuple(range(around, now.ndim)) if v["domain"] in ("simplex", "spd") else ()
+        alone = _as_one(still[name], own)
+        out[name] = alone & _as_one(_stays(setup, statistics, params, name, np.where(alone, other, now), policy), own)
     return out
+
+
+def _as_one(mask: Array, axes: tuple[int, ...]) -> Array:
+    """Of elements that are one thing along some axes, those of which all stay: one of three shares may by chance."""
+    return np.broadcast_to(mask.all(axes, keepdims=True), mask.shape) if axes else mask
 
 
 def _stays(setup: Setup, statistics: Mapping[str, Any], params: Params, name: str, at: Array, policy: str) -> Array:
