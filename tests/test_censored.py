@@ -143,7 +143,7 @@ def test_what_a_limit_leaves_to_be_seen() -> None:
         fit = model.fitter(max_iter=0, init={"a": 0.4 + origin, "s": 1.3}).fit(data)
         np.testing.assert_allclose(fit.log_likelihood_, wanted, rtol=1e-10)
     data["y0"] = np.where(np.arange(40) == 7, data["hi"] + 1, data["y0"])
-    with pytest.raises(emdsl.DataError, match=r"1 rows have zero density.*row 7"):
+    with pytest.raises(emdsl.DataError, match=r"1 row has zero density.*row 7"):
         model.fitter().fit(data)
 
 

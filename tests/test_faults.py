@@ -31,6 +31,7 @@ for n in N:
 OWN_SD = MIXTURE.replace("param s ", "param s[K] ").replace("], s)", "], s[z[n]])")
 NORMAL = "param m : real\nparam s : positive\nfor n in N:\n    observed x[n] ~ Normal(m, s)\n"
 LEVELS = "param p : simplex[5]\nfor n in N:\n    observed y[n] ~ Categorical(p)\n"
+SPREAD = "param m : real[D]\nparam V : spd[D]\nfor n in N:\n    observed x[n] ~ MvNormal(m, V)\n"
 COINS = """
 param w : simplex[2]
 param p[2] : unit
@@ -158,13 +159,17 @@ REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
     "64 half a trial": (
         "param a : unit\nfor n in N:\n    given k[n] : real\n    observed y[n] ~ Binomial(k[n], a)\n",
         {"k": [1.5, 2], "y": [1, 2]}, {}, "k: must be whole, 0 or more: the value in row 0"),
+    "72 fewer rows than dimensions": (
+        SPREAD, np.eye(3)[:2], {}, r"V has collapsed: its matrix is singular \(no spread along axis 2\)"),
+    "84 a column that is another's double": (
+        SPREAD, [[0.0, 1, 0], [1, 3, 2], [2, 2, 4], [3, 0, 6]], {}, r"is singular \(axes 0, 2 move together\)"),
     "75 a negative weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, -1, 1]}, "0 or more: the value in row 1: -1"),
     "75 a missing weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, np.nan, 1]}, "missing: the value in row 1: nan"),
     "75 no weight": (NORMAL, [1.0, 2, 3], {"sample_weight": [0, 0, 0]}, "all weights are 0"),
     "75 too few weights": (NORMAL, [1.0, 2, 3], {"sample_weight": [1, 1]}, "one number for each of N = 3"),
     "76 out of reach": (NORMAL, [1e300, -1e300, 1e299], {}, "rescale the data"),
     "80 no component can": (
-        COINS, [1, 0, 1], {"init": {"w": [0.5, 0.5], "p": [1.0, 1.0]}}, "1 rows have zero density .* row 1"),
+        COINS, [1, 0, 1], {"init": {"w": [0.5, 0.5], "p": [1.0, 1.0]}}, "1 row has zero density .*: row 1"),
     "82 an empty component": (
         MIXTURE, [1.0, 1.1, 0.9, 1.2], {"init": {"w": [0.5, 0.5], "m": [1, 1e6], "s": 0.1}}, "expected counts are 0"),
     "83 a spike on one row": (

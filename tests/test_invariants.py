@@ -236,10 +236,14 @@ def test_one_row_cannot_have_a_spread() -> None:
         fit("old_faithful", {"x": np.array([[1.0, 2.0]])}, K=1)
 
 
-def test_no_accidents_at_all() -> None:
-    """All counts zero: the rate is on the boundary, the likelihood 1, and the status says so."""
-    text = "model M\nparam rate : positive\nfor n in N:\n    observed y[n] ~ Poisson(rate)\n"
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("declared", ["positive ~ Poisson", "unit ~ Bernoulli"])
+def test_no_accidents_at_all(declared: str) -> None:
+    """All counts zero: the rate is on the boundary, the likelihood 1, and the status says so; the data do tell it."""
+    domain, family = declared.split(" ~ ")
+    text = f"model M\nparam rate : {domain}\nfor n in N:\n    observed y[n] ~ {family}(rate)\n"
     est = emdsl.compile(text=text).fitter().fit({"y": np.zeros(9, int)})
+    assert est.n_parameters_ == 1
     assert est.params_["rate"] == pytest.approx(0.0, abs=1e-12)
     assert est.log_likelihood_ == pytest.approx(0.0, abs=1e-9)
     assert est.status_ == "boundary"

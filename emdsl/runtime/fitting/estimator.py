@@ -273,7 +273,8 @@ class Estimator(Answers):
         if isinstance(best.failure, DataError):
             raise self._fault(best.failure)
         if best.failure is not None or (best.status == "degenerate" and self._options["on_degenerate"] == "raise"):
-            hint = "n_init=10 tries other starts, on_degenerate='keep' or 'regularise' goes on"
+            others = "n_init=10 tries other starts, " if self._options["n_init"] < 10 else ""
+            hint = f"{others}on_degenerate='keep' or 'regularise' goes on"
             raise DegenerateFit(f"{best.message} ({hint})")
 
     def _keep(self, best: Climb, setup: Setup, interrupted: bool, seen: Bound) -> None:

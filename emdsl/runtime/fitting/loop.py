@@ -221,7 +221,9 @@ def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
             bad = np.zeros(0, int)
         if bad.size:
             row = int(bad[0])
-            message = f"{bad.size} rows have zero density at the starting parameters, the first is row {row}"
+            rows_have = f"{bad.size} rows have" if bad.size > 1 else "1 row has"
+            first = f", the first is row {row}" if bad.size > 1 else f": row {row}"
+            message = f"{rows_have} zero density at the starting parameters{first}"
             elsewhere += "; what a `Delta` or a bound of the model leaves out has none anywhere"
     largest = max((float(np.abs(v).max(initial=0)) for v in setup.data.values.values()), default=0.0)
     hint = "rescale the data: they reach beyond 1e100" if largest > 1e100 else elsewhere

@@ -160,7 +160,7 @@ def _level(variable: Mapping[str, Any], value: Array) -> Array:
 
 
 def _elsewhere(variable: Mapping[str, Any], value: Array) -> Array | None:
-    """Other values of a parameter; None where they cannot be had one by one."""
+    """Other values of a parameter, of one that has come to 0 too; None where they cannot be had one by one."""
     bounded = variable["lower"] is not None or variable["upper"] is not None
     match variable["domain"]:
         case "simplex" if value.shape[-1] > 1:  # of one level is nothing to say
@@ -169,8 +169,10 @@ def _elsewhere(variable: Mapping[str, Any], value: Array) -> Array | None:
             return other
         case "real" if not bounded:
             return value + 1.0 + np.abs(value)
-        case "positive" | "spd" if not bounded:
-            return 1.5 * value
+        case "positive" if not bounded:
+            return np.where(value > 0, 1.5 * value, 1.0)
+        case "spd" if not bounded:
+            return 1.5 * value + np.eye(value.shape[-1]) * (value == 0)
         case "unit" if not bounded:
-            return 0.5 * value
+            return np.where(value > 0, 0.5 * value, 0.5)
     return None

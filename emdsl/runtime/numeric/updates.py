@@ -121,9 +121,23 @@ def spread(scatter: Array, weight: Any, name: str, old: Array, policy: str, scal
             first = np.flatnonzero(bad.ravel())[0]
             if np.broadcast_to(weight, bad.shape).ravel()[first] == 0:
                 raise Degenerate([name], f"nothing is left to estimate {name}{where} from: its expected count is 0")
-            raise Degenerate([name], f"{name}{where} has collapsed: its matrix is singular")
+            flat = flat_axes(correlation.reshape(-1, d, d)[first], small.reshape(-1, d)[first])
+            raise Degenerate([name], f"{name}{where} has collapsed: its matrix is singular{flat}")
         out = np.where(bad[..., None, None], old, out)
     return out
+
+
+def flat_axes(correlation: Array, small: Array) -> str:
+    """Which axes of a singular covariance are to blame: those that do not vary, or that move together."""
+    still = np.flatnonzero(small)
+    if still.size:
+        return f" (no spread along axis {still[0]})"
+    if not np.isfinite(correlation).all():
+        return ""
+    values, vectors = np.linalg.eigh(correlation)
+    together = np.flatnonzero(np.abs(vectors[:, values < 1e-9]).max(1, initial=0) > 0.01)
+    few = ", ".join(map(str, together[:6])) + (", ..." if len(together) > 6 else "")
+    return f" (axes {few} move together)" if len(together) > 1 else ""
 
 
 def _spread_of_two(scatter: Array, weights: list[float], least: float) -> Array | None:
