@@ -817,7 +817,9 @@ def test_curves_of_a_compartment_against_a_grid() -> None:
     curve = np.exp(-1.0 - c)[..., None] * (np.exp(-np.exp(-1.0) * t) - np.exp(-np.exp(a)[..., None] * t))
     prior = stats.norm.logpdf(a, 0.5, 0.6) + stats.norm.logpdf(c, -1.2, 0.3) + math.log(9 / 300 * 6 / 300)
     wanted = sum(special.logsumexp(prior + stats.norm.logpdf(row, curve, 0.15).sum(-1)) for row in y)
-    assert abs(value(emdsl.compile(text=text), params, {"t": t, "y": y}, G=3, N=4) - wanted) < 1e-5 * abs(wanted)
+    model: Any = emdsl.compile(text=text)
+    assert abs(value(model, params, {"t": t, "y": y}, G=3, N=4) - wanted) < 1e-5 * abs(wanted)
+    assert len(model.derived.expected.mixed) == 1  # no statistic comes of the square: it is not opened
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # one iteration does not converge

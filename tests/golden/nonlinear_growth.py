@@ -163,14 +163,17 @@ SPEC = {'model': 'NonlinearGrowth',
                      'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'spread': ['closed form', '', 'the score has one positive root'],
              'middle': ['newton', '',
-                        '1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite '
-                        'statistics; Newton, its Hessian added up, by passes over the data, to convergence'],
+                        '(trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, '
+                        'pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over '
+                        'the data, to convergence'],
              'pace': ['newton', '',
-                      '1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite '
-                      'statistics; Newton, its Hessian added up, by passes over the data, to convergence'],
+                      '(trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, '
+                      'pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the '
+                      'data, to convergence'],
              's2': ['newton', '',
-                    '1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite '
-                    'statistics; Newton, its Hessian added up, by passes over the data, to convergence']},
+                    '(trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, '
+                    's2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to '
+                    'convergence']},
  'ordered': [],
  'unweighted': {'T': 'the observed data lie on several plates', 'N': 'the observed data lie on several plates'}}
 
@@ -191,11 +194,8 @@ def sums_of_data(prepared):
     """Sums of data that no parameter touches: added up once, before the first iteration."""
     sizes = prepared["the sizes"]
     present_trunk = prepared["present trunk"]
-    trunk = prepared["trunk"]
-    t = trunk ** 2  # (4.4), (9)
     return {
         "n_trunk": present_trunk.sum(),  # (4.3), (9)
-        "trunk_trunk": t.sum(),  # (4.4), (9)
     }
 
 
@@ -329,40 +329,35 @@ def slopes(params, prepared):
     spread_ = params["spread"]  # (3)
     T = sizes["T"]  # (3)
     top = params["top"]  # (3)
+    trunk = prepared["trunk"]  # (3)
+    tree = prepared["tree"]  # (3)
     middle = params["middle"]  # (3)
     age = prepared["age"]  # (3)
     pace = params["pace"]  # (3)
-    trunk = prepared["trunk"]  # (3)
-    tree = prepared["tree"]  # (3)
-    s2 = params["s2"]  # (3)
     present_trunk = prepared["present trunk"]  # (3)
+    s2 = params["s2"]  # (3)
     t = asymptote ** 2  # (3)
-    t_2 = np.exp(((1 / pace) * (middle - age)))  # (3)
-    t_3 = (1 + t_2) ** -2.0  # (3)
-    t_4 = np.exp(asymptote[tree])  # (3)
-    part = t_3 * t_2  # (3)
-    part_2 = trunk * t_4  # (3)
-    t_5 = (1 + t_2) ** -3.0  # (3)
-    t_6 = np.exp((2 * asymptote[tree]))  # (3)
-    part_3 = t_5 * t_2  # (3)
-    part_4 = present_trunk * t_6  # (3)
-    part_5 = (middle - age) * trunk  # (3)
-    part_6 = t_4 * part  # (3)
-    part_7 = (middle - age) * present_trunk  # (3)
-    part_8 = t_6 * part_3  # (3)
-    t_7 = trunk ** 2  # (3)
-    t_8 = 1 / (1 + t_2)  # (3)
-    part_9 = t_4 * trunk  # (3)
-    part_10 = t_8 * part_9  # (3)
+    t_2 = np.exp(asymptote[tree])  # (3)
+    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3)
+    t_4 = 1 / (1 + t_3)  # (3)
+    part = t_2 * t_4  # (3)
+    t_5 = (1 + t_3) ** -2.0  # (3)
+    part_2 = (2 * (trunk - part)) * t_5  # (3)
+    part_3 = t_3 * t_2  # (3)
+    part_4 = present_trunk * part_2  # (3)
+    part_5 = t_3 * (middle - age)  # (3)
+    part_6 = t_2 * present_trunk  # (3)
+    part_7 = part_2 * part_5  # (3)
+    t_6 = (trunk - part) ** 2  # (3)
+    part_8 = (2 * (trunk - part)) * t_2  # (3)
+    part_9 = t_4 * present_trunk  # (3)
+    part_10 = part_8 * part_9  # (3)
     sums = segment_sum(part_10, tree, T)  # (3)
-    part_11 = t_6 * present_trunk  # (3)
-    part_12 = t_3 * part_11  # (3)
-    sums_2 = segment_sum(part_12, tree, T)  # (3)
     slope_top = (spread_ ** -2.0) * asymptote.sum() + T * (-0.5) * 2 * top * (spread_ ** -2.0)  # (3)
     slope_spread = T * (-1) / spread_ + T * (-0.5) * (-2) * (spread_ ** -3.0) * (top ** 2) - 0.5 * (-2) * (spread_ ** -3.0) * t.sum() - 2 * (spread_ ** -3.0) * top * asymptote.sum()  # (3)
-    slope_middle = -(1 / pace) / s2 * (part @ part_2) - 0.5 * (-2) / pace / s2 * (part_3 @ part_4)  # (3)
-    slope_pace = (pace ** -2.0) / s2 * (part_5 @ part_6) - 0.5 * 2 * (pace ** -2.0) / s2 * (part_7 @ part_8)  # (3)
-    slope_s2 = -0.5 / s2 * present_trunk.sum() - 0.5 * (-1) * (s2 ** -2.0) * t_7.sum() - (s2 ** -2.0) * (t_8 @ part_2) - 0.5 * (-1) * (s2 ** -2.0) * (t_3 @ part_4)  # (3)
+    slope_middle = -0.5 / pace / s2 * (part_3 @ part_4)  # (3)
+    slope_pace = -0.5 * (-1) * (pace ** -2.0) / s2 * (part_6 @ part_7)  # (3)
+    slope_s2 = -0.5 / s2 * present_trunk.sum() - 0.5 * (-1) * (s2 ** -2.0) * (present_trunk @ t_6)  # (3)
     by_param = {  # (3)
         "top": slope_top,  # (3)
         "spread": slope_spread,  # (3)
@@ -371,7 +366,7 @@ def slopes(params, prepared):
         "s2": slope_s2,  # (3)
     }  # (3)
     by_latent = {  # (3)
-        "asymptote": top * (spread_ ** -2.0) + (1 / s2) * sums - 0.5 * 2 * (spread_ ** -2.0) * asymptote - 0.5 * 2 / s2 * sums_2,  # (3)
+        "asymptote": top * (spread_ ** -2.0) - 0.5 * 2 * (spread_ ** -2.0) * asymptote - 0.5 * (-1) / s2 * sums,  # (3)
     }  # (3)
     return by_param, by_latent  # (3)
 
@@ -436,31 +431,27 @@ def e_step(params, data, prepared, rng=None):
     sizes = prepared["the sizes"]
     asymptote = prepared["asymptote"]
     sum_n_trunk = prepared["the sums"]["n_trunk"]
-    sum_trunk_trunk = prepared["the sums"]["trunk_trunk"]
     T = sizes["T"]
     spread_ = params["spread"]
     top = params["top"]
     s2 = params["s2"]
+    present_trunk = prepared["present trunk"]
     trunk = prepared["trunk"]
     tree = prepared["tree"]
     middle = params["middle"]
     age = prepared["age"]
     pace = params["pace"]
-    present_trunk = prepared["present trunk"]
     t = asymptote ** 2  # (4.1)
     t_2 = np.exp(asymptote[tree])  # (9)
     t_3 = np.exp(((1 / pace) * (middle - age)))  # (9)
     t_4 = 1 / (1 + t_3)  # (9)
-    part = trunk * t_2  # (9)
-    t_5 = np.exp((2 * asymptote[tree]))  # (9)
-    t_6 = (1 + t_3) ** -2.0  # (9)
-    part_2 = present_trunk * t_5  # (9)
+    part = t_2 * t_4  # (9)
+    t_5 = (trunk - part) ** 2  # (9)
     log_likelihood = 0.0
     # (4) expected statistics that lack the rows
     S_asymptote_asymptote = t.sum()  # (4.1)
     S_asymptote = asymptote.sum()  # (4.2)
     S_n_trunk = sum_n_trunk  # (4.3)
-    S_trunk_trunk = sum_trunk_trunk  # (4.4)
     # (9) the log-likelihood's terms that lack the rows
     log_likelihood += -T * log0(spread_)
     log_likelihood += -0.5 * T * math.log(2)
@@ -471,15 +462,12 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * log0(s2) * sum_n_trunk
     log_likelihood += -0.5 * math.log(2) * sum_n_trunk
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_trunk
-    log_likelihood += -0.5 / s2 * sum_trunk_trunk
-    log_likelihood += (1 / s2) * (t_4 @ part)
-    log_likelihood += -0.5 / s2 * (t_6 @ part_2)
+    log_likelihood += -0.5 / s2 * (present_trunk @ t_5)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "asymptote_asymptote": S_asymptote_asymptote,  # (4.1)
         "asymptote": S_asymptote,  # (4.2)
         "n_trunk": S_n_trunk,  # (4.3)
-        "trunk_trunk": S_trunk_trunk,  # (4.4)
     }
 
 
@@ -492,21 +480,18 @@ def density_with_draws(params, data, prepared, rng=None):
     top = params["top"]  # (9)
     s2 = params["s2"]  # (9)
     sum_n_trunk = prepared["the sums"]["n_trunk"]  # (9)
-    sum_trunk_trunk = prepared["the sums"]["trunk_trunk"]  # (9)
+    present_trunk = prepared["present trunk"]  # (9)
     trunk = prepared["trunk"]  # (9)
     tree = prepared["tree"]  # (9)
     middle = params["middle"]  # (9)
     age = prepared["age"]  # (9)
     pace = params["pace"]  # (9)
-    present_trunk = prepared["present trunk"]  # (9)
     t = asymptote ** 2  # (9)
     t_2 = np.exp(asymptote[tree])  # (9)
     t_3 = np.exp(((1 / pace) * (middle - age)))  # (9)
     t_4 = 1 / (1 + t_3)  # (9)
-    part = trunk * t_2  # (9)
-    t_5 = np.exp((2 * asymptote[tree]))  # (9)
-    t_6 = (1 + t_3) ** -2.0  # (9)
-    part_2 = present_trunk * t_5  # (9)
+    part = t_2 * t_4  # (9)
+    t_5 = (trunk - part) ** 2  # (9)
     log_likelihood = 0.0  # (9)
     log_likelihood += -T * log0(spread_)  # (9)
     log_likelihood += -0.5 * T * math.log(2)  # (9)
@@ -517,9 +502,7 @@ def density_with_draws(params, data, prepared, rng=None):
     log_likelihood += -0.5 * log0(s2) * sum_n_trunk  # (9)
     log_likelihood += -0.5 * math.log(2) * sum_n_trunk  # (9)
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_trunk  # (9)
-    log_likelihood += -0.5 / s2 * sum_trunk_trunk  # (9)
-    log_likelihood += (1 / s2) * (t_4 @ part)  # (9)
-    log_likelihood += -0.5 / s2 * (t_6 @ part_2)  # (9)
+    log_likelihood += -0.5 / s2 * (present_trunk @ t_5)  # (9)
     return float(honest(log_likelihood))  # (9)
 
 
@@ -538,7 +521,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     top = checked(S_asymptote / T, "top", top, policy, -np.inf, np.inf)
     # (7) spread: closed form. the score has one positive root
     spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_asymptote_asymptote / T), -T)
-    # (8) middle, pace, s2: newton. 1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "top": top,
         "spread": spread_,
@@ -557,18 +540,16 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
     pace = params["pace"]
     s2 = params["s2"]
     S_n_trunk = statistics["n_trunk"]
-    S_trunk_trunk = statistics["trunk_trunk"]
+    present_trunk = prepared["present trunk"]
     trunk = prepared["trunk"]
     asymptote = prepared["asymptote"]
     tree = prepared["tree"]
     age = prepared["age"]
-    present_trunk = prepared["present trunk"]
-    # (8) middle, pace, s2: newton. 1 / (exp((middle - age[n]) / pace) + 1) ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t = np.exp(asymptote[tree])
-    part = trunk * t
-    part_2 = t * trunk
-    t_6 = np.exp((2 * asymptote[tree]))
-    part_3 = present_trunk * t_6
+    part_2 = t * present_trunk
+    t_13 = np.exp((2 * asymptote[tree]))
+    part_7 = t_13 * present_trunk
     def objective(values_2):
         middle_2 = values_2["middle"]
         pace_2 = values_2["pace"]
@@ -577,30 +558,34 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
         t_3 = np.exp(((1 / pace_2) * t_2))
         t_4 = 1 + t_3
         t_5 = 1 / t_4
-        t_7 = t_4 ** -2.0
-        part_4 = t_7 * t_3
-        t_8 = t_4 ** -3.0
-        part_5 = t_8 * t_3
-        part_6 = t_2 * part
-        part_7 = t_2 * part_2
-        part_8 = t_2 * part_3
-        t_9 = 2 * (middle_2 - age)
-        t_10 = np.exp(((1 / pace_2) * t_9))
-        part_9 = t_8 * t_10
-        part_10 = t_3 * t_7
-        t_11 = t_4 ** -4.0
-        part_11 = t_11 * t_10
-        part_12 = t_3 * t_8
-        part_13 = t_3 * t_2
-        part_14 = t_7 * part
-        part_15 = t_7 * part_2
-        part_16 = t_8 * part_3
-        t_12 = t_2 ** 2
-        part_17 = t_12 * part
-        part_18 = t_3 * t_12
-        part_19 = t_12 * part_2
-        part_20 = t_12 * part_3
-        return (-0.5 * log0(s2_2) * S_n_trunk, -0.5 / s2_2 * S_trunk_trunk, 0.5 / s2_2 * (t_5 @ part), 0.5 / s2_2 * (t_5 @ part_2), -0.5 / s2_2 * (t_7 @ part_3),), {"middle": 0.5 * (-1) / pace_2 / s2_2 * (part @ part_4) + 0.5 * (-1) / pace_2 / s2_2 * (part_2 @ part_4) - 0.5 * (-2) / pace_2 / s2_2 * (part_3 @ part_5), "pace": 0.5 * (pace_2 ** -2.0) / s2_2 * (part_4 @ part_6) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part_4 @ part_7) - 0.5 * 2 * (pace_2 ** -2.0) / s2_2 * (part_5 @ part_8), "s2": 0.5 * (-1) * (s2_2 ** -2.0) * (t_5 @ part) + 0.5 * (-1) * (s2_2 ** -2.0) * (t_5 @ part_2) - 0.5 / s2_2 * S_n_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * S_trunk_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * (t_7 @ part_3)}, {("middle", "middle"): (pace_2 ** -2.0) / s2_2 * (part @ part_9) + (pace_2 ** -2.0) / s2_2 * (part_2 @ part_9) + (pace_2 ** -2.0) / s2_2 * (part_3 @ part_12) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part @ part_10) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part_2 @ part_10) - 3 * (pace_2 ** -2.0) / s2_2 * (part_3 @ part_11), ("middle", "pace"): 0.5 * (pace_2 ** -3.0) / s2_2 * (part_13 @ part_14) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part @ part_4) + 0.5 * (pace_2 ** -3.0) / s2_2 * (part_13 @ part_15) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part_2 @ part_4) + 3 * (pace_2 ** -3.0) / s2_2 * (part_11 @ part_8) - (pace_2 ** -3.0) / s2_2 * (part_9 @ part_6) - (pace_2 ** -3.0) / s2_2 * (part_9 @ part_7) - (pace_2 ** -3.0) / s2_2 * (part_13 @ part_16) - (pace_2 ** -2.0) / s2_2 * (part_3 @ part_5), ("middle", "s2"): 0.5 * (s2_2 ** -2.0) / pace_2 * (part @ part_4) + 0.5 * (s2_2 ** -2.0) / pace_2 * (part_2 @ part_4) - (s2_2 ** -2.0) / pace_2 * (part_3 @ part_5), ("pace", "pace"): (pace_2 ** -4.0) / s2_2 * (part_9 @ part_17) + (pace_2 ** -4.0) / s2_2 * (part_9 @ part_19) + (pace_2 ** -4.0) / s2_2 * (part_18 @ part_16) + 2 * (pace_2 ** -3.0) / s2_2 * (part_5 @ part_8) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_18 @ part_14) - (pace_2 ** -3.0) / s2_2 * (part_4 @ part_6) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_18 @ part_15) - (pace_2 ** -3.0) / s2_2 * (part_4 @ part_7) - 3 * (pace_2 ** -4.0) / s2_2 * (part_11 @ part_20), ("pace", "s2"): (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_5 @ part_8) - 0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_4 @ part_6) - 0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_4 @ part_7), ("s2", "s2"): 0.5 * (s2_2 ** -2.0) * S_n_trunk + (s2_2 ** -3.0) * (t_5 @ part) + (s2_2 ** -3.0) * (t_5 @ part_2) - (s2_2 ** -3.0) * S_trunk_trunk - (s2_2 ** -3.0) * (t_7 @ part_3)}
+        part = t * t_5
+        t_6 = trunk - part
+        t_7 = t_6 ** 2
+        t_8 = 2 * (trunk - part)
+        t_9 = t_4 ** -2.0
+        part_3 = t_8 * t_9
+        part_4 = t_3 * part_2
+        part_5 = t_3 * t_2
+        part_6 = part_2 * part_3
+        t_10 = t_4 ** -4.0
+        t_11 = 2 * (middle_2 - age)
+        t_12 = np.exp(((1 / pace_2) * t_11))
+        part_8 = t_10 * t_12
+        t_14 = t_4 ** -3.0
+        part_9 = t_14 * t_12
+        part_10 = t_8 * part_2
+        part_11 = t_3 * t_8
+        part_12 = t_9 * part_2
+        part_13 = t_2 * part_7
+        part_14 = t_2 * t_8
+        part_15 = part_2 * part_9
+        part_16 = part_2 * part_5
+        t_15 = t_2 ** 2
+        part_17 = t_15 * part_7
+        part_18 = t_15 * t_8
+        part_19 = t_3 * t_15
+        part_20 = part_2 * part_19
+        return (-0.5 * log0(s2_2) * S_n_trunk, -0.5 / s2_2 * (present_trunk @ t_7),), {"middle": -0.5 / pace_2 / s2_2 * (part_3 @ part_4), "pace": -0.5 * (-1) * (pace_2 ** -2.0) / s2_2 * (part_5 @ part_6), "s2": -0.5 / s2_2 * S_n_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * (present_trunk @ t_7)}, {("middle", "middle"): (pace_2 ** -2.0) / s2_2 * (part_9 @ part_10) - (pace_2 ** -2.0) / s2_2 * (part_7 @ part_8) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part_11 @ part_12), ("middle", "pace"): (pace_2 ** -3.0) / s2_2 * (part_8 @ part_13) + 0.5 * (pace_2 ** -3.0) / s2_2 * (part_3 @ part_16) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part_3 @ part_4) - (pace_2 ** -3.0) / s2_2 * (part_14 @ part_15), ("middle", "s2"): 0.5 * (s2_2 ** -2.0) / pace_2 * (part_3 @ part_4), ("pace", "pace"): (pace_2 ** -4.0) / s2_2 * (part_18 @ part_15) - (pace_2 ** -4.0) / s2_2 * (part_8 @ part_17) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_3 @ part_20) - (pace_2 ** -3.0) / s2_2 * (part_5 @ part_6), ("pace", "s2"): -0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_5 @ part_6), ("s2", "s2"): 0.5 * (s2_2 ** -2.0) * S_n_trunk - (s2_2 ** -3.0) * (present_trunk @ t_7)}
     found = (raised_by or ascend)(objective, {"middle": middle, "pace": pace, "s2": s2}, {"middle": "positive", "pace": "positive", "s2": "positive"}, {"middle": (None, None), "pace": (None, None), "s2": (None, None)}, {"middle": (), "pace": (), "s2": ()})
     middle = found["middle"]
     pace = found["pace"]

@@ -159,6 +159,27 @@ def terms(factor: Factor, block: Block) -> list[Term]:
     return out
 
 
+def apart(factor: Factor, block: Block) -> list[Term]:
+    """The same, but for addends of which no statistic comes: where opening leaves data and parameters inside one
+    function (of the square of a distance from a curve, say), the addend stays as it was written."""
+
+    def bare(e: Expr) -> Expr | None:  # data that a parameter is looked up by are told apart by selectors
+        return El(e.var, (), e.sort) if isinstance(e, El) else None
+
+    def tied(made: Iterable[Term]) -> bool:
+        return any(len(blocks_of(x.rebuild(f, bare), block)) > 1 for t in made for f in t.factors)
+
+    if not tied(whole := terms(factor, block)):
+        return whole
+    out = []
+    for a in factor.body.terms if isinstance(factor.body, x.Add) else (factor.body,):
+        alone = replace(factor, body=a)
+        made = terms(alone, block)
+        closed = len(made) > 1 and tied(made) and not any(map(opens, blocks_of(a, block)))
+        out += terms(alone, lambda _: "") if closed else made
+    return out
+
+
 FEW = 2  # gates: with more of them, terms are told apart by those that they read
 
 

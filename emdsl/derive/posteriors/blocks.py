@@ -18,7 +18,7 @@ from emdsl.derive.algebra.made import AT, FIT, FREE, LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of
 from emdsl.derive.joint.sides import LATENT, PARAMETER, classes, side_in
-from emdsl.derive.joint.terms import Term, merge, symmetry_of, terms
+from emdsl.derive.joint.terms import Term, apart, merge, symmetry_of, terms
 from emdsl.derive.joint.weights import of_all, weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, gates_outside, touches
 from emdsl.derive.posteriors.chains import from_their_start
@@ -63,7 +63,7 @@ class Elimination:
 def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
     """All blocks in order. Raises `ModelError` naming the factor that ties a posterior that is not tractable."""
     kinds = classes(joint)
-    everything = [(t, f) for f in joint.factors for t in terms(f, side_in(kinds))]
+    everything = [(t, f) for f in joint.factors for t in apart(f, side_in(kinds))]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
     whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds, joint))
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
