@@ -347,16 +347,17 @@ def test_check(run: Any, tmp_path: Path) -> None:
     assert [f["ok"] for f in facts] == [True, False] and facts[1]["problems"][0]["line"] == 3
 
 
-def test_sample_is_a_table_that_fits(run: Any, tmp_path: Path) -> None:
-    fit, draws = tmp_path / "fit.json", tmp_path / "draws.csv"
-    run("fit", "gmm.em", FAITHFUL, "--seed", "1", "-o", str(fit))
-    done = run("sample", "gmm.em", "--params", str(fit), "--size", "N=500", "--seed", "3", "-o", str(draws))
+def test_sample_is_a_table_that_fits(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "compiled", COMPILED)
+    model, fit, draws = "models/old_faithful.em", tmp_path / "fit.json", tmp_path / "draws.csv"
+    run("fit", model, FAITHFUL, "--seed", "1", "-o", str(fit))
+    done = run("sample", model, "--params", str(fit), "--size", "N=500", "--seed", "3", "-o", str(draws))
     assert done.status == 0 and done.out == ""
     table = read_table_file(str(draws))
     assert list(table.columns) == ["z", "x1", "x2"] and len(table.columns["z"]) == 500
-    again = run("fit", "gmm.em", str(draws), "--seed", "1", "--json")
+    again = run("fit", model, str(draws), "--seed", "1", "--json")
     assert json.loads(again.out)["sizes"] == {"N": 500, "K": 2, "D": 2}
-    assert "lacks the parameters" in run("sample", "gmm.em", "--params", _json(tmp_path, {"mean": [1]})).err
+    assert "lacks the parameters" in run("sample", model, "--params", _json(tmp_path, {"mean": [1]})).err
 
 
 def test_draws_of_several_plates_are_json_that_fits(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,6 +376,15 @@ def test_draws_of_several_plates_are_json_that_fits(run: Any, tmp_path: Path, mo
     assert drawn["g"] == [0, 0, 1, 1] and len(drawn["kind"]) == 2
     fitted = run("fit", str(tmp_path / "m.em"), draws, "--max-iter", "0", "--json")
     assert fitted.status == 0, fitted.err
+
+
+def test_draws_of_ragged_plates_are_json_by_parent(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "compiled", COMPILED)
+    model, draws = tmp_path / "r.em", str(tmp_path / "draws.json")
+    model.write_text("model M\nfor s in S:\n    for t in T[s]:\n        observed y[s, t] ~ Poisson(9)\n")
+    asked = ("sample", str(model), "--params", _json(tmp_path, {}), "--size", "S=3", "--size", "T=2", "-o", draws)
+    assert run(*asked).status == 0 and np.shape(json.loads(Path(draws).read_text())["y"]) == (3, 2)
+    assert run("fit", str(model), draws).status == 0
 
 
 def _json(folder: Path, document: Any) -> str:

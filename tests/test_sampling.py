@@ -361,3 +361,14 @@ def test_what_numpy_cannot_draw_is_said() -> None:
     text += "    observed y[t] ~ Poisson(1) if t == 0 else Poisson(1 + b * y[t-1])"
     with pytest.raises(DataError, match="`y` cannot be drawn from Poisson with these parameters"):
         emdsl.compile(text=text).sample({"b": 1e3}, {"T": 40}, 0)
+
+
+def test_draws_on_ragged_plates_are_what_a_fit_takes():
+    """Lists of arrays, one for each parent, whatever plates are around: were one flat array, which no fit took."""
+    text = "model M\nparam r : positive\nfor s in S:\n    for j in 2:\n        for t in T[s, j]:\n            observed y[s, j, t] ~ Poisson(r)"
+    model = emdsl.compile(text=text)
+    drawn = model.sample({"r": 3.0}, {"S": 3, "T": [2, 0, 1, 3, 0, 1]}, 0)["y"]
+    assert [[len(a) for a in row] for row in drawn] == [[2, 0], [1, 3], [0, 1]]
+    fit = model.fitter().fit({"y": drawn})
+    assert fit.params_["r"] == pytest.approx(np.concatenate([a for row in drawn for a in row]).mean())
+    assert [[len(a) for a in row] for row in fit.sample(3, seed=1)["y"]] and model.verify().passed

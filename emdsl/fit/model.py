@@ -332,11 +332,15 @@ class Model:
         return Fitter(self, **options)
 
     def sample(self, params: Any, sizes: Any = None, seed: Any = None, data: Any = None) -> dict[str, Any]:
-        """Latents and data drawn from the model; `data` holds the givens."""
-        from emdsl.fit.sampling import sample
+        """Latents and data drawn from the model, as a fit takes them: lists of arrays on ragged plates.
+
+        `sizes` by name, a ragged one as a length for each row around it or one for all; `data` holds the givens.
+        """
+        from emdsl.fit.sampling import by_parent, sample_in_scope
 
         with told():
-            return sample(self.resolved, *of_a_sample(params, sizes, seed, data))
+            drawn, scope = sample_in_scope(self.resolved, *of_a_sample(params, sizes, seed, data))
+            return by_parent(self.resolved, drawn, scope.sizes, {n: r.lengths for n, r in scope.ragged.items()})
 
     def log_joint(self, values: Mapping[str, Any], sizes: Mapping[str, int], lengths: Any = None) -> float:
         """The log joint density at given values of every variable, latents included. Sizes that these settle need not

@@ -47,7 +47,7 @@ from emdsl.language.model import (
 )
 from emdsl.language.transform import expressions_of
 from emdsl.runtime.data import faults
-from emdsl.runtime.data.plates import unnest
+from emdsl.runtime.data.plates import nest_rows, ragged_rows, unnest
 from emdsl.runtime.data.sizes import ragged_name
 
 REJECTIONS = 200
@@ -71,6 +71,18 @@ def sample(
     a plate's condition leaves out are 0. Raises ModelError for a model with factors on what is drawn,
     DataError for a param or a given that is missing.
     """
+    return sample_in_scope(model, params, sizes, seed, data, lengths)[0]
+
+
+def sample_in_scope(
+    model: ModelText,
+    params: Mapping[str, Any] | None,
+    sizes: Mapping[str, Any],
+    seed: int | np.random.Generator | None = None,
+    data: Mapping[str, Any] | None = None,
+    lengths: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, Array], Scope]:
+    """What `sample` draws, and the sizes and lengths that it has."""
     drawn = to_draw(model, params)
     data, nested = _rows(model, data or {})
     sizes = {**nested, **sizes}
@@ -95,7 +107,16 @@ def sample(
         out |= fresh
         scope = replace(scope, values={**scope.values, **fresh})
         sampler.component(component, scope)
-    return {v.name: out[v.name] for v in model.variables if v.name in out}
+    return {v.name: out[v.name] for v in model.variables if v.name in out}, scope
+
+
+def by_parent(
+    model: ModelText, values: Mapping[str, Array], sizes: Mapping[str, int], lengths: Mapping[str, Array]
+) -> dict[str, Any]:
+    """Flat rows of ragged plates as a fit takes them: lists of arrays, one for each parent; others as they are."""
+    ragged = {n: ragged_rows(counts) for n, counts in lengths.items()}
+    plates = {v.name: [str(p.size) for p in v.plates] for v in model.variables}
+    return {n: nest_rows(a, plates.get(n, []), ragged, sizes) for n, a in values.items()}
 
 
 def _rows(model: ModelText, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

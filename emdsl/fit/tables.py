@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, Problem
+from emdsl.fit.asked import of_a_sample
 from emdsl.fit.fitter import Fitter
 from emdsl.fit.readers import FileTable, arrays_by_variable, read_table_file
+from emdsl.fit.sampling import by_parent, sample_in_scope
 from emdsl.fit.variants import CompiledModel
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.frames import Table
@@ -82,10 +84,12 @@ def draw_rows(
         raise DataError(Problem(error.code, error.message, hint=error.hint)) from None
     tied = _tied(spec)
     all_sizes = {**{n: v for n, v in saved.items() if n in tied or not data}, **sizes}
-    drawn = model.sample(params, all_sizes, seed, {n: np.asarray(v) for n, v in data.items()} or None)
+    givens_read = {n: np.asarray(v) for n, v in data.items()}
+    drawn, scope = sample_in_scope(model.resolved, *of_a_sample(params, all_sizes, seed, givens_read or None))
+    lengths, rows = {n: r.lengths for n, r in scope.ragged.items()}, {**givens_read, **drawn}
     if output.lower().endswith(".json"):
-        return json.dumps(plain_value({**data, **drawn}), allow_nan=False) + "\n"
-    return rows_text(spec, {**data, **drawn}, all_sizes)
+        return json.dumps(plain_value(by_parent(model.resolved, rows, scope.sizes, lengths)), allow_nan=False) + "\n"
+    return rows_text(spec, rows, {**scope.sizes, **lengths})
 
 
 def start_of(path: str | None) -> Any:

@@ -88,7 +88,7 @@ class Case:
 
     def data(self) -> dict[str, Any]:
         """The data as an estimator takes them."""
-        return as_data(self.model.resolved, self.drawn.data, self.drawn.setting.lengths)
+        return as_data(self.model.resolved, self.drawn)
 
     def need(self) -> Oracle:
         """The oracle. Raises Unchecked."""
@@ -124,7 +124,7 @@ def fitted(
 ) -> Any:
     """An estimator after `steps` M-steps from `params`."""
     sizes = told_sizes(model, drawn)
-    data = as_data(model.resolved, drawn.data, drawn.setting.lengths)
+    data = as_data(model.resolved, drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a printed module has a warning class of its own
         estimator = make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy)

@@ -220,7 +220,7 @@ def _level(case: Case) -> Iterator[Check]:
     name = "EM ends where log p(x) is level"
     drawn, start = on_average.many(case, SAMPLED)
     beside: dict[str, Any] = {"tol": 1e-12, "seed": 0, "sizes": told_sizes(case.model, drawn), "on_degenerate": "keep"}
-    data = as_data(case.model.resolved, drawn.data, drawn.setting.lengths)
+    data = as_data(case.model.resolved, drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)

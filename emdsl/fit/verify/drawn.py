@@ -52,7 +52,7 @@ class Site:
         text = sized(model.resolved)
         drawn = draw(text, seed, plates)
         fitter = model.fitter(seed=0, sizes=told_sizes(model, drawn))
-        prepared = fitter._prepare(fitter._bind(as_data(model.resolved, drawn.data, drawn.setting.lengths)))
+        prepared = fitter._prepare(fitter._bind(as_data(model.resolved, drawn)))
         params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
         module = fitter._module
         return Site(World.of(text, drawn), drawn, params, module, prepared, module.stored_draws(params, prepared))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,16 @@ import numpy as np
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
+from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.verify.apart import fitted_apart
 from emdsl.fit.verify.case import Case, far_out, fitted
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.moved import MOVED, another_path
-from emdsl.fit.verify.setting import Drawn
+from emdsl.fit.verify.setting import Drawn, Setting, flat
 from emdsl.generate.shared import MOMENTS
-from emdsl.language.model import Dim, Ragged, Variable
+from emdsl.language.model import Dim, Ragged, Size, Variable
+from emdsl.runtime.data.plates import nest_rows, ragged_rows
 from emdsl.runtime.fitting.symmetry import alike
 
 SAME = 1e-9
@@ -303,12 +305,13 @@ def taken(
     """
     model, s = case.world.model, case.drawn.setting
     lengths = dict(s.lengths)
-    for ragged in lengths:
-        if any(_around(v, ragged) == name for v in model.variables):
-            lengths[ragged] = [s.lengths[ragged][i] for i in order]
+    for ragged, axes in ragged_axes(model).items():
+        if getattr(axes[0], "name", None) == name:
+            blocks = _by_element(np.asarray(s.lengths[ragged]), axes, s)
+            lengths[ragged] = np.concatenate([blocks[i] for i in order]).tolist()
 
     def move(values: Mapping[str, Array]) -> dict[str, Array]:
-        return {n: _take(model.variable(n), a, name, order, s.lengths) for n, a in values.items()}
+        return {n: _take(model.variable(n), a, name, order, s) for n, a in values.items()}
 
     sizes = {**s.sizes, name: len(order)}
     setting = s._replace(sizes=sizes, lengths=lengths, givens=move(s.givens))
@@ -320,25 +323,23 @@ def _axes(v: Variable, name: str) -> list[int]:
     return [k for k, d in enumerate(v.shape) if isinstance(d, Dim) and d.name == name]
 
 
-def _around(v: Variable, ragged: str) -> str | None:
-    """The size of the only axis around a ragged one."""
-    if len(v.shape) > 1 and isinstance(v.shape[1], Ragged) and v.shape[1].name == ragged:
-        return getattr(v.shape[0], "name", None)
-    return None
+def _by_element(rows: Array, axes: Sequence[Size], s: Setting) -> list[Array]:
+    """Flat rows over nested axes, those of each element of the outermost."""
+    inner = max((k + 1 for k, axis in enumerate(axes) if isinstance(axis, Ragged)), default=1)
+    whole = rows.reshape(-1, *(axis.value(s.sizes) for axis in axes[inner:] if isinstance(axis, Dim)), *rows.shape[1:])
+    ragged = {n: ragged_rows(np.asarray(counts)) for n, counts in s.lengths.items()}
+    return [flat(part).reshape(-1, *rows.shape[1:]) for part in nest_rows(whole, list(map(str, axes)), ragged, s.sizes)]
 
 
-def _take(v: Variable, value: Array, name: str, order: Array, lengths: Mapping[str, list[int]]) -> Array:
+def _take(v: Variable, value: Array, name: str, order: Array, s: Setting) -> Array:
     value = np.asarray(value)
     axes = _axes(v, name)
-    if any(isinstance(d, Ragged) for d in v.shape):
-        if axes != [0] or not isinstance(v.shape[1], Ragged) or sum(isinstance(d, Ragged) for d in v.shape) > 1:
-            raise (
-                Unchecked(f"{v.name} lies over more than one ragged plate")
-                if axes
-                else Unchecked(f"{v.name} does not lie over it")
-            )
-        parts = np.split(value, np.cumsum(lengths[v.shape[1].name])[:-1])
-        return np.concatenate([parts[i] for i in order])
+    last = max((k for k, d in enumerate(v.shape) if isinstance(d, Ragged)), default=None)
+    if last is not None:
+        if axes != [0]:
+            raise Unchecked(f"{v.name} does not lie over it, or not with it outermost")
+        blocks = _by_element(value, v.shape[: last + 1], s)
+        return np.concatenate([blocks[i] for i in order])
     for axis in axes:
         value = np.take(value, order, axis)
     if getattr(v.domain.levels, "name", None) == name:

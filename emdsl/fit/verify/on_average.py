@@ -46,7 +46,7 @@ def _by_rows(case: Case) -> tuple[Drawn, dict[str, Array]]:
 
 def _rows(case: Case, drawn: Drawn, params: Mapping[str, Array]) -> Array:
     """The log-likelihood row by row. Raises Unchecked where it is no sum over rows."""
-    data = as_data(case.model.resolved, drawn.data, drawn.setting.lengths)
+    data = as_data(case.model.resolved, drawn)
     try:
         return np.asarray(fitted(case.model.fitter, case.model, drawn, params, 0).score_samples(data))
     except DataError as refused:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from emdsl.families.normalised import random_element
 from emdsl.families.scope import Array, Scope
 from emdsl.fit.interpret import model_scope, plate_rows, ragged_axes
-from emdsl.fit.sampling import sample
+from emdsl.fit.sampling import by_parent, sample
 from emdsl.language.model import Dim, ModelText, Ragged, Variable
 
 LENGTHS = (2, 3, 1, 2)  # of a ragged plate, for the elements around it in turn
@@ -58,15 +57,9 @@ def plausible(
     outermost = {n for size in sizes_of_rows if isinstance(size, Dim) for n in size.names}
     free = (around - elements) & outermost or around - elements or around  # rows, not what each row holds
     counts = {n: many or plates if n in free else plates for n in around}
-    lengths: dict[str, list[int]] = {}
-    for name, outer in sorted(ragged_axes(model).items(), key=lambda item: len(item[1])):
-        beginning = next((n for s in outer if isinstance(s, Dim) for n in s.names), "")
-        rows = next(
-            (sum(lengths[s.name]) for s in reversed(outer) if isinstance(s, Ragged)), counts.get(beginning, plates)
-        )
-        lengths[name] = [LENGTHS[i % 4] for i in range(rows)]
+    axes = ragged_axes(model)
     sizes: dict[str, int] = {}
-    rest = [s for s in model.sizes if s.name not in lengths]
+    rest = [s for s in model.sizes if s.name not in axes]
     for k, size in enumerate([s for s in rest if s.name not in around and s.default is None]):
         sizes[size.name] = others[k % len(others)]
     for size in rest:
@@ -74,6 +67,12 @@ def plausible(
         sizes.setdefault(size.name, default)
     for _ in model.equal_sizes:
         sizes |= _equated(model, sizes)
+    lengths: dict[str, list[int]] = {}
+    for name, outer in sorted(axes.items(), key=lambda item: len(item[1])):
+        rows = 1
+        for axis in outer:  # a ragged one and what encloses it are one axis of rows
+            rows = sum(lengths[axis.name]) if isinstance(axis, Ragged) else rows * axis.value(sizes)
+        lengths[name] = [LENGTHS[i % 4] for i in range(rows)]
     values: dict[str, Any] = {}
     for variable in (*model.of_kind("given"), *model.of_kind("param")):
         values[variable.name] = _values(variable, sizes, lengths, values, rng)
@@ -164,20 +163,10 @@ def flat(told: Any) -> Any:
     return np.concatenate([flat(v) for v in told]) if isinstance(told, list) else np.asarray(told)
 
 
-def as_data(model: ModelText, data: Mapping[str, Array], lengths: Mapping[str, list[int]]) -> dict[str, Any]:
+def as_data(model: ModelText, drawn: Drawn) -> dict[str, Any]:
     """What a fitter takes: ragged variables as lists of arrays, per element of the plates around."""
-    out: dict[str, Any] = dict(data)
-    for v in model.variables:
-        ragged = [s for s in v.shape if isinstance(s, Ragged)]
-        if v.name in out and ragged:
-            if tuple(ragged) != v.shape[1 : 1 + len(ragged)]:
-                raise NotImplementedError(f"`{v.name}` lies on a ragged plate inside others")
-            parts: Any = np.asarray(out[v.name])
-            for size in reversed(ragged):
-                ends = [0, *np.cumsum(lengths[size.name])]
-                parts = [parts[a:b] for a, b in pairwise(ends)]
-            out[v.name] = parts
-    return out
+    s = drawn.setting
+    return by_parent(model, drawn.data, s.sizes, {n: np.asarray(counts) for n, counts in s.lengths.items()})
 
 
 def plate_names(model: ModelText) -> list[str]:
