@@ -381,8 +381,10 @@ def test_draws_of_several_plates_are_json_that_fits(run: Any, tmp_path: Path, mo
 def test_draws_of_ragged_plates_are_json_by_parent(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "compiled", COMPILED)
     model, draws = tmp_path / "r.em", str(tmp_path / "draws.json")
-    model.write_text("model M\nfor s in S:\n    for t in T[s]:\n        observed y[s, t] ~ Poisson(9)\n")
-    asked = ("sample", str(model), "--params", _json(tmp_path, {}), "--size", "S=3", "--size", "T=2", "-o", draws)
+    model.write_text(
+        "model M\nparam r : positive\nfor s in S:\n    for t in T[s]:\n        observed y[s, t] ~ Poisson(r)\n"
+    )
+    asked = ("sample", str(model), "--params", _json(tmp_path, {"r": 9}), "--size", "S=3", "--size", "T=2", "-o", draws)
     assert run(*asked).status == 0 and np.shape(json.loads(Path(draws).read_text())["y"]) == (3, 2)
     assert run("fit", str(model), draws).status == 0
 

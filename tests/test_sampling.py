@@ -365,7 +365,12 @@ def test_what_numpy_cannot_draw_is_said() -> None:
 
 def test_draws_on_ragged_plates_are_what_a_fit_takes():
     """Lists of arrays, one for each parent, whatever plates are around: were one flat array, which no fit took."""
-    text = "model M\nparam r : positive\nfor s in S:\n    for j in 2:\n        for t in T[s, j]:\n            observed y[s, j, t] ~ Poisson(r)"
+    text = cleandoc("""model M
+    param r : positive
+    for s in S:
+        for j in 2:
+            for t in T[s, j]:
+                observed y[s, j, t] ~ Poisson(r)""")
     model = emdsl.compile(text=text)
     drawn = model.sample({"r": 3.0}, {"S": 3, "T": [2, 0, 1, 3, 0, 1]}, 0)["y"]
     assert [[len(a) for a in row] for row in drawn] == [[2, 0], [1, 3], [0, 1]]
