@@ -28,6 +28,7 @@ STEPS = 8  # of EM that one leap looks at
 NUMBERS_KEPT = 4e6  # numbers of these that are kept: of much that leaps, fewer steps
 CAREFUL, BOLD, LEARNT = 1e-2, 1e-10, 10.0  # the least share of a direction that is gone by, and how fast it changes
 WIDER, FARTHEST = 4.0, 1e6  # steps that one leap may stand for where they grow, at first and by each; at most
+UNTOLD = 1e100  # a step that long has no place among others
 ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
 LATELY = 20  # steps that a climb's pace is that of
 SPENT = 1e-4  # of what may remain to climb: a step that gains no more is the last, whatever its pace
@@ -138,12 +139,14 @@ def _coordinates(here: Point, kinds: Mapping[str, str]) -> Array:
 def _leap(path: Sequence[tuple[Array, Array]], least: float) -> Array:
     """How far from the last of its points a path leads; directions of less than that share of the largest are none."""
     began, led = (np.array(ends) for ends in zip(*path, strict=True))
-    rest = led - began
-    turns = np.diff(rest, axis=0).T
+    rest, far = led - began, np.zeros(led.shape[1])
+    whole = (np.abs(rest) < UNTOLD).all(0)  # a logarithm of 0 leads nowhere
+    turns = np.diff(rest[:, whole], axis=0).T
     sizes = np.linalg.norm(turns, axis=0)
     sizes = np.where(sizes > 0, sizes, 1.0)
-    weights = np.linalg.lstsq(turns / sizes, rest[-1], rcond=least)[0] / sizes
-    return np.asarray(-np.diff(led, axis=0).T @ weights)
+    weights = np.linalg.lstsq(turns / sizes, rest[-1, whole], rcond=least)[0] / sizes
+    far[whole] = -np.diff(led[:, whole], axis=0).T @ weights
+    return far
 
 
 def _can_leap(value: Any) -> bool:

@@ -55,6 +55,8 @@ def seeded(
     each = range(under) if under > 1 and rng.random() < 0.5 else [slice(None)]
     for gate in each:
         choice = first.copy() if z is None else _nearest(z, k, first.copy(), counted, rng, allowed)
+        if z is not None and states > 1 and not known and rng.random() < 0.5:
+            choice = _centred(z, choice, counted)
         if z is not None and ordered:
             rank = _ranks(z[0], choice, k)
             choice = rank[choice] if rng.random() < 0.75 else k - 1 - rank[choice]
@@ -108,6 +110,16 @@ def _nearest(
         shortest[closer] = distance[closer]
         nearest = np.where(np.isfinite(shortest), shortest, 0.0) * counted
         pick = int(rng.choice(n, p=nearest / nearest.sum() if nearest.any() else counted / counted.sum()))
+    return choice
+
+
+def _centred(z: Array, choice: Array, counted: Array) -> Array:
+    """The nearest of the means of the parts of a division, a few times over. Where parts are to be named as states of
+    several latents, one that lies across two places takes the name of neither."""
+    for _ in range(CENTRINGS):
+        parts = np.unique(choice[counted])
+        centres = np.array([z[:, (choice == s) & counted].mean(1) for s in parts])
+        choice = parts[((z - centres[:, :, None]) ** 2).sum(1).argmin(0)]
     return choice
 
 

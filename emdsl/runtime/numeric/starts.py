@@ -32,7 +32,7 @@ POWERS = (0, 1, 2, -2, -1)  # of the data's unit that a scale may have: standard
 
 
 RACED_NUMBERS = 20_000  # numbers of data up to which many starts are raced: each step over them takes milliseconds
-RACED_HEATS = ((4, 10), (2, 20))  # how many of these starts go on at most, and for how many steps
+RACED_HEATS = ((6, 10), (3, 20))  # how many of these starts go on at most, and for how many steps
 MET = 0.1  # of log-likelihood: starts that differ by less have found one place
 
 
