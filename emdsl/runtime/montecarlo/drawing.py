@@ -19,8 +19,9 @@ from emdsl.runtime.discrete.networks import Network, drawn_network
 from emdsl.runtime.fields.elements import Field
 from emdsl.runtime.fields.fields import assembled, field_pieces
 from emdsl.runtime.fields.kinds import every_row
+from emdsl.runtime.fields.reduction import halved
 from emdsl.runtime.montecarlo.kernels import new_tuner, slice_kernel
-from emdsl.runtime.numeric.numerics import cholesky, inverse
+from emdsl.runtime.numeric.numerics import cholesky
 
 Rng = np.random.Generator
 
@@ -183,32 +184,17 @@ def draw_field(
 
 def tridiagonal_draw(diagonal: Array, below: Array, h: Array, rng: Rng) -> Array:
     """A draw from the Gaussian of `tridiagonal_moments`: the even blocks, then each odd one given its neighbours."""
-    if len(diagonal) == 1:
-        return _given(cholesky(diagonal), h, rng)
-    low = cholesky(diagonal[1::2])
-    p, k = inverse(low), len(low)
-    left, right = below[0::2], below[1::2]
-    n = len(right)
-    to_left, to_right = p @ left, p[:n] @ right.swapaxes(1, 2)
-    ph = (p @ h[1::2, :, None])[..., 0]
-    rest, rest_h = diagonal[0::2].copy(), h[0::2].copy()
-    rest[:k] -= left.swapaxes(1, 2) @ to_left
-    rest[1 : 1 + n] -= right @ to_right
-    rest_h[:k] -= (left.swapaxes(1, 2) @ ph[..., None])[..., 0]
-    rest_h[1 : 1 + n] -= (right @ ph[:n, :, None])[..., 0]
-    even = tridiagonal_draw(0.5 * (rest + rest.swapaxes(1, 2)), -(right @ to_left[:n]), rest_h, rng)
-    given = h[1::2] - (left @ even[:k, :, None])[..., 0]
-    given[:n] -= (right.swapaxes(1, 2) @ even[1 : 1 + n, :, None])[..., 0]
-    out = np.empty_like(h)
-    out[0::2], out[1::2] = even, _given(low, given, rng)
-    return out
-
-
-def _given(low: Array, h: Array, rng: Rng) -> Array:
-    """N(inv(J) h, inv(J)) for J = low low': (m, w)."""
+    alone = len(diagonal) == 1
+    low = cholesky(diagonal[0 if alone else 1 :: 2])
     root = np.linalg.inv(low)
     up = root.swapaxes(1, 2)
-    return (up @ (root @ h[..., None] + rng.normal(size=(*h.shape, 1))))[..., 0]
+    if alone:
+        return (up @ (root @ h[..., None] + rng.normal(size=(*h.shape, 1))))[..., 0]
+    half = halved(diagonal, below, h, up @ root)
+    out = np.empty_like(h)
+    out[0::2] = even = tridiagonal_draw(half.diagonal, half.below, half.h, rng)
+    out[1::2] = half.odd(even) + (up @ rng.normal(size=(*half.ph.shape, 1)))[..., 0]
+    return out
 
 
 EXACT_WIDTH = 6  # of a network that is drawn jointly, beside forests
