@@ -151,6 +151,8 @@ def test_what_pandas_holds_in_an_index() -> None:
 
 def test_one_array_is_enough_for_one_variable() -> None:
     assert list(read_data(SCALAR, [1.0, 2.0], None, None).values) == ["x"]
+    rows = read_data(SCALAR, [{"x": 1.0}, {"y": 3}, {"x": 2.0}], None, None)
+    np.testing.assert_array_equal(bound(SCALAR, rows.values).masks["x"], [True, False, True])
     two = spec_of(variable("x"), variable("u", kind="given"), N=None)
     with pytest.raises(DataError, match="x, u"):
         read_data(two, [1.0], None, None)
@@ -588,10 +590,14 @@ def test_faults_of_values_name_the_row_of_the_table() -> None:
 
 def test_labels_that_may_mean_something_else() -> None:
     """Of those that were seen: gaps are no label 0."""
-    for labels, told in (([1, None, 2], "c holds no 0"), (["a", "NA", None], "c: 'NA' is a label like the others")):
+    for labels, told in (
+        ([1, None, 2], "c holds no 0"),
+        (["a", "NA", None], "c: 'NA' is a label like the others"),
+        ([102, 104, None, 102], "c holds 2 labels from 102 to 104: numbers are positions"),
+    ):
         b = bound(CATEGORY, {"c": labels})
         with pytest.warns(UserWarning, match=told):
-            advise(CATEGORY, b.values, b.masks, b.labels)
+            advise(CATEGORY, b.values, b.masks, b.labels, b.sizes)
     assert "where nothing was seen the entry is missing" in refused(CATEGORY, {"c": [0, -1, 1]})
 
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 
 from emdsl.errors import DataError, Problem
 from emdsl.fit.csvfile import read_csv
-from emdsl.runtime.data.frames import Table
+from emdsl.runtime.data.frames import Table, as_table
 
 LAID_ASIDE = 1 << 24  # bytes of a pipe that are held in memory; more go to disk
 BINARY = {
@@ -109,9 +109,9 @@ def _read_json(path: str) -> FileTable:
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, json.JSONDecodeError) else _why_no_json(error)
         raise DataError(Problem("D032", f"{path}: cannot be read as JSON: {reason}")) from None
-    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
-        names = dict.fromkeys(n for row in content for n in row)
-        return FileTable({n: [row.get(n) for row in content] for n in names}, path)
+    rows = as_table(content) if isinstance(content, list) else None
+    if rows is not None:
+        return FileTable(rows.columns, path)
     if isinstance(content, dict) and content:
         return FileTable(content, path, arrays=True)
     form = 'an object of arrays, {"y": [1, null]}, or a list of rows, [{"y": 1}, {}]'

@@ -31,9 +31,14 @@ class _Columns(dict[str, Any]):
 
 
 def as_table(data: Any) -> Table | None:
-    """A pandas, polars or pyarrow frame as a Table, None for anything else; DataError for repeated names."""
+    """A pandas, polars or pyarrow frame, or a list of rows, each a mapping, as a Table; None for anything else.
+
+    Raises DataError for repeated names.
+    """
     if isinstance(data, Table):
         return data
+    if isinstance(data, (list, tuple)) and data and all(isinstance(row, Mapping) for row in data):
+        return Table({str(n): [row.get(n) for row in data] for n in dict.fromkeys(n for row in data for n in row)})
     if isinstance(data, (dict, np.ndarray)):
         return None
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):

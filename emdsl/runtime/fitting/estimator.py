@@ -154,7 +154,7 @@ class Estimator(Answers):
             seen, bound = bound, without_idle_rows(self._module, bound)
             self._reference, self._frame, self._times = self._ask("reference", bound), (columns, index), 1
             init = self._options["init"] if init is None else init
-            advise(self._module.SPEC, bound.values, bound.masks, bound.labels)
+            advise(self._module.SPEC, bound.values, bound.masks, bound.labels, bound.sizes)
             limits = vars(self._module).get("limits", lambda *_: {})
             ends = limits(bound.sizes, bound.values, bound.ragged)
             start = starting_values(self._module.SPEC, init, bound.sizes, self._constants(), ends)

@@ -172,7 +172,7 @@ def _elsewhere(variable: Mapping[str, Any], value: Array) -> Array | None:
         case "positive" if not bounded:
             return np.where(value > 0, 1.5 * value, 1.0)
         case "spd" if not bounded:
-            return 1.5 * value + np.eye(value.shape[-1]) * (value == 0)
+            return np.asarray(1.5 * value + np.eye(value.shape[-1]) * (value == 0))
         case "unit" if not bounded:
             return np.where(value > 0, 0.5 * value, 0.5)
     return None
