@@ -1152,3 +1152,30 @@ infer b by mcmc(sweeps = 2, burn_in = 1)
     params = {"q": np.array(0.5), "m": np.array([0.0, 2.0])}
     found = emdsl.compile(text=text).fitter(seed=0).e_step(params, {"y": [1, 0, 9]})
     assert np.isfinite(found["log_likelihood"])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # few iterations do not converge
+def test_steps_of_saem_rise_from_afar() -> None:
+    """A decay whose exact plan is Gaussian: whole steps of Newton's led to where nothing decays, from most seeds."""
+    text = """
+    model Decay
+    param m : real
+    param k : real
+    param floor : real
+    param spread : positive
+    param s : positive
+    for g in G:
+        latent a[g] ~ Normal(m, spread)
+        for n in N:
+            given t[g, n] : real
+            observed y[g, n] ~ Normal(a[g] * exp(-exp(k) * t[g, n]) + floor, s)
+    """
+    rng = np.random.default_rng(0)
+    t = np.tile(np.linspace(0, 5, 7), (20, 1))
+    y = rng.normal(3, 0.5, (20, 1)) * np.exp(-np.exp(-0.2) * t) + 1 + 0.1 * rng.normal(size=t.shape)
+    start = {"m": 2.5, "k": 0.0, "floor": 0.5, "spread": 1.0, "s": 0.3}
+    exact = emdsl.compile(text=text).fitter(init=start).fit({"t": t, "y": y}).params_
+    drawn: Any = emdsl.compile(text=text, infer={"a": "saem"})
+    found = drawn.fitter(init=start, seed=1, max_iter=12, tol=0).fit({"t": t, "y": y}).params_
+    for name in ("m", "k", "floor", "s"):
+        assert abs(found[name] - exact[name]) < 0.1, name

@@ -35,6 +35,7 @@ FADING = 0.7  # SAEM's steps after the warm-up fall as k**-0.7
 RESTING = 40  # draws on which a step of 1 rests: a spread of fewer walks to 0 by chance, where EM is slow
 LEAST_STEP = 0.05  # in the warm-up
 TUNED = 0.6  # of the warm-up: kernels that learn move what they draw, and a spread with it, which the rest mends
+HALVED = 20  # times that a step is halved at most
 FAR_OFF = 1.0  # in free coordinates: logs of what is positive
 FEWEST = 200  # iterates that are averaged before a fit may settle
 
@@ -139,7 +140,12 @@ def _stochastic_m_step(
             hessian = hessian_of(slope, at, 1e-4 * (1 + np.abs(at)))
             curvature = hessian if curvature is None else curvature + (hessian - curvature) * max(step / 2, 0.02)
         reach = 1.0 * (1 + np.abs(at).max(initial=0.0))
-        moved = at + step * uphill(slope(at), curvature, np.asarray(reach))
-        best = from_flat(moved, start, domains, bounds)
+        value, gradient = mean(at)
+        move = step * uphill(gradient, curvature, np.asarray(reach))
+        for _ in range(HALVED):  # Q of these draws is to rise: from afar a whole step of Newton's leads anywhere
+            if mean(at + move)[0] >= value:
+                break
+            move = 0.5 * move
+        best = from_flat(at + move, start, domains, bounds)
         new = setup.module.refine(params, new, setup.data, draws[0], raised_by=lambda *_: best)
     return {n: np.asarray(v, np.float64) for n, v in new.items()}, curvature
