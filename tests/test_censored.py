@@ -270,6 +270,7 @@ OWN: list[tuple[str, str, Any]] = [  # in which the tail is a part of the densit
     ("Gumbel(a, b)", ">", stats.gumbel_r(0.4, 0.7).logsf),
 ]
 WEIBULL = stats.weibull_min(0.7, scale=1.5)
+LOG = stats.lognorm(0.7, scale=np.exp(0.4))
 TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the model; how the latents are found; log p
     "a mixture cure model": (
         CURED + "    observed t[n] ~ Weibull(b, 1.5)\n"
@@ -303,6 +304,12 @@ TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the mode
         "    observed t[n] ~ Pareto([0.05, 3.0][w[n]], b)\n    observed over[n] ~ Delta(t[n] > c[n])\n",
         {"t": "exact:tail"},
         lambda: np.where(OVER, (p := stats.pareto(0.7, scale=START[OVER])).logsf(SEEN), p.logpdf(SEEN)).sum(),
+    ),
+    "intervals of a family that takes logs": (
+        HEAD + "    given c[n] : positive\n    latent t[n] ~ LogNormal(a, b)\n"
+        "    observed over[n] ~ Delta((t[n] > c[n]) + (t[n] > 2 * c[n]))\n",
+        {"t": "exact:tail"},
+        lambda: np.log(np.where(OVER, (p := LOG.cdf(SEEN * [[1], [2]]))[1] - p[0], p[0])).sum(),
     ),
     "a threshold that is estimated": (
         HEAD + "    latent e[n] ~ Normal(0, 1)\n    observed over[n] ~ Delta(a + b * z[n] + e[n] > 0)\n",

@@ -139,8 +139,8 @@ def _zero_elsewhere(
 
     def guard(e: Expr) -> Expr | None:
         argument = _partial(e)
-        if argument is None or not _of_data(e, tensors):
-            return None
+        if argument is None or isinstance(argument, x.Where) or not _of_data(e, tensors):
+            return None  # what is chosen by a condition has a value on either side already
         if x.positive(argument) and all(x.positive(there(argument)) for there in at_ends):
             return None
         return x.Where(here, e, x.ZERO) if set(x.free(e)) <= set(plates) else None

@@ -51,7 +51,7 @@ class Branch:
         own = self.call.family.x.domain
         start = self._ends()[0] if own.lower is not None else x.ZERO
         assert start is not None
-        return [_guarded(guarded(g, self.tensors), piece, own, start, self.tensors) for g in lifted(base, self.tensors)]
+        return [guarded(_guarded(g, piece, own, start, self.tensors), self.tensors) for g in lifted(base, self.tensors)]
 
     def known(self, piece: Piece) -> Expr:
         """What data say of whether a piece counts, 1 or 0."""
