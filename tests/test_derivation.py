@@ -21,6 +21,7 @@ from test_theorem import GALLERY, TEXTS, planned, point, world
 import emdsl
 from emdsl.cli import run
 from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.made import COV
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
@@ -44,6 +45,7 @@ from emdsl.report.measure import measure
 from emdsl.report.page import Say, Show, Step
 from emdsl.report.places import own_lines, places
 from emdsl.report.tidy import tidy
+from emdsl.report.together import means_of_products
 from emdsl.report.typeset import typeset
 from emdsl.report.unicode import folded, lines, text
 from emdsl.report.unopened import unopened
@@ -201,6 +203,20 @@ def test_the_second_derivative_at_the_root_is_what_is_shown(name: str) -> None:
                 np.testing.assert_allclose(values((leaf.idx, short), w, False), long, rtol=1e-9)
             checked += short != rule.root.curvature and update.params[0] in x.variables(short)
     assert checked
+
+
+@pytest.mark.parametrize("name", [*UNOPENED, "arma", "structural_series"])
+def test_the_mean_of_a_product_is_its_two_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a posterior that is a point: there the covariance is 0."""
+    plan = readable(planned(name))
+    w = world(plan, point(name, True))
+    monkeypatch.setitem(algebra.FUNCTIONS, "E", lambda v, *given: v)
+    pairs = means_of_products(plan)
+    assert len(pairs) == sum(any(n.var in COV for f in s.factors for n in x.walk(f) if isinstance(n, x.El))
+                             for s in plan.expected.statistics)  # fmt: skip
+    for t in pairs:
+        found = [values((t.whole.idx, e), w, False) for e in (t.whole, t.mean)]
+        np.testing.assert_allclose(*found, rtol=1e-8, atol=1e-10, err_msg=t.whole.var)
 
 
 @pytest.mark.parametrize("name", [*UNOPENED[:-1], "gaussian_hmm", "dawid_skene", "arma"])
@@ -777,7 +793,7 @@ for n in N:
     latent f[n] ~ MvNormal(zeros(R), eye(R))
     observed x[n] ~ MvNormal(π + B @ f[n], S)
 """: (
-        "- ½ B (S_n_x_f_f + S_n_x_cov_f) Bᵀ + ½ π",
+        "- ½ B S_E_n_x_f_f Bᵀ + ½ π",
         "The model has π of its own.",
         "it is 3.14159",
     ),  # a matrix that is symmetric: once
@@ -935,7 +951,7 @@ for i in I:
         "= Σ_n (q(absent[n] = 1) x[n]ᵀ gamma - softplus(x[n]ᵀ gamma)) +",
         "S_n_v_f_f[d] = Σ_{i : v[i, d] is seen} E[f[i]] E[f[i]]ᵀ",  # cells before factors, data before moments
         "S_v_f = Σ_i v[i] E[f[i]]ᵀ",
-        "mean[d] S_n_v_f[d] + (S_n_v_f_f[d] + S_n_v_cov_f[d]) load[d] = S_v_f[d]",
+        "mean[d] S_n_v_f[d] + S_E_n_v_f_f[d] load[d] = S_v_f[d]",
     ),
     """size K = 8
 size L = K - 1

@@ -39,6 +39,7 @@ from emdsl.fit.verify.setting import Setting, plausible, sized, unfactored
 from emdsl.language.model import ModelText
 from emdsl.report.equations import readable
 from emdsl.report.folded import Meaning, folded
+from emdsl.report.together import Together, means_of_products
 from emdsl.report.typeset import typeset
 from emdsl.report.unopened import unopened
 
@@ -154,7 +155,13 @@ def world(plan: Plan, p: Point) -> World:
     arrays[":weight"] = lambda i: 1.0
     for s in plan.expected.statistics:
         arrays[f"S:{s.name}"] = _statistic(s, out)
+    for t in means_of_products(plan):
+        arrays[t.whole.var] = partial(_sum_of_parts, t, out)
     return out
+
+
+def _sum_of_parts(t: Together, w: World, *at: int) -> float:
+    return w.value(x.add(t.first, t.second), dict(zip(t.whole.idx, at, strict=True)))
 
 
 def _statistic(s: Statistic, w: World) -> Any:

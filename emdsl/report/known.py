@@ -15,6 +15,7 @@ from emdsl.language import model as m
 from emdsl.report.bounds import Whole
 from emdsl.report.folded import Meaning
 from emdsl.report.marginals import summable
+from emdsl.report.together import Together
 
 SHORT = 4  # literal rows and sums up to this length are written out
 
@@ -40,6 +41,7 @@ class Known:
     whole: Whole = field(default_factory=dict)
     tables: Mapping[str, tuple[object, ...]] = field(default_factory=dict)  # literal tables
     meanings: tuple[Meaning, ...] = ()  # what `let`s stand for, the longest first
+    together: tuple[Together, ...] = ()  # statistics that are two parts of one mean
     weighted: bool = True  # rows have sample weights; without them all are 1
     empty: frozenset[El] = frozenset()  # probabilities and statistics of states that have no mass
 

@@ -41,7 +41,7 @@ class Step:
 
 
 # Steps whose equations all have numbers; elsewhere those that the code computes have, which are called by a name.
-NUMBERED = ("joint", "draws", "bound", "posterior", "statistics", "Q", "objective", "missing")
+NUMBERED = ("joint", "draws", "bound", "posterior", "Q", "objective", "missing")
 
 
 def labels(k: int, step: Step) -> list[str]:

@@ -28,7 +28,9 @@ from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.tidy import tidy
+from emdsl.report.together import Together
 from emdsl.report.typeset import Typeset, typeset
+from emdsl.report.unicode import text
 from emdsl.report.unopened import unopened
 from emdsl.report.updates import equation, update_steps
 
@@ -143,11 +145,23 @@ def _substituted(plan: Plan) -> Step:
 
 # ------------------------------------------------------------------ statistics and Q
 
+LONGEST_OF_TWO = 90  # letters of two equations in one line
+
 
 def statistic_formula(s: Statistic, t: Typeset) -> Formula:
     """`S[axes] = sum of q times data`."""
     value = tidy(x.totals([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), replace(t.known, complete=False))
     return equation(El(STATISTIC.of(s.name), s.axes), value, replace(t, known=replace(t.known, complete=False)))
+
+
+def _whole(pair: Together, t: Typeset) -> list[Formula]:
+    """`S_E_b_b = S_b_b + S_cov_b = sum E[b bᵀ]`, in two lines where it is long."""
+    apart = replace(t, known=replace(t.known, complete=False, together=()))
+    values = (x.add(pair.first, pair.second), tidy(pair.mean, apart.known))
+    parts, whole = (equation(pair.whole, e, apart) for e in values)
+    assert isinstance(parts, f.Relation) and isinstance(whole, f.Relation)
+    both = f.Relation("=", parts.left, f.Relation("=", parts.right, whole.right))
+    return [both] if len(text(both)) <= LONGEST_OF_TWO else [parts, whole]
 
 
 def _statistics(plan: Plan, t: Typeset) -> Step:
@@ -159,6 +173,9 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     for s in plan.expected.statistics:
         body.append(Show(statistic_formula(s, t), s.name))
         facts.append({"name": s.name, "shape": [i.dim for i in s.axes]})
+    if t.known.together:
+        body.append(Say("Below, the mean of a product has one name; the code adds its two parts up apart:"))
+        body += [Show(one) for pair in t.known.together for one in _whole(pair, t)]
     notes = []
     if plan.joint.incomplete:
         notes.append("Of a cell that was seen E is its value and cov is 0: what is averaged is what is missing.")

@@ -31,6 +31,7 @@ from emdsl.report.folded import folded
 from emdsl.report.known import SHORT, Known, entry_of, is_empty, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
 from emdsl.report.sums import all_states, cancelled
+from emdsl.report.together import held_together
 
 NO_MASS = x.Fn("log", (x.ZERO,))  # minus infinity: whatever is added to it
 MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
@@ -38,7 +39,8 @@ MOST_WRITTEN = 3  # sums within one another: more are too many terms to read
 
 def tidy(e: Expr, facts: Known) -> Expr:
     """The expression, bottom-up."""
-    return folded(Tidying(facts, _short_sums(e) <= MOST_WRITTEN).of(filled(e) if facts.complete else e), facts.meanings)
+    found = Tidying(facts, _short_sums(e) <= MOST_WRITTEN).of(filled(e) if facts.complete else e)
+    return folded(held_together(found, facts.together, facts.pairs), facts.meanings)
 
 
 class Tidying(x.Rebuilding):

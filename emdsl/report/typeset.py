@@ -38,6 +38,7 @@ from emdsl.report.ragged import length, parents_at, quotient
 from emdsl.report.spelled import spelled
 from emdsl.report.structured import paired
 from emdsl.report.tidy import tidy
+from emdsl.report.together import means_of_products
 from emdsl.report.vectors import chain, tensor
 
 RELATIONS = {"eq": "=", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "and", "or": "or"}
@@ -96,7 +97,9 @@ class Typeset(Elements):
             case x.Fn():
                 return self._function(e, names)
             case x.Add():
-                return self.plus([self._signed(t, names) for t in e.terms])
+                whole = self.joined(e)
+                terms = whole.terms if isinstance(whole, x.Add) else (whole,)
+                return self.plus([self._signed(t, names) for t in terms])
             case x.Mul() | x.Pow() | x.Sum():
                 return self._product(e, names)
             case x.MatInv():
@@ -289,9 +292,12 @@ def typeset(plan: Plan) -> Typeset:
     blocks = {b.name: b for b in plan.elimination.blocks}
     lets = {literal(let.body): let.name for let in plan.joint.model.lets}
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
-    facts = replace(known(plan), complete=True)
+    facts, parts = known(plan), means_of_products(plan)
+    both = {t.whole.var: facts.pairs[t.first.var] for t in parts if {t.first.var, t.second.var} <= {*facts.pairs}}
+    facts = replace(facts, complete=True, together=parts, pairs={**facts.pairs, **both})
     points = {n: c for c in plan.joint.clouds for n in c.latents}
     own = own_axes(plan) | {let.name: len(let.body.shape) for let in spelled(plan.joint.model).lets}
+    own |= {t.whole.var: own[t.first.var] for t in parts}
     facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
     named = [(n, i, j, e) for n, i, j, body in matrices(plan.joint.model) for e in {body, tidy(body, facts)}]
     return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))

@@ -82,7 +82,8 @@ def tensor(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
         case x.Delta(a, b) if len(places) == 1 and places[0] in (a, b) and (isinstance(a, int) or isinstance(b, int)):
             return f.At(UNIT, (f.Number(str(a if isinstance(a, int) else b)),))
         case x.Add():
-            return _sum(t, e, places, names)
+            met = t.joined(e)
+            return _sum(t, met, places, names) if isinstance(met, x.Add) else tensor(t, met, places, names)
         case x.Fn("E", (inner, *given)):
             whole = tensor(t, inner, places, names)
             return None if whole is None else t.mean(whole, given, names)

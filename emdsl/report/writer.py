@@ -13,6 +13,7 @@ from emdsl.derive.posteriors.block import Block
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names
 from emdsl.report.known import Known
+from emdsl.report.together import held_together
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Writer(ABC):
     points: Mapping[str, Cloud] = field(default_factory=dict)  # latents that stand at points
     together: Mapping[str, int] = field(default_factory=dict)  # ragged size -> how many of its parents are one axis
     matrices: Sequence[tuple[str, Ix, Ix, Expr]] = ()  # what `let`s name: the element at two indices
+
+    def joined(self, e: x.Add) -> Expr:
+        """A sum with one name for the two parts of a mean."""
+        return held_together(e, self.known.together, self.known.pairs)
 
     @abstractmethod
     def of(self, e: Expr, names: Names) -> Formula:
