@@ -325,6 +325,8 @@ def check_forms(d: Derivation) -> None:
     page, html = Page(), d.to_html()
     page.feed(html)
     assert not page.open
+    assert '<html lang="en">' in html and 'name="viewport"' in html and "prefers-color-scheme:dark" in html
+    assert not re.search("<script|https?://|@import", html)
     for math in re.findall(r"<math.*?</math>", html):
         ElementTree.fromstring(math)
     latex = d.to_latex()

@@ -35,6 +35,8 @@ STYLE = (
     ".show code{color:#666;margin-right:.8em}.show a{color:inherit;text-decoration:none}"
     "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}"
     ".show{overflow:visible}h2,p:has(+.show){break-after:avoid}}"
+    "@media screen and (prefers-color-scheme:dark){:root{color-scheme:dark}body{background:#17191c;color:#e4e4e4}"
+    "pre{background:#24272b}h2>code,.where,.show code{color:#a9adb3}pre span:target{background:#7a5c00}}"
 )
 IN_A_CELL = (
     ".emdsl h2{font-size:1.15em;display:flex;justify-content:space-between}.emdsl h2>code{font-weight:normal}"
@@ -179,7 +181,8 @@ class Derivation:
     def to_html(self) -> str:
         """One page: MathML, no script, nothing loaded."""
         title = escape(self.model)
-        out = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', f"<title>{title}</title>"]
+        out = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">']
+        out += ['<meta name="viewport" content="width=device-width, initial-scale=1">', f"<title>{title}</title>"]
         out += [f"<style>{STYLE}</style>", "</head>", "<body>", f"<h1>{title}</h1>"]
         out += [f"<pre>{escape(self.source.strip())}</pre>"] if self.source.strip() else []
         out += self._html_steps(linked=True)
