@@ -955,6 +955,13 @@ for i in I:
         "S_v_f = Σ_i v[i] E[f[i]]ᵀ",
         "mean[d] S_n_v_f[d] + S_E_n_v_f_f[d] load[d] = S_v_f[d]",
     ),
+    """param a : real
+param s : positive
+for n in N:
+    given c[n] : real
+    given d[n] : real
+    observed y[n] ~ Normal(min(min(a * c[n], 1), d[n]), s)
+""": ("(y[n] - min(a c[n], 1, d[n]))² / (2 s²))", "(y[n] - min(a c[n], 1, d[n]))² ties a, s to the data"),
     """size K = 8
 size L = K - 1
 param alpha : positive ~ Gamma(1, 1)

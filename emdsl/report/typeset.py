@@ -12,6 +12,7 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT
+from emdsl.derive.algebra.show import arguments
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.language import model as m
@@ -142,7 +143,7 @@ class Typeset(Elements):
     def _function(self, e: x.Fn, names: Names) -> Formula:
         if e.name in x.COMPARISONS:
             return f.Bracket(self.condition(e, names))
-        args = tuple(self.of(a, names) for a in e.args)
+        args = tuple(self.of(a, names) for a in arguments(e))
         match e.name:
             case "pi":
                 return f.Word("pi")

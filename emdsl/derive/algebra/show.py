@@ -33,6 +33,13 @@ def _as_written(e: Expr) -> Expr | None:
     return El(RAW.named(e.var), e.idx, e.sort) if e.var in RAW else None
 
 
+def arguments(e: x.Fn) -> tuple[Expr, ...]:
+    """What a function is of: `min(min(a, b), c)` is the least of a, b and c."""
+    if e.name not in ("min", "max"):
+        return e.args
+    return tuple(p for a in e.args for p in (arguments(a) if isinstance(a, x.Fn) and a.name == e.name else (a,)))
+
+
 def spelt_out(e: Expr, inside: Callable[[Expr], Expr]) -> Expr | None:
     """A function that only the algebra has, as the user would write it, of arguments so written; None of any other."""
     match e:
@@ -126,7 +133,7 @@ def _show(e: Expr, names: Names) -> str:
         case x.Fn(name, (a, b)) if name in SIGNS:
             return f"[{_loose(a, names)} {SIGNS[name]} {_loose(b, names)}]"
         case x.Fn():
-            return f"{e.name}({', '.join(_loose(a, names) for a in e.args)})"
+            return f"{e.name}({', '.join(_loose(a, names) for a in arguments(e))})"
         case x.Add():
             return f"({_loose(e, names)})"
         case x.Mul():
