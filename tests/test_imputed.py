@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -462,6 +462,29 @@ def test_a_count_that_the_next_one_reads(tmp_path: Any) -> None:
     for found in (fit.posterior_["y"], emdsl.load(tmp_path / "fit.json").posterior(data)["y"]):
         np.testing.assert_allclose(found["mean"], [1, mean, 6, 2], rtol=1e-10)
         np.testing.assert_allclose(found["var"], [0, var, 0, 0], rtol=1e-9)
+
+
+def test_counts_beside_one_another_that_the_next_ones_read() -> None:
+    """Against forward and backward sums over states and counts; of numbers without a family likewise, on a line."""
+    seen = np.array([1.0, nan, nan, nan, 6, 2])
+    counts, line = np.arange(60.0), np.sinh(np.linspace(-9, 9, 801))
+    width = np.cosh(np.linspace(-9, 9, 801)) * 18 / 800
+    for text, density, states, volume, digits in (
+        (LAGGED, stats.poisson.pmf, counts, np.ones(60), 1e-11),
+        (LAGGED.replace("Poisson(", "StudentT(4, ").replace("* y[t-1])", "* y[t-1], 1)"), t_density, line, width, 1e-5),
+    ):
+        model = emdsl.compile(text=text)
+        fit = model.fitter(max_iter=0, init={"first": FIRST, "step": STEP, "a": A, "b": 0.4}).fit({"y": seen})
+        places = [(states, volume) if np.isnan(v) else (np.array([v]), np.ones(1)) for v in seen]
+        joint = [FIRST[:, None] * density(places[0][0], A[:, None])]
+        for (before, _), (here, w) in pairwise(places):
+            rows = [STEP[:, k] @ (joint[-1] @ density(here, A[k] + 0.4 * before[:, None])) * w for k in range(2)]
+            joint.append(np.array(rows))
+        assert fit.log_likelihood_ == pytest.approx(np.log(joint[-1].sum()), abs=digits)
+
+
+def t_density(y: Any, mean: Any) -> Any:
+    return stats.t.pdf(y, 4, mean)
 
 
 def test_a_number_without_a_family_that_the_next_one_reads(tmp_path: Any) -> None:

@@ -123,10 +123,17 @@ def test_a_matrix_that_is_missing_adds_nothing() -> None:
 
 def test_what_is_drawn_of_data_without_gaps_is_nothing() -> None:
     """`infer` may name what is observed; where its gaps are not to be had, rows are not to be dropped from a chain."""
-    model = emdsl.compile(
-        text="model T\nparam m : real\nparam s : positive\nfor t in T:\n"
-        "    observed y[t] ~ Normal(m, s) if t == 0 else StudentT(4, m + y[t-1] / 2, s)\ninfer y by mcmc\n"
-    )
+    text = """
+        model T
+        param m : real
+        for t in T:
+            observed y[t] ~ Normal(m, 1) if t == 0 else StudentT(4, m + y[t-1] / 2, 1)
+        infer y by mcmc
+    """
     y = [1.0, 2, 0.5, 1.5, None, None, None, 1, 2]
+    fit = emdsl.compile(text=text).fitter(seed=0, max_iter=0).fit({"y": [1.0, 2, None, 0.5]})
+    told = fit.posterior_["y"]
+    assert (told["mean"][:2] == [1, 2]).all() and ((told["var"] > 0) == [0, 0, 1, 0]).all()
+    model = emdsl.compile(text=text.replace("/ 2", "/ 2 + y[max(t - 2, 0)] / 9"))
     with pytest.raises(emdsl.DataError, match="begin a new sequence after them"):
         model.fitter(seed=0, max_iter=1).fit({"y": y})

@@ -141,12 +141,15 @@ class Model:
         return by_points
 
     def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...]) -> Model | None:
-        """The same model where rows that what is missing ties together are plates of their own; None if not exact."""
+        """The same model where rows that what is missing ties together are plates of their own; None where it is
+        refused, a bound, or has the configurations of all rows enumerated."""
 
         def made() -> Model | None:
             resolved, partly = by_runs(without_lets(self.resolved, lags.names), lags, patterns)
             found = Model(resolved, self.text, self.infer, self.fixed, partly)
-            return found if found._exact and found.derived.joint.configurations is None else None
+            if found.refusal is not None or found.derived.elimination.parts:
+                return None
+            return found if found.derived.joint.configurations is None else None
 
         return self._kept(("by runs", lags.names, patterns), made)
 

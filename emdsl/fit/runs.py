@@ -120,8 +120,17 @@ def by_runs(model: m.ModelText, lags: Lags, patterns: Sequence[Pattern]) -> tupl
                 variables.append(replace(v, kind=kind, name=copy(name, n, j), plates=(plate,), distribution=own))
                 partly += [copy(name, n, j)] if state == PARTLY else []
                 copies.append((copy(name, n, j), name))
-    made = replace(model, variables=tuple(variables), sizes=tuple(sizes), copies=tuple(copies))
+    latents = {v.name for v in variables if v.kind == "latent"}
+    infer = tuple(_of_copies(line, latents, copies) for line in model.infer)
+    made = replace(model, variables=tuple(variables), sizes=tuple(sizes), copies=tuple(copies), infer=infer)
     return made, tuple(partly)
+
+
+def _of_copies(line: m.Infer, latents: set[str], copies: Sequence[tuple[str, str]]) -> m.Infer:
+    """What a line says of variables, said of those of their copies that are missing."""
+    groups = [tuple(c for n in g for c, of in copies if of == n and c in latents) for g in line.groups]
+    kept = [(g, b) for g, b in zip(groups, line.grouped, strict=True) if g]
+    return replace(line, groups=tuple(g for g, _ in kept), grouped=tuple(b for _, b in kept))
 
 
 def known(name: str) -> str:

@@ -37,7 +37,8 @@ def lags_of(model: m.ModelText, names: Sequence[str]) -> Lags | None:
         before = set(wanted)
         group = [v for v in model.variables if v.name in wanted or (v.distribution is not None and _read(v) & wanted)]
         wanted |= {v.name for v in group} & set().union(*(_read(v) for v in group if v.distribution is not None))
-    if not group or model.infer or any(p for p in model.potentials if names_in(p.expression) & wanted):
+    asked = {n for line in model.infer for g in line.groups for n in g}
+    if not group or not asked <= wanted or any(p for p in model.potentials if names_in(p.expression) & wanted):
         return None
     plates = group[0].plates
     alike = all(v.kind == "observed" and v.plates == plates and not v.array for v in group)

@@ -57,7 +57,8 @@ def tied(whole: CompiledModel, current: CompiledModel | None, names: Sequence[st
     if found is None:
         return None
     _refuse_many(found, whole.resolved, bound)
-    if whole.by_runs(found.lags, found.patterns) is None:
+    made = whole.by_runs(found.lags, found.patterns)
+    if made is None or (current is not None and made.derived.drawn):
         return None
     return Tied(found, with_runs(bound, found, whole.resolved), bound, whole.resolved)
 

@@ -32,6 +32,9 @@ class Factor:
     span: Span
 
 
+POINTS = "[points]"
+
+
 @dataclass(frozen=True)
 class Cloud:
     """Latents of one plate whose values are weighted points, the same index for all; `points` in each dimension."""
@@ -60,7 +63,12 @@ class Cloud:
     @property
     def dimension(self) -> str:
         """The dimension of the points' index."""
-        return f"{self.name}[points]"
+        return f"{self.name}{POINTS}"
+
+
+def is_of_points(index: Ix) -> bool:
+    """Whether an index runs over the points of a cloud."""
+    return index.dim.endswith(POINTS)
 
 
 @dataclass(frozen=True)

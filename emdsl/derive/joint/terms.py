@@ -19,7 +19,7 @@ from math import factorial, prod
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import COV, MOMENT
-from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.factors import Factor, LogJoint, is_of_points
 from emdsl.derive.joint.sides import LATENT, opens, side_in
 
 LONGEST = 5000  # terms: a product that would have more stays closed
@@ -206,8 +206,12 @@ def most_states(t: Term) -> int:
 
 
 def _read(t: Term) -> Term:
-    """The term without gates whose state nothing in it reads: over all states, sum_k [z = k] = 1."""
+    """The term without gates whose state nothing in it reads: over all states, sum_k [z = k] = 1.
+
+    Those of points stay: what is inside a cloud is known with its points, and under no posterior of its own.
+    """
     read = {i for f in t.factors for i in x.free(f)} | {i for g in t.gates for i in x.free(g.of)}
+    read |= {g.at for g in t.gates if isinstance(g.at, Ix) and is_of_points(g.at)}
     lost = [g for g in t.gates if isinstance(g.at, Ix) and g.at not in read]
     dropped = {g.at for g in lost}
     return Term(

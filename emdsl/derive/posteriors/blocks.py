@@ -135,7 +135,8 @@ def _next_block(
 ) -> Block:  # fmt: skip
     """The first block that can be eliminated now. Raises `ModelError` with each one's reason where none can."""
     reasons: dict[str, Problem] = {}
-    for name, latents in sorted(left.items(), key=lambda kv: kv[0] in joint.discrete):
+    around = {c.outer for c in joint.clouds}
+    for name, latents in sorted(left.items(), key=lambda kv: (kv[0] in joint.discrete, kv[0] in around)):
         make = discrete_block if name in joint.discrete else conjugate_block
         made = make(name, latents, joint, pool, kinds, weighted)
         if isinstance(made, Block):

@@ -39,6 +39,7 @@ def groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[s
     discrete = [n for n in latents if n in joint.discrete]
     terms_in = [t for t, _ in everything if t.gates]
     alone = _inside(discrete, terms_in)
+    around = [{c.name, c.outer} for c in joint.clouds]
     leader = {n: n for n in latents}
 
     def find(n: str) -> str:
@@ -50,7 +51,7 @@ def groups(joint: LogJoint, everything: Sequence[tuple[Term, Factor]]) -> dict[s
         places = [(n, i) for n, refs in latents_in(t).items() for i in refs]
         for n1, i1 in places:
             for n2, i2 in places:
-                apart = (n1 in alone and n2 not in alone) or (n2 in alone and n1 not in alone)
+                apart = (n1 in alone and n2 not in alone) or (n2 in alone and n1 not in alone) or {n1, n2} in around
                 if n1 < n2 and not apart and (i1 == i2 or (len(i1) == len(i2) and _follow(i1, i2))):
                     leader[find(n2)] = find(n1)
     out: dict[str, list[str]] = {}

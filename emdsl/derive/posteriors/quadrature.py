@@ -11,16 +11,17 @@ from dataclasses import replace
 from itertools import combinations
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx
+from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.joint.factors import Cloud, LogJoint
-from emdsl.derive.joint.plates import home_of, in_terms_of
+from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.sides import classes
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.falls import falls_otherwise
+from emdsl.derive.posteriors.inside import about_one, nested
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
 from emdsl.derive.posteriors.kinks import kinks_of
 from emdsl.derive.posteriors.slopes import components
@@ -58,10 +59,12 @@ def requested(joint: LogJoint) -> tuple[Cloud, ...]:
     clouds = []
     for group, points, line in out:
         names = tuple(v.name for v in joint.model.variables if v.name in group)
+        whole = Cloud(names, "quadrature", points, grows=not said & set(names))
         why = _too_many(names, joint)
-        if why:
+        parts = about_one(whole, joint) if why else (whole,)
+        if not parts:
             raise ModelError(Problem("E120", why, line.span, WAYS_OUT), joint.model.source)
-        clouds.append(Cloud(names, "quadrature", points, grows=not said & set(names)))
+        clouds += parts
     return tuple(clouds)
 
 
@@ -181,33 +184,6 @@ def _kinks(cloud: Cloud, joint: LogJoint) -> tuple[Expr, ...]:
     return kinks_of(joint, cloud.name, classes(joint)) if alone else ()
 
 
-def nested(joint: LogJoint, clouds: Sequence[Cloud]) -> tuple[Cloud, ...]:
-    """Clouds of which some lie inside others: an element of one meets one element of the other, on fewer plates."""
-    out = list(clouds)
-    for n, inner in enumerate(clouds):
-        for outer in clouds:
-            place = _around(joint, inner, outer)
-            free = not out[n].outer and not any(c.outer for c in out if c.name == outer.name)
-            if place is not None and free and all(c.outer != inner.name for c in out):
-                out[n] = replace(inner, outer=outer.name, place=place)
-    return tuple(sorted(out, key=lambda c: bool(c.outer)))
-
-
-def _around(joint: LogJoint, inner: Cloud, outer: Cloud) -> tuple[Idx, ...] | None:
-    """The one element of a cloud that each element of another one meets, in terms of the plates of the latter."""
-    own = home_of(joint.model.variable(inner.name))
-    depth = len(home_of(joint.model.variable(outer.name)))
-    found: set[tuple[Idx, ...]] = set()
-    for f in joint.factors:
-        mine = {e.idx[: len(own)] for e in x.walk(f.body) if isinstance(e, El) and e.var in inner.latents}
-        theirs = {e.idx[:depth] for e in x.walk(f.body) if isinstance(e, El) and e.var in outer.latents}
-        found |= {tuple(in_terms_of(i, dict(zip(a, own, strict=True))) for i in b) for a in mine for b in theirs}
-    if len(found) != 1 or inner is outer:
-        return None
-    (place,) = found
-    return place if set(x.free(El("", place))) <= set(own) and place != own else None
-
-
 def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
     """The same under points that all elements of the one latent share. Raises `ModelError` where that gains nothing.
 
@@ -290,8 +266,17 @@ def _choices(joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
             for n in chosen:
                 met = next((g for g in groups if _together((*g, n), joint)), None)
                 groups = [(*g, n) if g == met else g for g in groups] if met else [*groups, (n,)]
-            if not any(_too_many(g, joint) for g in groups):
-                yield tuple(_default(g) for g in groups)
+            whole = [_default(g) for g in groups]
+            parts = [_unasked(c, joint) for c in whole]
+            if all(parts):
+                yield tuple(c for p in parts for c in p)
+
+
+def _unasked(cloud: Cloud, joint: LogJoint) -> tuple[Cloud, ...]:
+    """Points of each number for each point of another are many for all rows: unasked for the few beside gaps alone."""
+    if not _too_many(cloud.latents, joint):
+        return (cloud,)
+    return about_one(cloud, joint) if joint.model.copies else ()
 
 
 def of_one_mode(joint: LogJoint, at_points: LogJoint) -> bool:

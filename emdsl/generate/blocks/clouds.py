@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.made import AT, VOLUME, Q
+from emdsl.derive.joint.factors import POINTS as OF_POINTS
 from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
@@ -23,6 +24,12 @@ from emdsl.generate.lines.names import plain
 def block_of(plan: Plan, cloud: Cloud) -> Block:
     """The block in which the points of a cloud are summed."""
     return next(b for b in plan.elimination.blocks if cloud.name in b.latents)
+
+
+def around(block: Block, cloud: Cloud) -> tuple[Ix, ...]:
+    """Of a block of points inside another cloud the index of that one's points."""
+    of = [g for g in block.gates if g.dim == f"{cloud.outer}{OF_POINTS}"]
+    return tuple(of) if cloud.outer else ()
 
 
 def density_name(plan: Plan, cloud: Cloud) -> str:
@@ -97,7 +104,7 @@ def cloud_fields(f: Function, block: Block, cloud: Cloud) -> list[tuple[str, str
     """The mean and the variance (of a vector, the covariance) of each latent under the points: name, field, array."""
     em, joint = f.emitter, f.plan.joint
     q = El(Q.of(block.name), (*block.states, *block.gates, *block.home))
-    point = (block.states[block.latents.index(cloud.name)], *(block.gates if cloud.outer else ()))
+    point = (block.states[block.latents.index(cloud.name)], *around(block, cloud))
     home = home_of(joint.model.variable(cloud.name))
     out = []
     for n in cloud.latents:

@@ -14,6 +14,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.slopes import Component, components, slope_terms, without_volume
+from emdsl.generate.blocks.clouds import around as around_it
 from emdsl.generate.blocks.clouds import block_of, density_name, emit_points, point_leaves
 from emdsl.generate.blocks.estep import add_terms
 from emdsl.generate.blocks.once import contracted
@@ -54,9 +55,10 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     if outer is not None:
         point_leaves(f, outer, around[0], cut=printer.chunk is not None)
         counts[em.size(outer.dimension)] = around[0]
+    here = {n for b in within for n in b.latents}
+    for nested in (c for c in printer.plan.joint.clouds if c.name in here):  # what is inside these reads them
+        emit_points(f, nested, density_name(printer.plan, nested), at)
     for b in within:
-        for nested in (c for c in printer.plan.joint.clouds if c.name in b.latents):
-            emit_points(f, nested, density_name(printer.plan, nested), at)
         printer.block(f, b, stacked=False)
     points = Ix(cloud.name, cloud.dimension)
     for count in counts:
@@ -65,7 +67,7 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     em.comment(f"({number}) log joint of {', '.join(cloud.latents)} with all that holds it")
     _, hoisted = em.mark()
     with f.printing(number, behind=False):
-        kept = (points, *(block.gates if cloud.outer else ()), *home)
+        kept = (points, *around_it(block, cloud), *home)
         table, log_joint = _table(f, block, kept)
         lines, em.lines = em.lines, []
         written = _slopes(f, cloud, block, within, table, kept)

@@ -21,6 +21,7 @@ from emdsl.runtime.numeric.numerics import LOWEST
 from emdsl.runtime.numeric.points import Rule
 
 OCTAVES = 50  # of distances at which a mode is looked for
+NEAR = 10  # those that are tried before the others
 FALLEN_OFF = 40.0  # by which a log density is below its top where a sum is cut off
 WIDEST_GAP = 64  # of possible counts
 MOST_TRIED = 2048  # counts, where none of the distances is possible
@@ -51,11 +52,14 @@ def at_counts(log_joint: LogJoint, bounds: Sequence[Any], rule: Rule, start: Arr
     if np.ndim(low):  # ends that data leave are of the interval or beside it
         low = low + (density(low[None])[0] <= LOWEST)
         high = high - (np.isfinite(high) & (density(np.minimum(high, 2.0**OCTAVES)[None])[0] <= LOWEST))
-    away = 2.0 ** np.arange(OCTAVES)
-    steps = np.concatenate([-away[::-1], [0.0], away]).reshape(-1, *[1] * len(shape))
-    grid = np.clip(start[0], low, high) + steps
-    table = density(grid)
-    lost = np.max(table, axis=0) <= LOWEST
+    for octaves in (NEAR, OCTAVES):
+        away = 2.0 ** np.arange(octaves)
+        steps = np.concatenate([-away[::-1], [0.0], away]).reshape(-1, *[1] * len(shape))
+        grid = np.clip(start[0], low, high) + steps
+        table = density(grid)
+        lost = np.max(table, axis=0) <= LOWEST
+        if not (lost | (np.argmax(table, axis=0) % (2 * octaves) == 0)).any():
+            break
     if lost.any():  # few counts are possible (the rest of a sum that was seen), and none of these
         first_ones = low + np.arange(MOST_TRIED).reshape(-1, *[1] * len(shape)) + np.zeros((1, *shape))
         grid = np.where(lost, low + np.argmax(density(first_ones), axis=0) + steps, grid)
@@ -119,8 +123,11 @@ def _reach(density: Any, mode: Array, top: Array, side: float) -> Array:
     if alone.any():
         possible = ~fallen(np.arange(1.0, WIDEST_GAP + 1).reshape(-1, *[1] * mode.ndim))
         each = np.where(alone & possible.any(axis=0), 1.0 + np.argmax(possible, axis=0), 1.0)
-    powers = 2.0 ** np.arange(OCTAVES).reshape(-1, *[1] * mode.ndim)
-    gone = fallen(each * powers)
+    for octaves in (NEAR, OCTAVES):
+        powers = 2.0 ** np.arange(octaves).reshape(-1, *[1] * mode.ndim)
+        gone = fallen(each * powers)
+        if gone.any(axis=0).all():
+            break
     first = np.asarray(np.argmax(gone, axis=0))
     far = np.where(gone.any(axis=0), 2.0**first, powers[-1, ...].ravel()[0])
     near = np.where(first > 0, far / 2, 0.0)
