@@ -21,7 +21,7 @@ from emdsl.runtime.numeric.numerics import LOWEST
 from emdsl.runtime.numeric.points import Rule
 
 OCTAVES = 50  # of distances at which a mode is looked for
-NEAR = 10  # those that are tried before the others
+FEW_OCTAVES = 10  # those that are tried before the others
 FALLEN_OFF = 40.0  # by which a log density is below its top where a sum is cut off
 WIDEST_GAP = 64  # of possible counts
 MOST_TRIED = 2048  # counts, where none of the distances is possible
@@ -52,7 +52,7 @@ def at_counts(log_joint: LogJoint, bounds: Sequence[Any], rule: Rule, start: Arr
     if np.ndim(low):  # ends that data leave are of the interval or beside it
         low = low + (density(low[None])[0] <= LOWEST)
         high = high - (np.isfinite(high) & (density(np.minimum(high, 2.0**OCTAVES)[None])[0] <= LOWEST))
-    for octaves in (NEAR, OCTAVES):
+    for octaves in (FEW_OCTAVES, OCTAVES):
         away = 2.0 ** np.arange(octaves)
         steps = np.concatenate([-away[::-1], [0.0], away]).reshape(-1, *[1] * len(shape))
         grid = np.clip(start[0], low, high) + steps
@@ -123,7 +123,7 @@ def _reach(density: Any, mode: Array, top: Array, side: float) -> Array:
     if alone.any():
         possible = ~fallen(np.arange(1.0, WIDEST_GAP + 1).reshape(-1, *[1] * mode.ndim))
         each = np.where(alone & possible.any(axis=0), 1.0 + np.argmax(possible, axis=0), 1.0)
-    for octaves in (NEAR, OCTAVES):
+    for octaves in (FEW_OCTAVES, OCTAVES):
         powers = 2.0 ** np.arange(octaves).reshape(-1, *[1] * mode.ndim)
         gone = fallen(each * powers)
         if gone.any(axis=0).all():
