@@ -955,6 +955,17 @@ for i in I:
         "S_v_f = Σ_i v[i] E[f[i]]ᵀ",
         "mean[d] S_n_v_f[d] + S_E_n_v_f_f[d] load[d] = S_v_f[d]",
     ),
+    """param rho : real(min = -1, max = 1)
+param s : positive
+size V = 3
+for n in N:
+    latent f[n] ~ MvNormal([0, 0], [[1, rho], [rho, 1]])
+    for k in V: observed y[n, k] ~ Normal(f[n, 0] + k * f[n, 1], s)
+""": (
+        "log p(f | rho) = Σ_n (-½ logdet(V_f) - log(2 π) - ½ f[n]ᵀ V_f⁻¹ f[n])",
+        "V_f = [[1, rho], [rho, 1]]",
+        "tr(V_f⁻¹ S_E_f_f)",
+    ),
     """param a : real
 param s : positive
 for n in N:

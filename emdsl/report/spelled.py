@@ -2,12 +2,13 @@
 
     y[i] ~ MvNormal(b[c[i]] + [0, d * x[i]], S)    is    y[i] ~ MvNormal(m[i, c[i]], S), m[i, k] = b[k] + [0, d * x[i]]
 
-A mean that is put together of numbers has a name, and what reads a hidden state has an index for it.
+A mean that is put together of numbers has a name, and so has a matrix of them that is the same for all elements; what
+reads a hidden state has an index for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -29,12 +30,15 @@ def spelled(model: m.ModelText) -> m.ModelText:
 
 
 def _vectors_named(model: m.ModelText) -> m.ModelText:
-    """The means that hold a list which is not all numbers, as `let`s."""
+    """The means and matrices that hold a list which is not all numbers, as `let`s."""
     taken = {*(v.name for v in model.variables), *(let.name for let in model.lets)}
-    taken |= {p.index for v in model.variables for p in v.plates} | {s.name.lower() for s in model.sizes}
-    found = [
-        v for v in model.variables if v.distribution is not None and any(map(_put_together, _means(v.distribution)))
-    ]
+    taken |= {p.index for v in model.variables for p in v.plates} | {
+        n for s in model.sizes for n in (s.name, s.name.lower())
+    }
+    loops = {p.index for p in (q for v in model.variables for q in v.plates)}
+    asked = [(v, [e for e in _arguments(v.distribution) if _put_together(*e, loops)]) for v in model.variables
+             if v.distribution is not None]  # fmt: skip
+    found = [v for v, own in asked if own]
     lets: list[m.Let] = []
 
     def named(v: m.Variable, dist: m.Dist) -> m.Dist:
@@ -42,14 +46,17 @@ def _vectors_named(model: m.ModelText) -> m.ModelText:
             return replace(dist, then=named(v, dist.then), other=named(v, dist.other))
         args = []
         for argument, e in dist.args:
-            if argument == "mean" and _put_together(e):
-                base = "m" if len(found) == 1 and "m" not in taken else f"m_{v.name}"
-                name = next(n for n in (base + "_" * k for k in range(99)) if n not in taken)
+            if _put_together(argument, e, loops):
+                letter, plates = ("m", v.plates) if len(e.shape) == 1 else ("V", ())
+                same = next((let.name for let in lets if let.body == e and not let.plates and not plates), None)
+                base = letter if len(found) == 1 and letter not in taken else f"{letter}_{v.name}"
+                name = same or next(n for n in (base + "_" * k for k in range(99)) if n not in taken)
                 taken.add(name)
-                lets.append(m.Let(name, v.plates, e))
-                shape = (*(p.size for p in v.plates), *e.shape)
-                loops = tuple(m.Loop(p.index, p.size) for p in v.plates)
-                e = m.Index(m.Var(name, shape), loops, e.shape) if loops else m.Var(name, shape)
+                if same is None:
+                    lets.append(m.Let(name, plates, e))
+                shape = (*(p.size for p in plates), *e.shape)
+                at = tuple(m.Loop(p.index, p.size) for p in plates)
+                e = m.Index(m.Var(name, shape), at, e.shape) if at else m.Var(name, shape)
             args.append((argument, e))
         return replace(dist, args=tuple(args))
 
@@ -58,17 +65,20 @@ def _vectors_named(model: m.ModelText) -> m.ModelText:
     return replace(model, variables=variables, lets=(*model.lets, *lets)) if lets else model
 
 
-def _means(dist: m.Dist) -> Iterator[m.Expr]:
+def _arguments(dist: m.Dist) -> Iterator[tuple[str, m.Expr]]:
     if isinstance(dist, m.Branch):
-        yield from (*_means(dist.then), *_means(dist.other))
+        yield from (*_arguments(dist.then), *_arguments(dist.other))
     else:
-        yield from (e for name, e in dist.args if name == "mean")
+        yield from dist.args
 
 
-def _put_together(e: m.Expr) -> bool:
-    """Whether an expression is a vector and holds a list of numbers that are not all literal."""
-    lists = [n for n in m.walk(e) if isinstance(n, m.Stack) and len(n.shape) == 1] if len(e.shape) == 1 else []
-    return any(names_in(n) for n in lists)
+def _put_together(argument: str, e: m.Expr, loops: Collection[str]) -> bool:
+    """Whether an argument is a vector that holds a list of numbers that are not all literal, or a matrix of such lists
+    that is the same for all elements."""
+    if argument == "mean" and len(e.shape) == 1:
+        return any(names_in(n) for n in m.walk(e) if isinstance(n, m.Stack) and len(n.shape) == 1)
+    here = {n.name for n in m.walk(e) if isinstance(n, m.Loop)} & {*loops}
+    return isinstance(e, m.Stack) and len(e.shape) == 2 and bool(names_in(e)) and not here
 
 
 def _states(v: m.Variable) -> Size | None:

@@ -300,7 +300,7 @@ def typeset(plan: Plan) -> Typeset:
     own = own_axes(plan) | {let.name: len(let.body.shape) for let in spelled(plan.joint.model).lets}
     own |= {t.whole.var: own[t.first.var] for t in parts}
     facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
-    named = [(n, i, j, e) for n, i, j, body in matrices(plan.joint.model) for e in {body, tidy(body, facts)}]
+    named = [(n, i, j, e) for n, i, j, body in matrices(spelled(plan.joint.model)) for e in {body, tidy(body, facts)}]
     return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))
 
 
