@@ -176,3 +176,31 @@ def test_points_of_quadrature_leap_to_a_variance_of_zero():
     fit = written(COUNTS).fitter(seed=0, tol=1e-9).fit({"y": y})
     assert fit.status_ == "boundary" and (np.diff(fit.history_) >= -1e-10).all()
     assert fit.log_likelihood_ == pytest.approx(poisson.logpmf(y, y.mean()).sum(), abs=1e-5)
+
+
+BOTH = """
+model Both
+param b : real[2]
+param s : positive
+param t : positive
+param e : positive
+for g in G: latent u[g] ~ Normal(0, s)
+for h in H: latent v[h] ~ Normal(0, t)
+for n in N:
+    given i[n] : index[G]
+    given j[n] : index[H]
+    given x[n] : real
+    observed y[n] ~ Normal(b[0] + b[1] * x[n] + u[i[n]] + v[j[n]], e)
+"""
+
+
+def test_few_steps_show_the_fast_paces_alone():
+    """From far too small a noise the fourth step gained little, as noise and effects were in place: lines were not."""
+    rng = np.random.default_rng(200)
+    i, j = rng.integers(0, 200, 5000), rng.integers(0, 50, 5000)
+    x = rng.normal(size=5000) + i / 200
+    y = 1 + x / 2 + 1.2 * rng.normal(size=200)[i] + 0.4 * rng.normal(size=50)[j] + 0.9 * rng.normal(size=5000)
+    data, start = {"i": i, "j": j, "x": x, "y": y}, {"b": [1.0, 0.5], "s": 1.0, "t": 1.0, "e": 0.01}
+    fit = written(BOTH).fitter().fit(data, init=start)
+    further = written(BOTH).fitter(tol=1e-11).fit(data, init=fit.params_)
+    assert fit.converged_ and further.log_likelihood_ - fit.log_likelihood_ < 1e-4

@@ -30,6 +30,7 @@ CAREFUL, BOLD, LEARNT = 1e-2, 1e-10, 10.0  # the least share of a direction that
 WIDER, FARTHEST = 4.0, 1e6  # steps that one leap may stand for where they grow, at first and by each; at most
 UNTOLD = 1e100  # a step that long has no place among others
 ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
+FEW_PACES = 5  # show what is fast alone: half of a gain may be kept by what lies behind
 LATELY = 20  # steps that a climb's pace is that of
 SPENT = 1e-4  # of what may remain to climb: a step that gains no more is the last, whatever its pace
 TENFOLD = 10.0  # by how much one leap may move what is positive
@@ -53,7 +54,7 @@ class Pace:
         """Whether more than `bar` remains (Boehning et al. 1994): the steps of a crawl are far smaller than what lies
         ahead of them. It is the slowest pace of late that counts, as what is fast ends first."""
         gain = self.gains[-1]
-        slowest = max(self.kept, default=1.0)
+        slowest = max(SLOW if len(self.kept) < FEW_PACES else 0.0, *self.kept) if self.kept else 1.0
         return gain > max(SPENT * bar, noise) and (slowest >= 1 or gain * slowest >= bar * (1 - slowest))
 
 
