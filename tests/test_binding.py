@@ -491,6 +491,16 @@ def test_rows_point_at_rows_by_their_names() -> None:
         up(n=[0, 1, 2])
 
 
+def test_weights_in_a_table_are_those_of_its_rows() -> None:
+    """In their order, of which a group repeats its own; they were taken for those of the sorted plate."""
+    read = read_data(SCALAR, Table({"id": ["b", "c", "a"], "x": [1.0, 2, 3]}), None, {"n": "id"})
+    assert read.weights([4.0, 5.0, 6.0], None).tolist() == [6, 4, 5] and read.values["x"].tolist() == [3, 1, 2]
+    read = read_data(RAGGED, Table(LONG), None, {"s": "subject"})
+    assert read.weights([4.0, 5, 4, 5], "S").tolist() == [5, 4] and read.weights([1.0, 2], "S") == [1, 2]
+    with pytest.raises(DataError, match="sample_weight: varies within one element of S"):
+        read.weights([4.0, 5, 3, 5], None)
+
+
 def test_tables_of_ragged_in_ragged() -> None:
     spec = spec_of(
         variable("v", plates="A B[a]", kind="given"), variable("y", plates="A B[a] C[a,b]"), A=None, B=None, C=None

@@ -8,10 +8,11 @@ from importlib.resources import files
 # In the order of their imports: each needs only those before it.
 BUNDLED = (
     "data/faults", "data/arguments", "data/sizes", "data/columns", "data/advice", "data/domains", "data/plates",
-    "data/binding", "data/frames", "data/cells", "data/groups", "data/named", "data/places", "data/table",
-    "data/weighed", "numeric/infinity", "fitting/climbs", "fitting/endings", "fitting/leaps", "fitting/untouched",
-    "fitting/loop", "fitting/reach", "fitting/storage", "fitting/rounding", "fitting/divisions", "fitting/settings",
-    "fitting/symmetry", "fitting/forecast", "fitting/answers", "fitting/estimator",
+    "data/binding", "data/frames", "data/cells", "data/groups", "data/named", "data/places", "data/layout",
+    "data/table", "data/weighed", "numeric/infinity", "fitting/climbs", "fitting/endings", "fitting/leaps",
+    "fitting/untouched", "fitting/loop", "fitting/reach", "fitting/storage", "fitting/rounding",
+    "fitting/divisions", "fitting/settings", "fitting/symmetry", "fitting/forecast", "fitting/answers",
+    "fitting/estimator",
 )  # fmt: skip
 IMPORT = re.compile(r"^(?:from [\w.]+ import (?:\([^)]*\)|[^\n]*)|import [^\n]*)\n", re.MULTILINE)
 

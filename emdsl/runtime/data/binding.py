@@ -381,7 +381,9 @@ def _weights(
         )
     column = read_column("sample_weight", options.sample_weight)
     length = size_value(over, sizes)
-    if column.text or column.values.shape != (length,):
+    if column.text:
+        refuse_text("sample_weight", column)
+    if column.values.shape != (length,):
         raise DataError(
             f"sample_weight: has shape {column.values.shape}, but needs one number for each of {over} = {length}",
             code="D014",

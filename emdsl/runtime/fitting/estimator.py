@@ -92,9 +92,9 @@ class Estimator(Answers):
             columns, index = self._frame
         read = read_data(asked, data, columns, index, labels)
         self._read = read if params is None else self.__dict__.get("_read")
-        lengths = beside.pop("lengths", None)
-        lengths = read.lengths or None if lengths is None else lengths
-        options = BindOptions(passed, origin, lengths=lengths, labels=labels, fitting=params is None, **beside)
+        weights = read.weights(beside.pop("sample_weight", None), beside.get("weights_over"))
+        lengths = passed_on if (passed_on := beside.pop("lengths", None)) is not None else read.lengths or None
+        options = BindOptions(passed, origin, weights, lengths=lengths, labels=labels, fitting=params is None, **beside)
         module, told, given = self._module, vars(self._module), {**held, **read.values}
         try:
             bound = bind_data(spec, given, options, module.default_givens, told.get("kept"), told.get("limits"))
