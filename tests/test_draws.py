@@ -267,6 +267,17 @@ for g in G:
 infer b, k by saem(kernel = slice)
 """, {"G": 3000}, {"s": 0.7},
         lambda d: [d["b"], d["b"] * d["y"], d["b"] * d["w"], np.log(d["b"]), d["k"], d["k"] ** 2, d["k"] * d["v"]]),
+    "beside tails": ("""
+model M
+param s : positive
+for g in G:
+    latent u[g] ~ Normal(0, s)
+    latent t[g] ~ Weibull(1.5, exp(u[g]))
+    latent e[g] ~ Laplace(u[g], 1)
+    observed y[g] ~ Delta(min(t[g], 1))
+    observed k[g] ~ Delta(e[g] > 0.5)
+infer u by saem(kernel = hmc)
+""", {"G": 3000}, {"s": 0.8}, lambda d: [d["u"], d["u"] ** 2, d["u"] * d["y"], d["u"] * d["k"]]),
     "bounded": ("""
 model M
 param s : positive
@@ -525,7 +536,7 @@ def last_sample(text: str, data: dict[str, Any], values: dict[str, Any]) -> Any:
     params = {n: np.asarray(v, float) for n, v in values.items()}
     module._start([chain], params, 5)
     module.PILOT, module.LAST_SWEEPS, module.BATCHES = 24, 8, 8
-    sample = module.LastSample(setup, params, [chain], grows=False)
+    sample = module.LastSample(setup, params, [chain], most=0)
     chain.sweep(params)
     return sample, chain.draws
 
@@ -786,7 +797,7 @@ def test_what_bends_upwards_is_not_at_an_end(bend: float, slope: float, at_end: 
 
 
 @pytest.mark.parametrize("told_apart", [True, False])
-def test_what_is_flat_is_looked_at_from_outside(told_apart: bool) -> None:
+def test_what_is_flat_is_looked_at_from_outside(told_apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Near 0 the likelihood of a spread is flat wherever its maximum is: a logistic regression whose spread of effects
     had come to 0.05 was told to be at its end, and the fit converged, of a maximum at 0.74. Where groups are more alike
     than by chance it is at its end."""
@@ -801,11 +812,20 @@ def test_what_is_flat_is_looked_at_from_outside(told_apart: bool) -> None:
     module.PILOT, module.LAST_SWEEPS, module.TUNED_ANEW = 50, 50, 20
     module._start(chains, start, 0)
     module._stop_tuning(chains)
-    sample, here = module.LastSample(setup, start, chains, grows=False), dict(chains[0].draws)
+    sample, here = module.LastSample(setup, start, chains, 0, 100), dict(chains[0].draws)
     ended = sample.found._replace(told=np.array([False]))
+    looks = []
+
+    class Seen(module.LastSample):  # type: ignore[misc, name-defined]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            looks.append(self.draws)
+
+    monkeypatch.setattr(module, "LastSample", Seen)
     away = module.LastSteps(start)._away_from_ends(setup, chains, sample, ended)
     assert (away is not None and away["tau"] > 0.1) if told_apart else away is None
     assert (chains[0].draws["b"] is here["b"]) == (not told_apart)
+    assert looks[0] == sample.draws == 100  # of 200 a spread of a quarter was not seen, nor what 3200 had said
 
 
 def test_few_draws_do_not_walk_to_zero() -> None:
@@ -844,7 +864,7 @@ def samples_at(text: str, data: dict[str, Any], values: dict[str, Any], count: i
         chains = module.new_chains(setup, np.random.default_rng(seed), 1)
         module._start(chains, params, 40)
         module._stop_tuning(chains)
-        found.append(module.LastSample(setup, params, chains, grows=False).found)
+        found.append(module.LastSample(setup, params, chains, most=0).found)
     return found
 
 

@@ -25,15 +25,15 @@ from emdsl.derive.posteriors import meanfield, quadrature
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.choices import Choice, choices
-from emdsl.derive.posteriors.collapsed import collapsed
+from emdsl.derive.posteriors.collapsed import collapsed, why_undrawn
 from emdsl.derive.posteriors.configurations import MOST, asked, by_configurations
-from emdsl.derive.posteriors.draws import Sampling, drawable, drawn_names, expanded, last_rung, sampling
+from emdsl.derive.posteriors.draws import Sampling, drawn_names, expanded, last_rung, sampling
 from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.multiplied import by_multipliers
 from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, where_possible
 from emdsl.derive.posteriors.refusals import Refused, refused
-from emdsl.derive.posteriors.tails import all_gaussian, candidates, closed
+from emdsl.derive.posteriors.tails import all_gaussian, candidates
 from emdsl.derive.posteriors.tie import tie
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
@@ -104,14 +104,14 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
 def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
     model = which_of_several(by_positions(apart(model)))
     _refuse(model)
-    if model.tails or incomplete or drawn_names(model) or not any(map(has_points, model.of_kind("observed"))):
+    if model.tails or incomplete or not any(map(has_points, model.of_kind("observed"))):
         return _chosen(model, incomplete, shared)
     try:
         names = candidates(whole := expanded(model, ()))
     except ModelError:
         return _chosen(model, incomplete, shared)
     plain, refusal = None, None
-    if not names or all_gaussian(whole, names):  # cut Normals have closed moments, where nothing else is in the way
+    if not names or drawn_names(model) or all_gaussian(whole, names):  # cut Normals have closed moments
         try:
             plain = _chosen(model, incomplete, shared)
         except ModelError as error:
@@ -170,8 +170,6 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     """The plan under the model's `infer` lines; `above` is why the rungs above Monte Carlo were refused."""
     names = drawn_names(model)
     whole = expanded(model, names)
-    if model.tails == "closed":
-        whole = closed(whole)
     near = near_zero(whole, model, names, incomplete)
     draws = sampling(model, near.shifts, near.centred, near.joint.deterministic, above)
     refuse_points(whole, names)
@@ -181,8 +179,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     if draws is not None and exact.multipliers:
         text = f"nothing is drawn beside {', '.join(exact.multipliers.values())}, of which parts have no noise"
         raise ModelError(Problem("E120", text, model.variable(draws.latents[0]).span), model.source)
-    if draws is not None:  # what is not drawn is exact given the draws, and drawn to move them
-        enumerable(drawable(eliminate(exact, weighted), model).blocks, model)
+    undrawn = None if draws is None else why_undrawn(exact, weighted)
     joint, elimination, above_it = posteriors(exact, weighted)
     together = _eliminated_together(model, joint, elimination, weighted)
     if together:
@@ -194,6 +191,8 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     if model.multiplied and draws is None:
         joint, elimination = by_multipliers(joint, elimination, weighted) or (joint, elimination)
     draws = None if draws is None else collapsed(draws, elimination, model)
+    if undrawn is not None and draws is not None and (draws.moved or joint.clouds or elimination.parts):
+        raise undrawn
     if draws is not None:
         refuse_apart(whole, [*(g.latents for g in draws.groups), *((n,) for n in draws.moved)])
     q = expected(joint, elimination, weighted)

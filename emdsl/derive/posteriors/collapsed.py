@@ -15,11 +15,13 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Idx, Ix
 from emdsl.derive.algebra.made import FIT, FREE, LOG_NORMALISER, WEIGHT, among, made_of
+from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of, in_terms_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.blocks import Elimination
-from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling
+from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
+from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling, drawable
+from emdsl.errors import ModelError
 from emdsl.language import model as m
 
 LEFT = (LOG_NORMALISER, FIT, FREE)  # what an eliminated block leaves
@@ -52,6 +54,15 @@ def collapsed(draws: Sampling, elimination: Elimination, model: m.ModelText) -> 
     groups = tuple(_moved_by_kernel(g, unit, set(draws.rest)) for g in draws.groups)
     groups = (*(g for g in groups if g.collapsed), *(g for g in groups if not g.collapsed))
     return replace(draws, groups=groups, units=(unit,), apart=tuple(a for a in apart if a is not None))
+
+
+def why_undrawn(joint: LogJoint, weighted: str | None) -> ModelError | None:
+    """Why what is exact given the draws cannot be drawn, to move them."""
+    try:
+        enumerable(drawable(eliminate(joint, weighted), joint.model).blocks, joint.model)
+    except ModelError as why:
+        return why
+    return None
 
 
 def _moved_by_kernel(g: Drawn, unit: Ix, summed: set[str]) -> Drawn:

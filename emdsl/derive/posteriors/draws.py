@@ -27,6 +27,7 @@ from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.discrete import groups
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
+from emdsl.derive.posteriors.tails import closed
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -209,7 +210,8 @@ def expanded(model: m.ModelText, names: Sequence[str]) -> LogJoint:
                 role="latent" if f.about in names else f.role)
         for f in joint.factors
     )  # fmt: skip
-    return replace(joint, factors=factors)
+    found = replace(joint, factors=factors)
+    return closed(found) if model.tails == "closed" else found
 
 
 def joint_of(

@@ -35,7 +35,7 @@ def functions_of_draws(printer: Printer) -> list[list[str]]:
         return []
     groups = [_group_lines(printer, g) for g in draws.groups if not g.collapsed]
     plan, number = printer.plan, printer.numbers.draws or 0
-    rest = [drawing_lines(printer, "rest", draws.rest, plan.joint, plan.elimination)] if draws.rest else []
+    rest = [drawing_lines(printer, "rest", draws.rest, plan.joint, plan.elimination)] if draws.moved else []
     networks = [
         network_lines(_function(printer, g), replace(b, apart=True), number)
         for g in draws.groups if g.elimination is not None for b in g.elimination.blocks if b.network

@@ -15,7 +15,7 @@ from emdsl.runtime.fitting.untouched import named
 from emdsl.runtime.montecarlo.mixing import UNMIXED, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.montecarlo.scores import LAST_SWEEPS, LastSample, has_weights
+from emdsl.runtime.montecarlo.scores import LAST_SWEEPS, MOST_SWEEPS, LastSample, has_weights
 
 NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 ROUNDS = 12  # of Newton steps at the estimate
@@ -72,7 +72,7 @@ class LastSteps:
         while left:
             least = LAST_SWEEPS * 2 ** ((ROUNDS - left) // STEPS_OF_A_SIZE)
             left -= 1
-            sample = LastSample(setup, self.params, chains, grows=not short, least=least)
+            sample = LastSample(setup, self.params, chains, least, 0 if short else MOST_SWEEPS)
             self.sample, self.told = sample, sample.found
             if len(sample.flat) > sample.most:
                 return [f"the error of {len(sample.flat)} parameters is not told (of {sample.most} at most)"]
@@ -108,7 +108,7 @@ class LastSteps:
                     away = free.params(flat + side * far * np.eye(len(flat))[i])
                     for chain in chains:
                         chain.tune_anew(away)
-                    step = LastSample(setup, away, chains, grows=False).found
+                    step = LastSample(setup, away, chains, sample.draws, sample.draws).found
                     if step is None or not step.told[i] or not (step.trusted or step.uphill):
                         continue
                     clear, back = 2 * np.sqrt(step.noise[i, i]), LEADS_BACK if step.trusted else 0.0

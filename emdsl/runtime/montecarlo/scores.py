@@ -60,7 +60,9 @@ class LastSample:
     Scores are those of each independent part of the latents, where there are several: covariances are sums over them.
     """
 
-    def __init__(self, setup: Setup, params: Any, chains: Sequence[Chain], grows: bool = True, least: int = 0) -> None:
+    def __init__(
+        self, setup: Setup, params: Any, chains: Sequence[Chain], least: int = 0, most: int = MOST_SWEEPS
+    ) -> None:
         self.setup, self.params, self.chains, self.least = setup, params, chains, least
         self.free = FreeParameters(setup, params)
         self.flat = self.free.vector(params)
@@ -74,13 +76,15 @@ class LastSample:
         self.slopes = Slopes(setup, self.free, params, self.flat) if self.scored and has_slopes(setup) else None
         each = (8 if self.slopes else 2 * len(self.flat) + 1) * len(chains)
         numbers = sum(np.size(v) for v in chains[0].draws.values()) * each
-        most = int(np.clip(min(MOST_NUMBERS / max(1, numbers), MOST_EVALUATIONS / each), LAST_SWEEPS, MOST_SWEEPS))
+        most = min(
+            most, int(np.clip(min(MOST_NUMBERS / max(1, numbers), MOST_EVALUATIONS / each), LAST_SWEEPS, MOST_SWEEPS))
+        )
         most, count = most // len(chains), -(-LAST_SWEEPS // len(chains))
         if self.scored:
             self._prepare()
         self._extend(count)
         self.found = self._newton()
-        while grows and self.scored and 2 * count <= most and not self._enough():
+        while self.scored and 2 * count <= most and not self._enough():
             self._extend(count)
             count *= 2
             self.found = self._newton()
