@@ -284,6 +284,8 @@ def test_sizes_are_solved_in_order() -> None:
 
 
 def test_sizes_that_disagree_are_both_named() -> None:
+    three = spec_of(variable("x", event=("3",)), N=None)
+    assert "the model has 3, but axis 1 of x gives 4" in refused(three, {"x": np.zeros((2, 4))})
     two = spec_of(variable("x"), variable("y"), N=None)
     message = refused(two, {"x": [1.0, 2.0], "y": [1.0]})
     assert "axis 0 of x" in message and "axis 0 of y" in message

@@ -96,9 +96,8 @@ def _disagreement(equation: Equation, found: Mapping[str, SizeValue]) -> DataErr
         shown = text if any(value) else str(value.get((), 0))
         return f"{text} is {shown} ({because})" if because else text
 
-    return DataError(
-        f"sizes disagree: {side(equation.left)}, but {equation.source} gives {side(equation.right)}", code="D011"
-    )
+    declared = f"the model has {equation.left}" if equation.left.isdecimal() else side(equation.left)
+    return DataError(f"sizes disagree: {declared}, but {equation.source} gives {side(equation.right)}", code="D011")
 
 
 @lru_cache(maxsize=4096)
