@@ -254,6 +254,7 @@ def nested(d: Draft, _: str) -> list[str]:
         f"latent b[g, m] ~ {d.pick(('Normal(0, {s})', 'Normal(a[g], var = {s})')).format(s=d.param('positive', False))}"
     ]
     inner = observed(d, 1, GAUSSIAN, "a[g] + b[g, m]" if "a[g]" not in middle[0] else "b[g, m]")
+    inner = givens() * any("x[n]" in line for line in inner) + inner
     inner = [line.replace("[n]", "[g, m, n]") for line in inner]
     sizes = d.pick(("M; N", "M[g]; N")).split("; ")
     return [

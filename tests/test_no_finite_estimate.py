@@ -287,3 +287,22 @@ def test_a_shape_whose_objective_is_rounding_has_collapsed() -> None:
     text = COLLAPSED.replace("VonMises", "Gamma").replace("real", "positive").replace("[3]", "[2]")
     fit = emdsl.compile(text=text).fitter(seed=0, n_init=6, on_degenerate="keep").fit(y)
     assert fit.status_ == "degenerate", fit.message_
+
+
+ON_ZEROS = """
+    model OnZeros
+    param p : simplex[2]
+    param m[2] : real
+    param s[2] : positive
+    for n in N:
+        latent   z[n] ~ Categorical(p)
+        observed y[n] ~ Laplace(m[z[n]], s[z[n]])
+"""
+
+
+@pytest.mark.parametrize("at", [0.0, 3.0])
+def test_a_component_on_equal_points_is_no_boundary(at: float) -> None:
+    """At 0 nothing was rounded: a scale of 1e-154 and an objective of 2116 were "converged", at a boundary."""
+    y = at + np.array([0, 0, 0, 0, 0, 0, 1, 2.0])
+    with pytest.raises(DegenerateError, match="s has collapsed"):
+        emdsl.compile(text=ON_ZEROS).fitter(seed=0).fit({"y": y})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,7 @@ def outgrown(setup: Setup, end: Climb, start: Params) -> str:
         if not any(here.any() for here in large.values()):
             continue
 
-        def at(by: float, large: Mapping[str, Any] = large) -> float:
-            moved = {n: np.where(here, by * end.params[n], end.params[n]) for n, here in large.items()}
-            with np.errstate(all="ignore"):
-                return float(evaluate(setup, {**end.params, **moved}, None).objective)
-
+        at = partial(_at, setup, end, large)
         below, last = at(0.01), end.history[-1]
         of_some = any(not here.all() for here in large.values())  # a component; of all data it is a limit, told as one
         climbs = last - below > 0.5 and (grown or not last - at(100.0) > 0.5)
@@ -70,6 +67,28 @@ def outgrown(setup: Setup, end: Climb, start: Params) -> str:
             names = ", ".join(n for n, here in large.items() if here.any())
             return f"{names} has collapsed: the objective grows with it, without end"
     return ""
+
+
+def dwindled(setup: Setup, end: Climb, start: Params) -> str:
+    """Why a numeric estimate that is nothing beside where it began has collapsed: the objective grows as it shrinks,
+    without end (the scale of a component on points that are equal). On its way to a limit at 0 it would be level."""
+    if end.state is not None or end.status in ("interrupted", "degenerate"):
+        return ""
+    spread = float(setup.prepared.get("the scale", 1.0))  # starts are raced, and may have collapsed themselves
+    mine = [n for n in start if _variable(setup, n)["domain"] == "positive"]
+    small = {n: np.asarray(end.params[n]) < np.maximum(start[n], spread) / OUTGROWN for n in mine}
+    small = {n: here for n, here in small.items() if here.any()}
+    last, at = end.history[-1], partial(_at, setup, end, small)
+    if not small or not (last - at(100.0) > 0.5 and at(0.01) - last > 0.5):
+        return ""
+    return f"{', '.join(small)} has collapsed: the objective grows as it shrinks, without end"
+
+
+def _at(setup: Setup, end: Climb, some: Mapping[str, Any], by: float) -> float:
+    """The objective where some elements are so many times what they are."""
+    moved = {n: np.where(here, by * end.params[n], end.params[n]) for n, here in some.items()}
+    with np.errstate(all="ignore"):
+        return float(evaluate(setup, {**end.params, **moved}, None).objective)
 
 
 def _grows_in_noise(setup: Setup, end: Climb, at: Callable[[float], float]) -> bool:

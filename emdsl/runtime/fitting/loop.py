@@ -27,6 +27,7 @@ from emdsl.runtime.fitting.climbs import (
 from emdsl.runtime.fitting.endings import (
     BLURRED,
     all_but_singular,
+    dwindled,
     far_away,
     on_edge,
     outgrown,
@@ -254,8 +255,12 @@ def _conclude(
     if thin and noise > BLURRED * (1 + abs(end.history[-1])):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
-    elif blurred := outgrown(setup, end, start or {}) or without_digits(setup, end, edge, noise):
-        status, message = "degenerate", blurred
+    elif lost := (
+        outgrown(setup, end, start or {})
+        or dwindled(setup, end, start or {})
+        or without_digits(setup, end, edge, noise)
+    ):
+        status, message = "degenerate", lost
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")

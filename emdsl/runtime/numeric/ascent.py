@@ -24,7 +24,7 @@ TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that a
 NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
 HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
 LOST = 1e-3  # of 1 + |Q|: rounding that is more leaves nothing to climb by
-SHORT = 1e-8  # of what the slope promises of a whole step, and of 1 + |Q|: a halved one that rises by less is the last
+SHORT = 1e-11  # of 1 + |Q|: a halved step that rises by less is the last
 VECTORS = ("ordered", "zero_sum", "simplex")  # domains whose numbers are moved together
 BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
 
@@ -94,8 +94,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
             break
         if isinstance(there[2], np.ndarray) and not np.isfinite(there[2]).all():
             there = layout.at(objective, new)
-        short = max(1e-12 * (1 + abs(value)), noise, SHORT * min(gain, 1 + abs(value)))
-        if new is not whole and there[0] - value <= short:
+        if new is not whole and there[0] - value <= max(SHORT * (1 + abs(value)), noise):
             return new, there  # the slope is rounding (of 1 - p, p next to 1), or Q a wall: steps along it lead nowhere
         t, here = new, there
         value, gradient, hessian, size, sound = here
