@@ -56,7 +56,7 @@ def requested(joint: LogJoint) -> tuple[Cloud, ...]:
             other, most, _ = out.pop(k)
             group, points = (*other, *group), max(points, most)
         out.append((group, points, line))
-    clouds = []
+    clouds: list[Cloud] = []
     for group, points, line in out:
         names = tuple(v.name for v in joint.model.variables if v.name in group)
         whole = Cloud(names, "quadrature", points, grows=not said & set(names))
