@@ -88,6 +88,50 @@ def test_how_many_thresholds_are_passed() -> None:
     assert abs(found - np.log(np.diff(stats.norm.cdf(ends, 0.3, 0.9))[y]).sum()) < 1e-12
 
 
+GIVEN = np.array([0, 1, 1, 0, 1])
+SPELLED = [  # what is seen of u ~ N(0.4, 1) beside a given g of 0 or 1, and the mass of "seen is 1" where g is 0 and 1
+    ("g[n] == 0 and u[n] <= 0", (-np.inf, 0), None),
+    ("1 if g[n] == 0 and u[n] <= 0 else 0", (-np.inf, 0), None),
+    ("0 if g[n] == 1 or u[n] > 0 else 1", (-np.inf, 0), None),
+    ("(g[n] == 0) * (u[n] <= 0)", (-np.inf, 0), None),
+    ("(1 - g[n]) * (u[n] <= 0)", (-np.inf, 0), None),
+    ("not (g[n] == 1 or u[n] < 0 or u[n] > 1)", (0, 1), None),
+    ("(u[n] > 0) == (g[n] == 1)", (-np.inf, 0), (0, np.inf)),
+    ("(u[n] > 0) != (g[n] == 1)", (0, np.inf), (-np.inf, 0)),
+    ("g[n] if u[n] < 0 else 1", (0, np.inf), (-np.inf, np.inf)),
+    ("(u[n] > 0) - g[n] + g[n]", (0, np.inf), (0, np.inf)),
+    ("1 - (u[n] < 0) - 0 * g[n]", (0, np.inf), (0, np.inf)),
+]
+
+
+@pytest.mark.parametrize(("seen", "plain", "marked"), SPELLED)
+def test_conditions_on_a_latent_and_on_data(seen: str, plain: Any, marked: Any) -> None:
+    """Products were summed over one side alone: an impossible row had the other side's mass."""
+    text = "model M\nparam m : real\nfor n in N:\n    given g[n] : bool\n    latent u[n] ~ Normal(m, 1)\n"
+    model = emdsl.compile(text=f"{text}    observed y[n] ~ Delta({seen})")
+    assert model.plan["u"].method == "exact:conjugate"
+    one = np.array([0.0 if r is None else np.diff(stats.norm.cdf(r, 0.4))[0] for r in (plain, marked)])[GIVEN]
+    y = np.where(one == 0, 0, np.where(one == 1, 1, [0, 1, 0, 1, 1]))
+    found = model.fitter(max_iter=0, init={"m": 0.4}).fit({"g": GIVEN, "y": y}).log_likelihood_
+    assert abs(found - np.log(np.where(y == 1, one, 1 - one)).sum()) < 1e-12
+
+
+def test_thresholds_passed_in_steps_of_another_size_beside_data() -> None:
+    text = "model M\nparam m : real\nfor n in N:\n    given g[n] : count\n    latent u[n] ~ Normal(m, 1)\n"
+    model = emdsl.compile(text=f"{text}    observed y[n] : count ~ Delta(g[n] + 2 * (u[n] > 0) - 2 * (u[n] < -1) + 2)")
+    g, passed = np.array([0, 3, 1]), np.array([0, 1, 2])
+    found = model.fitter(max_iter=0, init={"m": 0.4}).fit({"g": g, "y": g + 2 * passed}).log_likelihood_
+    assert abs(found - np.log(np.diff(stats.norm.cdf([-np.inf, -1, 0, np.inf], 0.4))).sum()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "seen", ["0 if u[n] < 0 else 1 if u[n] < 1 else 0", "0 if u[n] < 0 else 1 if u[n] < 1 else g[n]"]
+)
+def test_what_two_intervals_lead_to_is_drawn(seen: str) -> None:
+    text = "model M\nparam m : real\nfor n in N:\n    given g[n] : bool\n    latent u[n] ~ Normal(m, 1)\n"
+    assert emdsl.compile(text=f"{text}    observed y[n] ~ Delta({seen})").plan["u"].method == "saem:slice"
+
+
 def test_a_probit_with_a_random_effect() -> None:
     """u is exact given b, and b by quadrature of what u leaves."""
     text = """

@@ -23,40 +23,54 @@ ALL: Interval = (None, None)
 NOTHING: Interval = (HIGHEST, LOWEST)
 
 
-def interval(e: Expr, leaf: El) -> Interval | None:
-    """(lower, upper) of the numbers at which a condition on one element holds."""
+def interval(e: Expr, leaf: El, holds: bool = True) -> Interval | None:
+    """(lower, upper) of the numbers at which a condition on one element holds, or at which it does not."""
     if leaf.var not in x.variables(e):
-        return _chosen(e, ALL, NOTHING)
+        return _chosen(e, *((ALL, NOTHING) if holds else (NOTHING, ALL)))
     match e:
         case x.Fn("gt" | "ge" | "lt" | "le" as op, (a, b)):
-            above = op in ("gt", "ge")
+            above = (op in ("gt", "ge")) == holds
             if leaf.var in x.variables(a):
                 return _half_line(a, b, above, leaf)
             return _half_line(b, a, not above, leaf)
-        case x.Fn("and", (a, b)):
-            one, two = interval(a, leaf), interval(b, leaf)
-            if one is not None and two is not None:
-                return _both(one, two)
+        case x.Fn("and" | "or" as op, (a, b)):
+            return _of_two(a, b, (op == "and") == holds, leaf, holds)
         case x.Fn("not", (a,)):
-            return _opposite(interval(a, leaf))
+            return interval(a, leaf, not holds)
         case x.Add((x.Num(one), t)) | x.Add((t, x.Num(one))) if one == 1 and x.split_number(t)[0] == -1:
-            return _opposite(interval(x.split_number(t)[1], leaf))
-        case x.Fn("eq", (a, b)):
+            return interval(x.split_number(t)[1], leaf, not holds)
+        case x.Fn("eq" | "ne" as op, (a, b)):
             seen, condition = (a, b) if leaf.var not in x.variables(a) else (b, a)
             if leaf.var in x.variables(seen):
                 return None
-            there = _at_value(seen, condition, leaf)
-            if there is not None:
-                return there
-            if isinstance(condition, x.Add | x.Sum):
-                return _counted(seen, _opened(condition), leaf)
-            inside = interval(condition, leaf)
-            outside = _opposite(inside)
-            if inside is not None and outside is not None:
-                low, high = inside
-                other, least = outside
-                return either(seen, low, other, -math.inf), either(seen, high, least, math.inf)
+            if (op == "eq") == holds:
+                return _seen(seen, condition, leaf)
+            two = all(isinstance(side, x.Fn) and side.name in x.COMPARISONS for side in (seen, condition))
+            return _seen(x.fn("not", seen), condition, leaf) if two else _opposite(_seen(seen, condition, leaf))
     return None
+
+
+def _of_two(a: Expr, b: Expr, both: bool, leaf: El, hold: bool) -> Interval | None:
+    """The numbers at which both of two conditions hold (or do not), or one does; None where these lie apart."""
+    one, two = interval(a, leaf, hold), interval(b, leaf, hold)
+    for side, other in ((a, two), (b, one)):
+        if leaf.var not in x.variables(side) and other is not None:
+            met, unmet = (other, NOTHING) if both else (ALL, other)
+            return _chosen(side, *((met, unmet) if hold else (unmet, met)))
+    return _both(one, two) if both and one is not None and two is not None else None
+
+
+def _seen(seen: Expr, condition: Expr, leaf: El) -> Interval | None:
+    """The numbers that lead to what was seen: a value, a number of thresholds passed, or whether a condition holds."""
+    there = _at_value(seen, condition, leaf)
+    if there is not None:
+        return there
+    if isinstance(condition, x.Add | x.Sum) or x.split_number(condition)[0] != 1:
+        return _counted(seen, _opened(condition), leaf)
+    inside, outside = (interval(condition, leaf, holds) for holds in (True, False))
+    if inside is None or outside is None:
+        return None
+    return either(seen, inside[0], outside[0], -math.inf), either(seen, inside[1], outside[1], math.inf)
 
 
 def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
@@ -104,7 +118,7 @@ def _at_value(seen: Expr, held: Expr, leaf: El) -> Interval | None:
     if abs(sign) != 1:
         return None
     if isinstance(held, x.Where):
-        return _of_steps(seen, held, leaf) or _in_branches(seen, held, leaf)
+        return (_of_steps if _numbers_alone(held) else _in_branches)(seen, held, leaf)
     apart = _least_or_most(held, leaf)
     if apart is None:
         return None
@@ -116,18 +130,29 @@ def _at_value(seen: Expr, held: Expr, leaf: El) -> Interval | None:
     return _chosen(x.fn("eq", seen, limit), beyond, _both(inside, short))
 
 
+def _numbers_alone(e: Expr) -> bool:
+    return _numbers_alone(e.then) and _numbers_alone(e.other) if isinstance(e, x.Where) else isinstance(e, x.Num)
+
+
+def _fixed_leaves(e: Expr, leaf: El) -> int:
+    """Of the values of nested branches those that hold no latent."""
+    if isinstance(e, x.Where):
+        return _fixed_leaves(e.then, leaf) + _fixed_leaves(e.other, leaf)
+    return int(leaf.var not in x.variables(e))
+
+
 def _of_steps(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
-    """`0 if u < a else 1 if u < b else 2`: each number is reached from one interval; None where anything else is."""
+    """`0 if u < a else 1 if u < b else 2`: each number is reached from one interval; None where one is from two."""
     found: dict[Expr, Interval] = {}
     work: list[tuple[Expr, Interval]] = [(held, ALL)]
     while work:
         e, domain = work.pop()
         if isinstance(e, x.Where):
-            here = interval(e.cond, leaf)
-            if here is None or (there := _opposite(here)) is None:
+            here, there = (interval(e.cond, leaf, holds) for holds in (True, False))
+            if here is None or there is None:
                 return None
             work += [(e.then, _both(domain, here)), (e.other, _both(domain, there))]
-        elif not isinstance(e, x.Num) or e in found:
+        elif e in found:
             return None
         else:
             found[e] = domain
@@ -138,9 +163,14 @@ def _of_steps(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
 
 
 def _in_branches(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
-    """`then if u < c else other`: of the numbers that lead to what was seen in either branch those of more mass."""
-    here = interval(held.cond, leaf)
-    if here is None or (there := _opposite(here)) is None:
+    """`then if u < c else other`: of the numbers that lead to what was seen in either branch those of more mass.
+
+    Where both have mass, they meet at c: all of them. Of three values that data may make equal that is not so.
+    """
+    if _fixed_leaves(held, leaf) > 2:
+        return None
+    here, there = (interval(held.cond, leaf, holds) for holds in (True, False))
+    if here is None or there is None:
         return None
     found = []
     for branch, domain in ((held.then, here), (held.other, there)):
@@ -153,7 +183,9 @@ def _in_branches(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
         found.append(_both(own, domain))
     first, second = (_bounded(f) for f in found)
     point = x.fn("and", x.fn("eq", *first), x.fn("ge", *second))
-    return _chosen(x.fn("or", x.fn("lt", *first), point), first, second)
+    one = _chosen(x.fn("or", x.fn("lt", *first), point), first, second)
+    together = x.fn("min", first[0], second[0]), x.fn("max", first[1], second[1])
+    return _chosen(x.fn("and", x.fn("lt", *first), x.fn("lt", *second)), together, one)
 
 
 def _alone(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Expr, Fraction | float]:
@@ -212,7 +244,7 @@ def _solved(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Fraction | float] 
     return other if number == 1 else x.mul(x.Num(1 / number), other), number
 
 
-def _opened(e: x.Add | x.Sum) -> tuple[Expr, ...]:
+def _opened(e: Expr) -> tuple[Expr, ...]:
     """The terms of a sum, those of a sum over a number among them."""
     out: list[Expr] = []
     for t in x.terms_of(e):
@@ -225,26 +257,45 @@ def _opened(e: x.Add | x.Sum) -> tuple[Expr, ...]:
 
 
 def _counted(seen: Expr, terms: Sequence[Expr], leaf: El) -> Interval | None:
-    """`seen == (u > a) + (u > b)`: how many thresholds are passed tells between which two of them u lies."""
-    found = [interval(t, leaf) for t in terms]
-    lows = [f[0] for f in found if f is not None and f[0] is not None and f[1] is None]
-    if len(lows) < len(terms):
+    """`seen == (u > a) + (u > b) + d`: how many thresholds are passed tells between which two of them u lies."""
+    lows: list[Expr] = []
+    sizes: set[Fraction | float] = set()
+    for t in terms:
+        size, condition = x.split_number(t)
+        found = interval(condition, leaf) if leaf.var in x.variables(t) else ALL
+        match found:
+            case (None, None):
+                seen = x.add(seen, x.neg(t))
+            case (low, None) if low is not None:
+                lows.append(low)
+                sizes.add(size)
+            case (None, high) if high is not None:  # 1 less whether it is passed
+                lows.append(high)
+                sizes.add(-size)
+                seen = x.add(seen, x.Num(-size))
+            case _:
+                return None
+    ordered = _ordered(lows)
+    if len(sizes) != 1 or ordered is None:
         return None
-    numbers = {float(c.value): c for c in lows if isinstance(c, x.Num)}
-    if len(numbers) == len(lows):
-        ordered: list[Expr] = [numbers[v] for v in sorted(numbers)]
-    elif len(lows) == 2:
-        ordered = [x.fn("min", *lows), x.fn("max", *lows)]
-    else:
-        ordered = sorted(lows, key=cmp_to_key(_compared))
-        if not all(x.rising(a, b) for a, b in pairwise(ordered)):
-            return None
+    (size,) = sizes
     steps: list[Expr] = [x.Num(-math.inf), *ordered, x.Num(math.inf)]
     lower, upper = steps[-2], steps[-1]
     for k in reversed(range(len(ordered))):
-        here = x.fn("eq", seen, x.num(k))
+        here = x.fn("eq", seen, x.Num(k * size))
         lower, upper = x.Where(here, steps[k], lower), x.Where(here, steps[k + 1], upper)
     return lower, upper
+
+
+def _ordered(lows: Sequence[Expr]) -> list[Expr] | None:
+    """Thresholds as they rise; None where that is not known."""
+    numbers = {float(c.value): c for c in lows if isinstance(c, x.Num)}
+    if len(numbers) == len(lows):
+        return [numbers[v] for v in sorted(numbers)]
+    if len(lows) == 2:
+        return [x.fn("min", *lows), x.fn("max", *lows)]
+    ordered = sorted(lows, key=cmp_to_key(_compared))
+    return ordered if all(x.rising(a, b) for a, b in pairwise(ordered)) else None
 
 
 def _compared(a: Expr, b: Expr) -> int:
