@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import digamma, gammaln, logsumexp
 
 from emdsl import load
-from emdsl.errors import DataError
+from emdsl.errors import DataError, ModelError
 from emdsl.fit.verify import certify
 
 TEXT = """
@@ -177,6 +177,43 @@ def test_other_functions_of_sums_are_written_out(make, k, tmp_path):
 def test_certificate_of_what_is_written_out():
     """Its data have as many elements as the plan is written out for, where only data would tell."""
     assert written(DINA).verify(apart=False).passed
+
+
+POOLED = """
+model Pooled
+size K = 3
+param p : simplex[K]
+param hit : unit
+for g in G:
+    for i in I[g]:
+        given risk[g, i] : real
+        latent ill[g, i] ~ Categorical(p)
+        observed sign[g, i] ~ Normal(ill[g, i], 1)
+    let worst[g] = sum(ill[g, i] for i in I[g] if risk[g, i] > 0) >= 3
+    observed found[g] ~ Bernoulli(hit if worst[g] else 0.3 if 0 < sum(ill[g, i] == 1 for i in I[g]) else 0.05)
+"""
+
+
+def test_sums_over_ragged_plates_that_are_compared_with_numbers():
+    """Against all states of each group, one of which is empty: two sums, one over some of the elements alone."""
+    p, signs, found = np.array([0.5, 0.3, 0.2]), [[0.1, 2.2, 1.4], [], [1.9], [0.3, 1.1, 0.8, 2.5]], [1, 0, 0, 1]
+    risk = [[1.0, -1.0, 1.0], [], [2.0], [1.0, 1.0, 0.5, -2.0]]
+    logs, shares = [], []
+    for g, sign in enumerate(signs):
+        states = np.array(list(product(range(3), repeat=len(sign))), int).reshape(3 ** len(sign), -1)
+        above = (states * (np.array(risk[g]) > 0)).sum(1) >= 3
+        hit = np.where(above, 0.8, np.where((states == 1).any(1), 0.3, 0.05))
+        log = np.log(hit if found[g] else 1 - hit) + (np.log(p[states]) + stats.norm.logpdf(sign, states)).sum(1)
+        logs.append(logsumexp(log))
+        shares.append(np.array([(np.exp(log - logs[-1]) @ (states == k)) for k in range(3)]).T)
+    model = written(POOLED)
+    fit = model.fitter(max_iter=0).fit({"risk": risk, "sign": signs, "found": found}, init={"p": p, "hit": 0.8})
+    assert fit.log_likelihood_ == pytest.approx(sum(logs), rel=1e-12)
+    assert set(fit.posterior_) == set(model.plan) == {"ill"}
+    for own, other in zip(fit.posterior_["ill"], shares, strict=True):
+        np.testing.assert_allclose(own, other, atol=1e-12)
+    with pytest.raises(ModelError, match="reads the elements of ill under a sum"):
+        written(POOLED.replace("] == 1 for i in I[g])", "] for i in I[g]) / 9")).module  # noqa: B018
 
 
 def test_too_many_to_write_out():

@@ -19,6 +19,7 @@ from emdsl.derive.joint.gated_sums import UnderSum
 from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.positions import by_positions
+from emdsl.derive.joint.running import by_running_sums
 from emdsl.derive.joint.spikes import has_points, refuse_apart, refuse_points
 from emdsl.derive.near_zero import near_zero
 from emdsl.derive.posteriors import meanfield, quadrature
@@ -35,17 +36,14 @@ from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, 
 from emdsl.derive.posteriors.refusals import Refused, refused
 from emdsl.derive.posteriors.tails import all_gaussian, candidates
 from emdsl.derive.posteriors.tie import tie
+from emdsl.derive.unsuited import refuse
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Expected, expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
-from emdsl.language.constants import one_number
-from emdsl.language.ends import known_of_each
 from emdsl.language.left_out import run_over
 from emdsl.language.resized import few, written_out
-
-NAMES = ((("latent",), 200, "latents"), (("param", "latent", "observed"), 600, "parameters and variables"))
 
 
 @dataclass(frozen=True)
@@ -87,14 +85,33 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     incomplete : observed variables of which some cells are missing. They are latents, held at the cells that were
     seen; what is latent of them is only what is missing. shared : quadrature under points that all elements share.
     """
-    numbers = model.written_out
-    if not numbers:
+    if model.written_out:
+        return _written(model, model.written_out, incomplete, shared)
+    try:
+        return _of_text(model, incomplete, shared)
+    except UnderSum as refusal:
+        return _under_sums(model, refusal, incomplete, shared)
+
+
+def _under_sums(model: m.ModelText, refusal: UnderSum, incomplete: tuple[str, ...], shared: bool) -> Plan:
+    """The plan in which a few elements that a density reads are written out, or their sum runs along the plate."""
+    if numbers := few(model, refusal.sizes):
         try:
-            return _of_text(model, incomplete, shared)
-        except UnderSum as refusal:
-            numbers = few(model, refusal.sizes)
-            if not numbers:
-                raise
+            return _written(model, numbers, incomplete, shared)
+        except UnderSum:
+            pass
+    along = by_running_sums(model, refusal.sizes)
+    if along is None:
+        raise refusal
+    try:
+        return _of_text(along, incomplete, shared)
+    except ModelError:
+        raise refusal from None
+
+
+def _written(
+    model: m.ModelText, numbers: tuple[tuple[str, int], ...], incomplete: tuple[str, ...], shared: bool
+) -> Plan:
     found = _of_text(written_out(model, numbers), incomplete, shared)
     said = " and ".join(f"{n} = {k}" for n, k in numbers)
     note = f"; written out for {said}, for other numbers once data tell them"
@@ -103,7 +120,7 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
 
 def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
     model = which_of_several(by_positions(apart(model)))
-    _refuse(model)
+    refuse(model)
     if model.tails or incomplete or not any(map(has_points, model.of_kind("observed"))):
         return _chosen(model, incomplete, shared)
     try:
@@ -365,33 +382,3 @@ def chained_plates(joint: LogJoint) -> set[str]:
                 if len(set(at)) > 1 or ((found_lag := distance(at[0])) is not None and found_lag[1] > 0):
                     out |= {i.dim for i in x.free(El("", at))}
     return out
-
-
-def _too_many(model: m.ModelText) -> list[Problem]:
-    """Names of which each pair is looked at: thousands of them take minutes where an array takes none."""
-    found = []
-    for kinds, most, what in NAMES:
-        mine = [v for v in model.variables if v.kind in kinds]
-        if len(mine) > most:
-            text = f"{len(mine)} {what} by names of their own, more than {most}: their equations would fill a book"
-            found.append(Problem("E108", text, mine[most].span, "give those that are alike one name, as an array"))
-    return found[:1]
-
-
-def _refuse(model: m.ModelText) -> None:
-    """What parses, types and samples, but whose inference follows in a later release."""
-    problems: list[Problem] = _too_many(model)
-    for v in model.of_kind("param"):
-        if v.domain.discrete:
-            text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
-            problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
-        for bound in (v.domain.lower, v.domain.upper):
-            if bound is not None and not one_number(bound) and not known_of_each(bound, v, model):
-                text = f"a bound of the parameter {v.name} does not follow from givens laid out as it is"
-                problems.append(
-                    Problem(
-                        "E107", text, bound.span, "write bounds with numbers and givens, on plates that drop no element"
-                    )
-                )
-    if problems:
-        raise ModelError(problems, model.source)

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.fit.shifted import Change, Lags, changed, in_leaves, lags_of
+from emdsl.fit.shifted import Lags, lags_of
 from emdsl.language import model as m
+from emdsl.language.transform import Change, changed, in_leaves
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.data.columns import Array
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 from emdsl.language import model as m
-from emdsl.language.transform import expressions_of, names_in
-
-Change = Callable[[m.Expr], m.Expr | None]
+from emdsl.language.transform import Change, changed, expressions_of, in_leaves, names_in
 
 
 @dataclass(frozen=True)
@@ -127,26 +125,3 @@ def _written_out(bodies: Mapping[str, m.Let]) -> Change:
         return m.Index(body, rest, e.shape, e.span) if rest else body
 
     return change
-
-
-def in_leaves(dist: m.Dist, change: Change) -> m.Dist:
-    """A distribution with its expressions changed."""
-    if isinstance(dist, m.Branch):
-        then, other = in_leaves(dist.then, change), in_leaves(dist.other, change)
-        return replace(dist, cond=changed(dist.cond, change), then=then, other=other)
-    return replace(dist, args=tuple((n, changed(e, change)) for n, e in dist.args))
-
-
-def changed(e: m.Expr, change: Change) -> m.Expr:
-    """An expression in which `change` replaces what it has something for, the outermost first."""
-    found = change(e)
-    if found is not None:
-        return found
-    own = {f.name: _part(getattr(e, f.name), change) for f in fields(e) if f.name not in ("shape", "span", "size")}
-    return replace(e, **own)
-
-
-def _part(value: Any, change: Change) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_part(v, change) for v in value)
-    return changed(cast(m.Expr, value), change) if is_dataclass(value) else value

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import assert_never
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, assert_never, cast
 
 from emdsl.language.lengths import rename
 from emdsl.language.model import (
@@ -26,6 +26,8 @@ from emdsl.language.model import (
     Var,
     walk,
 )  # fmt: skip
+
+Change = Callable[[Expr], Expr | None]
 
 
 def mapped(e: Expr, size: Callable[[Size], Size], leaf: Callable[[Expr], Expr] = lambda e: e) -> Expr:
@@ -107,3 +109,26 @@ def as_dim(e: Expr) -> Dim | None:
             return x + y if fn == "add" else x - y if fn == "sub" else x * y
         case _:
             return None
+
+
+def in_leaves(dist: Dist, change: Change) -> Dist:
+    """A distribution with its expressions changed."""
+    if isinstance(dist, Branch):
+        then, other = in_leaves(dist.then, change), in_leaves(dist.other, change)
+        return replace(dist, cond=changed(dist.cond, change), then=then, other=other)
+    return replace(dist, args=tuple((n, changed(e, change)) for n, e in dist.args))
+
+
+def changed(e: Expr, change: Change) -> Expr:
+    """An expression in which `change` replaces what it has something for, the outermost first."""
+    found = change(e)
+    if found is not None:
+        return found
+    own = {f.name: _part(getattr(e, f.name), change) for f in fields(e) if f.name not in ("shape", "span", "size")}
+    return replace(e, **own)
+
+
+def _part(value: Any, change: Change) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_part(v, change) for v in value)
+    return changed(cast(Expr, value), change) if is_dataclass(value) else value

@@ -33,6 +33,7 @@ class Factor:
 
 
 POINTS = "[points]"
+RUNNING = "running sum of "  # how names of sums that run along a plate begin; no user's name has a blank
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ class LogJoint:
     def unnamed(self) -> frozenset[str]:
         """Latents that the user has no name for."""
         own = {self.configurations.name} if self.configurations is not None else set()
-        return frozenset({*self.multipliers, *own, *(n for e in self.events for n in e.latents)})
+        sums = (v.name for v in self.model.variables if v.name.startswith(RUNNING))
+        return frozenset({*self.multipliers, *own, *sums, *(n for e in self.events for n in e.latents)})
 
     @property
     def in_clouds(self) -> frozenset[str]:

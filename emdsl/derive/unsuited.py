@@ -1,0 +1,40 @@
+"""What parses, types and samples, and is refused before anything is derived."""
+
+from __future__ import annotations
+
+from emdsl.errors import ModelError, Problem
+from emdsl.language import model as m
+from emdsl.language.constants import one_number
+from emdsl.language.ends import known_of_each
+
+NAMES = ((("latent",), 200, "latents"), (("param", "latent", "observed"), 600, "parameters and variables"))
+
+
+def _too_many(model: m.ModelText) -> list[Problem]:
+    """Names of which each pair is looked at: thousands of them take minutes where an array takes none."""
+    found = []
+    for kinds, most, what in NAMES:
+        mine = [v for v in model.variables if v.kind in kinds]
+        if len(mine) > most:
+            text = f"{len(mine)} {what} by names of their own, more than {most}: their equations would fill a book"
+            found.append(Problem("E108", text, mine[most].span, "give those that are alike one name, as an array"))
+    return found[:1]
+
+
+def refuse(model: m.ModelText) -> None:
+    """Raises `ModelError` for names without number, discrete parameters, bounds that do not follow."""
+    problems: list[Problem] = _too_many(model)
+    for v in model.of_kind("param"):
+        if v.domain.discrete:
+            text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"
+            problems.append(Problem("E104", text, v.span, "declare it latent with a prior, or given"))
+        for bound in (v.domain.lower, v.domain.upper):
+            if bound is not None and not one_number(bound) and not known_of_each(bound, v, model):
+                text = f"a bound of the parameter {v.name} does not follow from givens laid out as it is"
+                problems.append(
+                    Problem(
+                        "E107", text, bound.span, "write bounds with numbers and givens, on plates that drop no element"
+                    )
+                )
+    if problems:
+        raise ModelError(problems, model.source)
