@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,24 @@ def test_steps_that_are_being_learnt_do_not_narrow_what_is_drawn() -> None:
         if k > 30:
             seen.append(x.var())
     assert tuner.active and np.mean(seen) > 0.93
+
+
+@pytest.mark.parametrize("kernel", [hmc_kernel, metropolis_kernel])
+@pytest.mark.parametrize("spread", [0.05, 20.0])
+def test_a_kernel_that_no_longer_fits_is_tuned_anew(kernel: Any, spread: float) -> None:
+    """Steps of HMC stayed as long while a spread of effects fell: 1 in 100 was taken, and the spread fell to 0.04 from
+    0.69; and as short while it rose."""
+    group = Group("x", lambda p, _: (lambda v: -0.5 * (v["x"] / p) ** 2, lambda v: {"x": -v["x"] / p**2}), kernel,
+                  (Coordinates("x", "real", (None, None), ()),))  # fmt: skip
+    module = SimpleNamespace(groups=lambda: (group,))
+    chain = Chain(module, {}, {"x": np.random.default_rng(0).normal(size=200)}, np.random.default_rng(1))
+    chain.tune_anew(1.0)  # type: ignore[arg-type]
+    first = chain.tuners
+    for k in range(100):
+        chain.keep_tuned(1.0 if k < 50 else spread)  # type: ignore[arg-type]
+        chain.sweep(1.0 if k < 50 else spread)  # type: ignore[arg-type]
+        assert k > 50 or chain.tuners is first
+    assert chain.tuners is not first and 0.1 < chain.acceptance()["x"] < 0.96
 
 
 @pytest.mark.parametrize("name", ["modes", *ROAMING])

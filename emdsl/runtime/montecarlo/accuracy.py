@@ -72,6 +72,8 @@ class LastSteps:
         while left:
             least = LAST_SWEEPS * 2 ** ((ROUNDS - left) // STEPS_OF_A_SIZE)
             left -= 1
+            for chain in chains:
+                chain.keep_tuned(self.params)
             sample = LastSample(setup, self.params, chains, least, 0 if short else MOST_SWEEPS)
             self.sample, self.told = sample, sample.found
             if len(sample.flat) > sample.most:

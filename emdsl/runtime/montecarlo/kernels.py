@@ -21,6 +21,9 @@ SHRINKS_TUNED = 10  # the same once the width is known: an element that found no
 WIDER = 8.0  # widths in a bracket that other modes may lie in, at least: it spans all elements of a kind, too
 LONGEST_PATH = 64  # leapfrog steps
 TARGET_ACCEPTANCE = 0.8
+TOO_LONG = 0.5  # of the acceptance that a kernel is tuned to: with less, its steps are no longer those that fit
+TOO_SHORT = 0.15  # the same of what is refused
+TOLD_BY = 20  # updates by which that is told
 ALONE = 20  # sweeps in which each element finds its own scale, before a climb begins
 
 
@@ -33,6 +36,7 @@ class Tuner:
         self.count = 0  # updates since the scales were last set
         self.sweeps = 0
         self.updates, self.accepted = 0, 0.0  # since warm-up; mean acceptance of all elements
+        self.wanted, self.lately = 0.0, 0.0  # acceptance that it is tuned to; what it is of the last updates
         self.sums: dict[str, Array] = {}
 
 
@@ -45,15 +49,22 @@ def new_tuner(points: Array) -> Tuner:
 def learnt(tuner: Tuner) -> Tuner:
     """A fixed one that has learnt the same, for another chain."""
     out = Tuner(tuner.scale.copy(), tuner.step.copy())
-    out.reach, out.active = tuner.reach, False
+    out.reach, out.active, out.wanted, out.lately = tuner.reach, False, tuner.wanted, tuner.wanted
     return out
+
+
+def stalled(tuner: Tuner) -> bool:
+    """Whether a fixed kernel no longer fits what it moves: a spread fell, or rose, and its steps stayed as long."""
+    if tuner.active or not tuner.wanted:
+        return False
+    return tuner.lately < TOO_LONG * tuner.wanted or 1 - tuner.lately < TOO_SHORT * (1 - tuner.wanted)
 
 
 def stop_tuning(tuner: Tuner) -> None:
     """From here on the kernel is fixed, at dual averaging's mean step (Hoffman and Gelman 2014, equation 6)."""
     if tuner.active and "mean log step" in tuner.sums:
         tuner.step = np.exp(tuner.sums["mean log step"])
-    tuner.active = False
+    tuner.active, tuner.lately = False, tuner.wanted
 
 
 def _finite(density: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -183,6 +194,7 @@ def hmc_kernel(
     ratio = np.where(np.isneginf(before), np.where(np.isneginf(energy), 0.0, 1.0), energy - before)
     chance = np.exp(np.minimum(0.0, np.nan_to_num(ratio, nan=-np.inf)))
     points = np.where(rng.uniform(size=b) < chance, new, points)
+    tuner.wanted = TARGET_ACCEPTANCE
     if tuner.active:
         _averaged_step(tuner, chance if "window" not in tuner.sums else np.full(b, chance.mean()))
         _seen(tuner, points)
@@ -242,10 +254,10 @@ def metropolis_kernel(
     ratio = f(new) - f(points)
     chance = np.exp(np.minimum(0.0, np.nan_to_num(ratio, nan=0.0)))
     points = np.where(rng.uniform(size=b) < chance, new, points)
+    tuner.wanted = 0.44 if d == 1 else 0.234
     if tuner.active:
-        best = 0.44 if d == 1 else 0.234
         tuner.count += 1
-        tuner.scale = tuner.scale * np.exp((chance - best) * min(1.0, 4.0 / tuner.count**0.6))
+        tuner.scale = tuner.scale * np.exp((chance - tuner.wanted) * min(1.0, 4.0 / tuner.count**0.6))
     _counted(tuner, float(chance.mean()))
     return points
 
@@ -295,3 +307,4 @@ def _counted(tuner: Tuner, chance: float) -> None:
     if not tuner.active:
         tuner.updates += 1
         tuner.accepted += (chance - tuner.accepted) / tuner.updates
+        tuner.lately += (chance - tuner.lately) / TOLD_BY

@@ -98,6 +98,7 @@ class StochasticApproximation:
         step = min(max(self.least, (k + 1.0) ** -FADING), 1.0 if k < warm else (k - warm + 1.0) ** -FADING)
         draws = []
         for chain in self.chains:
+            chain.keep_tuned(self.params)
             for _ in range(self.schedule.sweeps):
                 chain.sweep(self.params)
                 draws.append(chain.here())

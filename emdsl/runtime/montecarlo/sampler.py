@@ -13,7 +13,7 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.montecarlo.kernels import Tuner, learnt, new_tuner, stop_tuning
+from emdsl.runtime.montecarlo.kernels import Tuner, learnt, new_tuner, stalled, stop_tuning
 from emdsl.runtime.numeric.intervals import to_values
 from emdsl.runtime.numeric.seeds import seeded
 from emdsl.runtime.numeric.unconstrained import (
@@ -304,6 +304,11 @@ class Chain:
         for _ in range(TUNED_ANEW):
             self.sweep(params)
         self.stop_tuning()
+
+    def keep_tuned(self, params: Mapping[str, Array]) -> None:
+        """The same where some kernel has come to move little."""
+        if any(stalled(t) for t in self.tuners.values()):
+            self.tune_anew(params)
 
     def stop_tuning(self) -> None:
         for tuner in self.tuners.values():
