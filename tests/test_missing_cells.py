@@ -137,3 +137,16 @@ def test_what_is_drawn_of_data_without_gaps_is_nothing() -> None:
     model = emdsl.compile(text=text.replace("/ 2", "/ 2 + y[max(t - 2, 0)] / 9"))
     with pytest.raises(emdsl.DataError, match="begin a new sequence after them"):
         model.fitter(seed=0, max_iter=1).fit({"y": y})
+
+
+def test_counts_with_gaps_under_weights_of_a_condition() -> None:
+    """Branches are refused with the way out, a table; which has the sum over its rows."""
+    text = "model M\nlet w = [[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]\nfor n in N:\n    latent z[n] ~ Bernoulli(0.3)\n    "
+    data = {"y": [[1, 2, 3], [2, np.nan, np.nan], [np.nan] * 3]}
+    branches = text + "observed y[n] ~ Multinomial(w[1], trials = 6) if z[n] == 1 else Multinomial(w[0], trials = 6)"
+    with pytest.raises(emdsl.DataError, match="weights are one table"):
+        emdsl.compile(text=branches).fitter(max_iter=0).fit(data)
+    found = emdsl.compile(text=text + "observed y[n] ~ Multinomial(w[z[n]], trials = 6)").fitter(max_iter=0).fit(data)
+    p, w = [0.7, 0.3], np.array([[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]])
+    whole = np.log(p @ stats.multinomial.pmf([1, 2, 3], 6, w)) + np.log(p @ stats.binom.pmf(2, 6, w[:, 0]))
+    assert found.log_likelihood_ == pytest.approx(whole, rel=1e-12)

@@ -15,7 +15,10 @@ from emdsl.derive.joint.records import FACTORIAL, HELD, Posterior, recognise
 from emdsl.derive.joint.terms import Term
 from emdsl.language import model as m
 
-KNOWN_TOTAL = "of counts, missing cells are integrated out where `trials = ...` tells their total; else drop these rows"
+KNOWN_TOTAL = (
+    "of counts, missing cells are integrated out where `trials = ...` tells their total and their weights are one "
+    "table (`let w = [[...], [...]]`, `Multinomial(w[z[n]], trials = m[n])`); else drop these rows"
+)
 
 
 def may_be_held(v: m.Variable) -> bool:
