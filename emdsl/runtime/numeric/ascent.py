@@ -74,7 +74,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
         noise = NOISE * size
         if gain <= max(1e-12 * (1 + abs(value)), noise):  # the next step would be this one's square
             near = (np.abs(new - t) <= 1e-3 * (1 + np.abs(t))).all()
-            if noise > LOST * (1 + abs(value)):
+            if rounded_away(value, noise, gradient, t):
                 raise unbounded(layout, t, first)
             if near:
                 return new, here
@@ -89,16 +89,24 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
                 break
             new, fine = (t + new) / 2, False
         else:
-            if noise > LOST * (1 + abs(value)):
+            if rounded_away(value, noise, gradient, t):
                 raise unbounded(layout, t, first)
             break
         if isinstance(there[2], np.ndarray) and not np.isfinite(there[2]).all():
             there = layout.at(objective, new)
         if new is not whole and there[0] - value <= max(SHORT * (1 + abs(value)), noise):
+            if rounded_away(value, noise, gradient, t):
+                raise unbounded(layout, t, first)
             return new, there  # the slope is rounding (of 1 - p, p next to 1), or Q a wall: steps along it lead nowhere
         t, here = new, there
         value, gradient, hessian, size, sound = here
     return t, here
+
+
+def rounded_away(value: Any, noise: Any, gradient: Array, t: Array) -> bool:
+    """Whether rounding, of Q's terms or of the coordinates themselves, leaves nothing to climb by."""
+    coarse = float((np.abs(gradient) * np.spacing(np.abs(t))).sum())
+    return bool(max(noise / LOST, coarse / HIDDEN) > 1 + abs(value))
 
 
 def unbounded(layout: FreeTable, t: Array, first: Array) -> Degenerate:
