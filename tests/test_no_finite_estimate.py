@@ -175,14 +175,14 @@ def test_a_scale_that_takes_every_digit_with_it_has_not_converged(seed: int) -> 
 
 
 def test_a_likelihood_without_a_maximum_is_no_fall() -> None:
-    """A log scale with a slope, of few rows: Q rises along h until residuals are rounding, which ended as an objective
-    that fell by 1e18, and as one that had converged. The certificate draws other data then."""
+    """A log scale with a slope, of few rows: Q rises along h until residuals are rounding, which
+    ended as an objective that fell by 1e18. The certificate draws other data then."""
     text = (
         "model M\nparam a : real\nparam b : real\nparam g : real\nparam h : real\nfor n in N:\n"
         "    given x[n] : real\n    observed y[n] ~ Normal(a + b * x[n], exp(g + h * x[n]))"
     )
     model, x = emdsl.compile(text=text), np.array([-0.38, -0.35, -0.31, -0.14, 0.43, 0.76])
-    with pytest.raises(DegenerateError, match=r"known to .* only: a scale collapses"):
+    with pytest.raises(DegenerateError, match="h goes to where the expected log joint still rises"):
         model.fitter().fit({"x": x, "y": 3.1 * x - 1.5 + np.array([0.4, -0.3, 0.5, 0, 0, 0])})
     assert np.isfinite(list(find_case(model, 0).step.values())).all()
 

@@ -120,19 +120,6 @@ def without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) 
     return f"{', '.join(collapsed)} has collapsed, with an objective known to {noise:.1e} only"
 
 
-def without_any(setup: Setup, end: Climb) -> str:
-    """Why a numeric estimate at which the objective has no digit at all is no maximum: of exp(g + h x), say, a spread
-    that leaves residuals of rows that lie on a line, which are rounding. One evaluation looks for it."""
-    if end.state is not None or end.status != "converged" or not hasattr(setup.module, "refine"):
-        return ""
-    size, beside = 1 + abs(end.history[-1]), {n: np.asarray(v) * (1 + 2.0**-51) for n, v in end.params.items()}
-    with np.errstate(all="ignore"):
-        if abs(evaluate(setup, beside, None).objective - end.history[-1]) <= size:
-            return ""
-        noise = rounding(setup, evaluate(setup, end.params, None))
-    return f"the objective is known to {noise:.1e} only: a scale collapses" if noise > size else ""
-
-
 def _climbed_on(history: Sequence[float], least: float) -> bool:
     """Whether the last steps were large and hardly smaller than before, as where a scale goes to 0."""
     steps = np.diff(history[-4:])

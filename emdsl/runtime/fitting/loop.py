@@ -33,7 +33,6 @@ from emdsl.runtime.fitting.endings import (
     outgrown,
     scales_on_edge,
     vanishing,
-    without_any,
     without_digits,
 )
 from emdsl.runtime.fitting.leaps import ROUNDING, Leaps
@@ -260,7 +259,6 @@ def _conclude(
         outgrown(setup, end, start or {})
         or dwindled(setup, end, start or {})
         or without_digits(setup, end, edge, noise)
-        or without_any(setup, end)
     ):
         status, message = "degenerate", lost
     gap = remaining(end.history)
