@@ -19,8 +19,6 @@ from emdsl.runtime.discrete.recursion import LEAST, Recursion, backward, forward
 from emdsl.runtime.numeric.numerics import honest
 from emdsl.runtime.numeric.preparation import row_count
 
-PLACED = 8_000_000  # rows times states, up to which the places of their counts are kept
-
 
 def chain_posterior(
     node: Array | Laid, edge: Array | RowEdges, first: Sequence[Array], lanes: tuple[Lanes, Lanes], room: str = ""
@@ -229,9 +227,6 @@ class Neighbours:
     def counts(self, codes: Laid, size: int, weight: Array | None = None) -> Array:
         """How often each state meets each code, (states, size), without gates; a sequence counts `weight` times."""
         q, weight = self._in_lanes_of(codes), uneven(weight)
-        if weight is None and q.all.size <= PLACED:
-            places = codes.placed(q.k, size + 1).all
-            return np.bincount(places, weights=q.all, minlength=q.k * (size + 1)).reshape(q.k, size + 1)[:, 1:]
         out = np.zeros((q.k, size + 1))
         for run, at in zip(q.runs, codes.runs, strict=True):
             for k, row in enumerate(out):

@@ -127,15 +127,6 @@ class Laid:
             at = k * lanes.cuts[a]
             self.runs.append(self.all[at : at + k * (b - a) * n].reshape(b - a, k, n))
         self.steps = [step for run in self.runs for step in run]
-        self.places: dict[tuple[int, int], Laid] = {}
-
-    def placed(self, states: int, size: int) -> Laid:
-        """Of codes: the place of (state, code) in a table (states, size) for every row and state; made once."""
-        if (states, size) not in self.places:
-            made = self.places[states, size] = Laid(self.lanes, states, np.intp)
-            for run, at in zip(made.runs, self.runs, strict=True):
-                np.add(at, np.arange(states)[:, None] * size, out=run)
-        return self.places[states, size]
 
 
 def sequences(starts: Array, lengths: Array) -> tuple[Lanes, Lanes]:
