@@ -374,6 +374,8 @@ def test_draws_on_ragged_plates_are_what_a_fit_takes():
     model = emdsl.compile(text=text)
     drawn = model.sample({"r": 3.0}, {"S": 3, "T": [2, 0, 1, 3, 0, 1]}, 0)["y"]
     assert [[len(a) for a in row] for row in drawn] == [[2, 0], [1, 3], [0, 1]]
+    wanted = stats.poisson.logpmf(np.concatenate([a for row in drawn for a in row]), 3.0).sum()
+    assert model.log_joint({"r": 3.0, "y": drawn}, {}) == pytest.approx(wanted, rel=1e-12)
     fit = model.fitter().fit({"y": drawn})
     assert fit.params_["r"] == pytest.approx(np.concatenate([a for row in drawn for a in row]).mean())
     assert [[len(a) for a in row] for row in fit.sample(3, seed=1)["y"]] and model.verify().passed

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.errors import DataError, Problem, nearest
+from emdsl.fit.interpret import ragged_axes
+from emdsl.fit.ragged import flat_rows
 from emdsl.fit.sizes import complete_sizes
 from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
@@ -69,7 +71,11 @@ def of_a_log_joint(
     lost = [v for v in model.variables if v.name not in values and v.default is None]
     if lost:
         raise DataError([Problem("D051", f"`{v.name}` has no value", v.span, "give it in `values`") for v in lost])
-    return values, complete_sizes(model, values, sizes), lengths
+    flat, found = flat_rows(model, values)
+    ragged = set(found) & set(ragged_axes(model))
+    sizes = {**{n: k for n, k in found.items() if n not in ragged}, **sizes}
+    lengths = {**{n: found[n] for n in ragged}, **(lengths or {})}
+    return flat, complete_sizes(model, flat, sizes), lengths
 
 
 __all__ = ["names_of", "of_a_log_joint", "of_a_sample", "place", "told"]

@@ -339,7 +339,8 @@ class Model:
 
         `sizes` by name, a ragged one as a length for each row around it or one for all; `data` holds the givens.
         """
-        from emdsl.fit.sampling import by_parent, sample_in_scope
+        from emdsl.fit.ragged import by_parent
+        from emdsl.fit.sampling import sample_in_scope
 
         with told():
             drawn, scope = sample_in_scope(self.resolved, *of_a_sample(params, sizes, seed, data))

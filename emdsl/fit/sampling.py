@@ -29,6 +29,7 @@ from emdsl.fit.interpret import (
     read_names,
     rows_in,
 )
+from emdsl.fit.ragged import flat_rows
 from emdsl.fit.sizes import complete_sizes
 from emdsl.language.model import (
     Branch,
@@ -39,16 +40,12 @@ from emdsl.language.model import (
     Index,
     Loop,
     ModelText,
-    Ragged,
     Size,
     Var,
     Variable,
     walk,
 )
 from emdsl.language.transform import expressions_of
-from emdsl.runtime.data import faults
-from emdsl.runtime.data.plates import nest_rows, ragged_rows, unnest
-from emdsl.runtime.data.sizes import ragged_name
 
 REJECTIONS = 200
 NO_DRAWS = np.random.default_rng(0)  # of a sampler that only says where rows stand
@@ -84,7 +81,7 @@ def sample_in_scope(
 ) -> tuple[dict[str, Array], Scope]:
     """What `sample` draws, and the sizes and lengths that it has."""
     drawn = to_draw(model, params)
-    data, nested = _rows(model, data or {})
+    data, nested = flat_rows(model, data or {})
     sizes = {**nested, **sizes}
     arrays = {k: np.asarray(v) for k, v in {**data, **(params or {})}.items()}
     for name, array in arrays.items():
@@ -108,35 +105,6 @@ def sample_in_scope(
         scope = replace(scope, values={**scope.values, **fresh})
         sampler.component(component, scope)
     return {v.name: out[v.name] for v in model.variables if v.name in out}, scope
-
-
-def by_parent(
-    model: ModelText, values: Mapping[str, Array], sizes: Mapping[str, int], lengths: Mapping[str, Array]
-) -> dict[str, Any]:
-    """Flat rows of ragged plates as a fit takes them: lists of arrays, one for each parent; others as they are."""
-    ragged = {n: ragged_rows(counts) for n, counts in lengths.items()}
-    plates = {v.name: [str(p.size) for p in v.plates] for v in model.variables}
-    return {n: nest_rows(a, plates.get(n, []), ragged, sizes) for n, a in values.items()}
-
-
-def _rows(model: ModelText, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Lists of arrays on ragged plates as flat rows, and the sizes and lengths that they have."""
-    flat, found = dict(data), dict[str, Any]()
-    for v in model.variables:
-        plates = [str(p.size) for p in v.plates]
-        depth = max((i + 1 for i, p in enumerate(v.plates) if isinstance(p.size, Ragged)), default=0)
-        value = data.get(v.name)
-        if not depth or not isinstance(value, list | tuple) or not any(hasattr(part, "__len__") for part in value):
-            continue
-        try:
-            column, levels = unnest(v.name, value, plates[:depth], {})
-        except faults.DataError as error:
-            raise DataError(Problem(error.code, error.message, v.span, error.hint)) from None
-        flat[v.name] = column.values
-        for size, counts in levels:
-            name = ragged_name(size)
-            found[name or size] = counts if name else int(counts[0])
-    return flat, found
 
 
 def to_draw(model: ModelText, params: Mapping[str, Any] | None) -> list[Variable]:

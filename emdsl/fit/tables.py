@@ -15,8 +15,9 @@ import numpy as np
 from emdsl.errors import DataError, Problem
 from emdsl.fit.asked import of_a_sample
 from emdsl.fit.fitter import Fitter
+from emdsl.fit.ragged import by_parent
 from emdsl.fit.readers import FileTable, arrays_by_variable, read_table_file
-from emdsl.fit.sampling import by_parent, sample_in_scope
+from emdsl.fit.sampling import sample_in_scope
 from emdsl.fit.variants import CompiledModel
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.frames import Table

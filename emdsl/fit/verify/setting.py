@@ -12,7 +12,8 @@ import numpy as np
 from emdsl.families.normalised import random_element
 from emdsl.families.scope import Array, Scope
 from emdsl.fit.interpret import model_scope, plate_rows, ragged_axes
-from emdsl.fit.sampling import by_parent, sample
+from emdsl.fit.ragged import by_parent
+from emdsl.fit.sampling import sample
 from emdsl.language.model import Dim, ModelText, Ragged, Variable
 
 LENGTHS = (2, 3, 1, 2)  # of a ragged plate, for the elements around it in turn
