@@ -146,7 +146,7 @@ def test_what_pandas_holds_in_an_index() -> None:
     assert bound(wide, read_data(wide, frame, None, None).values).values["y"].tolist() == [[1, 3], [2, 4]]
     first = pandas.DataFrame(LONG).assign(y=pandas.array([pandas.NA, "u", "v", "u"], dtype="string"))
     labelled = spec_of(variable("y", "category", "S T[s]", levels="K"), S=None, T=None, K=None)
-    assert read_data(labelled, first, None, {"s": "subject"}).values["y"] is not None
+    assert read_data(labelled, first, None, {"s": "subject"}).values["y"].tolist() == ["u", "u", "v", None]
 
 
 def test_one_array_is_enough_for_one_variable() -> None:
