@@ -14,7 +14,7 @@ import emdsl
 from emdsl.errors import ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.cells import Cell
-from emdsl.fit.verify.checks import _no_end
+from emdsl.fit.verify.m_step import _no_end
 from emdsl.fit.verify.oracle import grid
 from emdsl.runtime.numeric.updates import best_root
 

@@ -592,6 +592,24 @@ def test_the_same_models_unbroken(text: str) -> None:
     assert ("how it is drawn" in {c.name for c in found.checks}) == (text in (DRAWN, SCALARS))
 
 
+TWO_HILLS = """model TwoHills
+param p : positive
+for n in N:
+    given x[n] : real
+    given e[n] : positive
+    given c[n] : positive
+    latent u[n] ~ Gamma(p, p)
+    observed y[n] ~ Delta((u[n] > c[n]) + (u[n] > 2 * c[n]))
+    observed w[n] ~ Normal(x[n], e[n])
+"""  # where all u are small, the likelihood has a maximum inside and a higher one at p = 0
+
+
+def test_a_climb_is_held_to_its_own_hill() -> None:
+    """Found by chance: a likelihood that is highest at an end failed a climb that ended at a maximum before it."""
+    found = verify.certify(emdsl.compile(text=TWO_HILLS), apart=False, only=("M-step",))
+    assert found.passed, str(found)
+
+
 def test_data_of_a_number_and_a_count_are_together() -> None:
     """The grid of one has the other as it was drawn: right likelihoods were called wrong by a third."""
     text = "model M\nparam r : positive\nfor n in N:\n    latent a[n] ~ {}\n    latent b[n] ~ {}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,23 +13,19 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.interpret import log_prob
 from emdsl.fit.verify import on_average
-from emdsl.fit.verify.case import Case, told_sizes
+from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
-from emdsl.fit.verify.layout import Known
-from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
-from emdsl.fit.verify.oracle import STEP, Oracle, tables
-from emdsl.fit.verify.setting import as_data, draw, flat
+from emdsl.fit.verify.oracle import Oracle
+from emdsl.fit.verify.setting import draw, flat
 from emdsl.fit.verify.space import Space
 
-EXACT, SLOPE, CURVE = 1e-8, 1e-5, 1e-4
+EXACT, SLOPE = 1e-8, 1e-5
 APPROXIMATE = "the posterior is approximate by choice"
 MOST_CELLS = 12  # of one latent whose moments are compared
-SMALL, WIDE = 1e-4, 3e-4  # steps of differences: first alone, first and second
+SMALL = 1e-4  # a step of differences
 SAMPLED = 60  # elements of a plate in the data that try the sampler
 MOST_THERE = 0.9  # of the rows that try the sampler: as many have a slope
-MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
-SINGULAR = 1e-3  # an eigenvalue of correlations that is less: where it goes to 0, EM goes there ever more slowly
 
 
 def sampler(case: Case) -> Iterator[Check]:
@@ -51,7 +46,7 @@ def sampler(case: Case) -> Iterator[Check]:
     space, rng = Space.of(world.model.of_kind("param"), world.scope, params), case.rng(1)
     mine = [v for v in world.model.variables if v.kind != "param" and v.distribution is not None]
     for param in params:
-        step = _direction(space, param, rng)
+        step = direction(space, param, rng)
 
         def rows(size: float, param: str = param, step: Array = step) -> Array:
             moved = space.at(params, {param: size * step})
@@ -71,11 +66,11 @@ def likelihood(case: Case) -> Iterator[Check]:
     if case.oracle is None and case.exact:
         yield from _on_average(case, on_average.scores, on_average.NAME)
     oracle = case.need()
-    known = bool(_certain(case))  # a few rows have no finite estimate, and the likelihood is raised to the end
+    known = bool(certain_of(case))  # a few rows have no finite estimate, and the likelihood is raised to the end
     for subject, steps in (("at the start", 0), ("after three M-steps", 3))[: 1 if known else 2]:
         fit = case.fit(case.start, steps) if steps else case.begun
         params = {n: np.asarray(v, float) for n, v in fit.params_.items()}
-        total = (_placed(case, params) if steps else oracle).total(params)
+        total = (placed_at(case, params) if steps else oracle).total(params)
         if case.exact and abs(fit.history_[-1] - total) > EXACT * (1 + abs(total)):
             total = _finer(case, params, total)
         off = (fit.history_[-1] - total) / (1 + abs(total))
@@ -101,7 +96,7 @@ def told_of(name: str, subject: str, off: float, fit: Any, total: float) -> Chec
     return measured(name, subject, off, EXACT + 2 * points if note else EXACT, note)
 
 
-def _placed(case: Case, params: Mapping[str, Array]) -> Oracle:
+def placed_at(case: Case, params: Mapping[str, Array]) -> Oracle:
     """The oracle with its nodes where the posterior is at other parameters. Raises Unchecked."""
     world = case.world
     if world.held:  # what follows from other numbers does so in another way
@@ -180,11 +175,11 @@ def fisher(case: Case) -> Iterator[Check]:
     near = oracle.layout.known(case.start)
     if not case.exact:
         raise Unchecked(APPROXIMATE)
-    certain, total = _certain(case), _log_likelihood(case, oracle) if case.model.derived.joint.tails else None
+    certain, total = certain_of(case), log_likelihood_by(case, oracle) if case.model.derived.joint.tails else None
     for param in case.start:
         known = param in certain  # the complete data say it without error, and Q of these has no slope
-        of_itself = (lambda p: _placed(case, p).total(p)) if known else total
-        step = _direction(case.space, param, rng)
+        of_itself = (lambda p: placed_at(case, p).total(p)) if known else total
+        step = direction(case.space, param, rng)
         there = [case.space.at(case.start, {param: h * step}) for h in (SMALL, -SMALL)]
         slope, q = (
             (f(there[0]) - f(there[1])) / (2 * SMALL)
@@ -198,181 +193,27 @@ def fisher(case: Case) -> Iterator[Check]:
         yield measured(name, param, abs(slope - q) / (1 + abs(q)), SLOPE, note)
 
 
-def _certain(case: Case) -> tuple[str, ...]:
+def certain_of(case: Case) -> tuple[str, ...]:
     """Parameters in parts without noise, which the likelihood alone moves."""
     updates = case.model.derived.updates
     return tuple(n for u in updates if isinstance(u.rule, Numeric) and u.rule.likelihood for n in u.params)
 
 
-def m_step(case: Case) -> Iterator[Check]:
-    """The M-step against Q; where no oracle has it, the end of EM against the likelihood that is reported."""
-    try:
-        yield from _maximises(case)
-    except Unchecked as why:
-        if not case.exact:
-            raise
-        yield skipped("M-step", "", str(why))
-        yield from _level(case)
-
-
-def _level(case: Case) -> Iterator[Check]:
-    """EM ends where log p(x) has no slope: an M-step of another Q has another fixed point."""
-    name = "EM ends where log p(x) is level"
-    drawn, start = on_average.many(case, SAMPLED)
-    beside: dict[str, Any] = {"tol": 1e-12, "seed": 0, "sizes": told_sizes(case.model, drawn), "on_degenerate": "keep"}
-    data = as_data(case.model.resolved, drawn)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)
-    if (ended := _no_end(name, end)) is not None:
-        yield ended
-        return
-    params, rng = {n: np.asarray(v, float) for n, v in end.params_.items()}, case.rng(11)
-    top = case.fit(params, 0, drawn).history_[0]
-    space = Space.of(case.world.model.of_kind("param"), World.of(case.world.model, drawn).scope, start)
-    for param in params:
-        try:
-            step = space.direction(param, rng)
-        except (NotImplementedError, np.linalg.LinAlgError) as why:
-            yield skipped(name, param, str(why))
-            continue
-        if space.domains[param][0] == "spd" and _correlated(params[param]):
-            yield skipped(name, param, "all but singular where the fit ended: steps of EM are too short there to tell")
-            continue
-        slope, _ = _rises(lambda h: case.fit(space.at(params, {param: h * step}), 0, drawn).history_[0] - top)  # noqa: B023
-        yield measured(name, param, slope, LEVEL)
-
-
-def _no_end(name: str, end: Any) -> Check | None:
-    """What is said of a fit that ended nowhere: that it fell is a fault, unless its points are too few to tell."""
-    if abs(told := end.quadrature_error_ or 0.0) > LEVEL * LEVEL:
-        return skipped(name, "", f"twice the points tell of an error of {told:.0e} there")
-    if end.status_ == "decreased":
-        return Check(name, f"step {len(end.history_)}", "failed", note=end.message_)
-    return None if end.status_ == "converged" else skipped(name, "", f"the fit ended as {end.status_}: {end.message_}")
-
-
-def _correlated(matrix: Array) -> bool:
-    scale = np.sqrt(np.diagonal(matrix, axis1=-2, axis2=-1))
-    return bool((np.linalg.eigvalsh(matrix / scale[..., None] / scale[..., None, :]) < SINGULAR).any())
-
-
-def _maximises(case: Case) -> Iterator[Check]:
-    """At the M-step's result Q has no slope and no upward curve in any parameter, and no point around is better."""
-    oracle, rng = case.need(), case.rng(3)
-    if not case.exact:
-        raise Unchecked(APPROXIMATE)
-    if certain := _certain(case):
-        raise Unchecked(f"the likelihood itself is raised, with what the complete data say without error: {certain[0]}")
-    q = _q(case, oracle)
-    middle: dict[tuple[str, ...], tuple[Known, float]] = {}
-    curves = []
-    for param in case.step:
-        here, old = _held(case, param)
-        if old not in middle:
-            near = oracle.layout.known(here)
-            middle[old] = near, q(here, near)
-        near, centre = middle[old]
-        step, measured_here = _direction(case.space, param, rng), as_measured(case, here)
-
-        def along(h: float, param: str = param, step: Array = step, at: Mapping[str, Array] = measured_here) -> Any:
-            return as_written(case, case.space.at(at, {param: h * step}))
-
-        rises, curve = _rises(lambda h: q(along(h), near) - centre)  # noqa: B023
-        yield measured("M-step: Q is stationary", param, rises, SLOPE)
-        curves.append(measured("M-step: Q curves down", param, curve / (1 + abs(curve)), CURVE))
-    yield from curves
-    top, scale = q(case.step), 1 + abs(q(case.start))
-    yield measured("M-step: Q rises", "", (q(case.start) - top) / scale, EXACT)
-    if any(u.conditional_on for u in case.model.derived.updates):
-        yield skipped("M-step: nothing around is better", "", "parameters are updated one given another (ECM)")
-        return
-    best = -np.inf
-    for size in (0.01, 0.1, 0.5, 2.0):
-        steps = {n: size * _direction(case.space, n, rng) for n in case.step}
-        best = max(best, q(case.space.at(case.step, steps)))
-    yield measured("M-step: nothing around is better", "", max((best - top) / scale, 0.0), EXACT)
-
-
-def _ends_move(case: Case, oracle: Oracle) -> bool:
+def ends_move(case: Case, oracle: Oracle) -> bool:
     """Whether what data leave to a latent is another interval at other parameters: thresholds."""
-    there = _placed(case, {n: case.space.at(case.start, {n: SMALL * _direction(case.space, n, case.rng(7))})[n]
+    there = placed_at(case, {n: case.space.at(case.start, {n: SMALL * direction(case.space, n, case.rng(7))})[n]
                            for n in case.start})  # fmt: skip
     return [c.ends for c in there.layout.cells] != [c.ends for c in oracle.layout.cells]
 
 
-def _log_likelihood(case: Case, placed: Oracle) -> Callable[[Mapping[str, Array]], float]:
-    """log p(x), and the priors, by an oracle; by one with other ends where they move with the parameters."""
-    if _ends_move(case, placed):
-        return lambda params: _placed(case, params).total(params)
+def log_likelihood_by(case: Case, placed: Oracle, anew: bool = False) -> Callable[[Mapping[str, Array]], float]:
+    """log p(x), and the priors, by an oracle; by one for each point where ends move with the parameters, or `anew`."""
+    if anew or ends_move(case, placed):
+        return lambda params: placed_at(case, params).total(params)
     return placed.total
 
 
-def _q(case: Case, oracle: Oracle) -> Callable[..., float]:
-    """Q at the start's posterior, of the latents that no tail integrates out; nodes stand where the M-step went.
-
-    Where that is all of them, Q is the log-likelihood.
-    """
-    tails = case.model.derived.joint.tails
-    if tails and tails >= {v.name for v in case.world.model.of_kind("latent")}:
-        total = _log_likelihood(case, _placed(case, case.step))
-        return lambda params, near=None: total(params)
-    if tails:
-        gone = frozenset(k for k, c in enumerate(oracle.layout.cells) if c.latent in tails)
-        grids = any(c.levels is None for k, c in enumerate(oracle.layout.cells) if k not in gone)
-        again = _ends_move(case, oracle)
-        if grids and again:
-            raise Unchecked(f"where {', '.join(sorted(tails))} may lie moves with parameters, beside other numbers")
-        rest, before = oracle.without(case.found, gone)
-        placed = _placed(case, case.step)
-        if grids and abs(oracle.total(case.step) - placed.total(case.step)) > EXACT:
-            raise Unchecked("the nodes of the quadrature do not reach where the M-step went")
-        fixed = oracle if grids else placed
-
-        def without_tails(params: Mapping[str, Array], near: Known | None = None) -> float:
-            there = _placed(case, params) if again else fixed
-            _, after = there.without(tables(there.layout, params), gone)
-            return float(rest.log_norm(before, after).imag / STEP)
-
-        return without_tails
-
-    def q(params: Mapping[str, Array], near: Known | None = None) -> float:
-        if moves(case):
-            there = replace(oracle, layout=moved(case, oracle.layout, params))
-            return there.expectation(case.found, params)
-        return oracle.expectation(case.found, params, near)
-
-    return q
-
-
-def _rises(along: Callable[[float], float]) -> tuple[float, float]:
-    """The slope of a function that is 0 at 0, relative to its curve, and that.
-
-    At a kink (a median's), where what is measured as curve doubles as the step halves, the slope by which it rises on
-    either side.
-    """
-    up, down = along(WIDE), along(-WIDE)
-    slope, curve = (up - down) / (2 * WIDE), (up + down) / WIDE**2
-    found = abs(slope) / (1 + abs(curve))
-    if found > SLOPE and 1.5 * curve > (along(WIDE / 2) + along(-WIDE / 2)) / (WIDE / 2) ** 2:
-        found = max(up, down, 0.0) / WIDE
-    return found, curve
-
-
-def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]:
-    """Where a parameter was updated: those that it is conditional on and that came after it had their old values.
-
-    So had those by which one of them is measured, near zero.
-    """
-    updates = case.model.derived.updates
-    mine = next((i for i, u in enumerate(updates) if param in u.params), len(updates))
-    later = {n for u in updates[mine + 1 :] for n in u.params}
-    old = later.intersection(*(u.conditional_on for u in updates[mine : mine + 1])) if mine < len(updates) else set()
-    start, step = as_measured(case, case.start), as_measured(case, case.step)
-    return as_written(case, {n: start[n] if n in old else v for n, v in step.items()}), tuple(sorted(old))
-
-
-def _direction(space: Any, param: str, rng: np.random.Generator) -> Array:
+def direction(space: Any, param: str, rng: np.random.Generator) -> Array:
     try:
         return np.asarray(space.direction(param, rng))
     except (NotImplementedError, np.linalg.LinAlgError) as why:

@@ -1,0 +1,210 @@
+"""The M-step against Q by the oracle; where no oracle has it, the end of EM against the likelihood reported."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from emdsl.families.scope import Array
+from emdsl.fit.verify import on_average
+from emdsl.fit.verify.case import Case, told_sizes
+from emdsl.fit.verify.cells import Unchecked, World
+from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.checks import (
+    APPROXIMATE,
+    EXACT,
+    SAMPLED,
+    SLOPE,
+    certain_of,
+    direction,
+    ends_move,
+    log_likelihood_by,
+    placed_at,
+)
+from emdsl.fit.verify.layout import Known
+from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
+from emdsl.fit.verify.oracle import STEP, Oracle, tables
+from emdsl.fit.verify.setting import as_data
+from emdsl.fit.verify.space import Space
+
+CURVE = 1e-4
+WIDE = 3e-4  # steps of differences, first and second
+MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
+SINGULAR = 1e-3  # an eigenvalue of correlations that is less: where it goes to 0, EM goes there ever more slowly
+CLIMBS, PARTS = ("newton", "gradient"), (0.1, 0.3, 0.6)  # of the way to a better point
+AROUND = (0.01, 0.1, 0.5, 2.0)  # how far from the M-step's result points are tried
+
+
+def m_step(case: Case) -> Iterator[Check]:
+    """The M-step against Q; where no oracle has it, the end of EM against the likelihood that is reported."""
+    try:
+        yield from _maximises(case)
+    except Unchecked as why:
+        if not case.exact:
+            raise
+        yield skipped("M-step", "", str(why))
+        yield from _level(case)
+
+
+def _level(case: Case) -> Iterator[Check]:
+    """EM ends where log p(x) has no slope: an M-step of another Q has another fixed point."""
+    name = "EM ends where log p(x) is level"
+    drawn, start = on_average.many(case, SAMPLED)
+    beside: dict[str, Any] = {"tol": 1e-12, "seed": 0, "sizes": told_sizes(case.model, drawn), "on_degenerate": "keep"}
+    data = as_data(case.model.resolved, drawn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)
+    if (ended := _no_end(name, end)) is not None:
+        yield ended
+        return
+    params, rng = {n: np.asarray(v, float) for n, v in end.params_.items()}, case.rng(11)
+    top = case.fit(params, 0, drawn).history_[0]
+    space = Space.of(case.world.model.of_kind("param"), World.of(case.world.model, drawn).scope, start)
+    for param in params:
+        try:
+            step = space.direction(param, rng)
+        except (NotImplementedError, np.linalg.LinAlgError) as why:
+            yield skipped(name, param, str(why))
+            continue
+        if space.domains[param][0] == "spd" and _correlated(params[param]):
+            yield skipped(name, param, "all but singular where the fit ended: steps of EM are too short there to tell")
+            continue
+        slope, _ = _rises(lambda h: case.fit(space.at(params, {param: h * step}), 0, drawn).history_[0] - top)  # noqa: B023
+        yield measured(name, param, slope, LEVEL)
+
+
+def _no_end(name: str, end: Any) -> Check | None:
+    """What is said of a fit that ended nowhere: that it fell is a fault, unless its points are too few to tell."""
+    if abs(told := end.quadrature_error_ or 0.0) > LEVEL * LEVEL:
+        return skipped(name, "", f"twice the points tell of an error of {told:.0e} there")
+    if end.status_ == "decreased":
+        return Check(name, f"step {len(end.history_)}", "failed", note=end.message_)
+    return None if end.status_ == "converged" else skipped(name, "", f"the fit ended as {end.status_}: {end.message_}")
+
+
+def _correlated(matrix: Array) -> bool:
+    scale = np.sqrt(np.diagonal(matrix, axis1=-2, axis2=-1))
+    return bool((np.linalg.eigvalsh(matrix / scale[..., None] / scale[..., None, :]) < SINGULAR).any())
+
+
+def _maximises(case: Case) -> Iterator[Check]:
+    """At the M-step's result Q has no slope and no upward curve in any parameter, and no point around is better."""
+    oracle, rng = case.need(), case.rng(3)
+    if not case.exact:
+        raise Unchecked(APPROXIMATE)
+    if certain := certain_of(case):
+        raise Unchecked(f"the likelihood itself is raised, with what the complete data say without error: {certain[0]}")
+    q = _q(case, oracle)
+    middle: dict[tuple[str, ...], tuple[Known, float]] = {}
+    curves = []
+    for param in case.step:
+        here, old = _held(case, param)
+        if old not in middle:
+            near = oracle.layout.known(here)
+            middle[old] = near, q(here, near)
+        near, centre = middle[old]
+        step, measured_here = direction(case.space, param, rng), as_measured(case, here)
+
+        def along(h: float, param: str = param, step: Array = step, at: Mapping[str, Array] = measured_here) -> Any:
+            return as_written(case, case.space.at(at, {param: h * step}))
+
+        rises, curve = _rises(lambda h: q(along(h), near) - centre)  # noqa: B023
+        yield measured("M-step: Q is stationary", param, rises, SLOPE)
+        curves.append(measured("M-step: Q curves down", param, curve / (1 + abs(curve)), CURVE))
+    yield from curves
+    top, scale = q(case.step), 1 + abs(q(case.start))
+    yield measured("M-step: Q rises", "", (q(case.start) - top) / scale, EXACT)
+    if any(u.conditional_on for u in case.model.derived.updates):
+        yield skipped("M-step: nothing around is better", "", "parameters are updated one given another (ECM)")
+        return
+    yield _around(case, oracle, q, rng)
+
+
+def _around(case: Case, oracle: Oracle, q: Callable[..., float], rng: np.random.Generator) -> Check:
+    """No point around is better; a climb, which may end below a hill elsewhere, has a dale before any that is."""
+    name = "M-step: nothing around is better"
+    ways = [{n: size * direction(case.space, n, rng) for n in case.step} for size in AROUND]
+    if max(q(case.space.at(case.step, way)) for way in ways) > q(case.step) and case.model.derived.joint.tails:
+        q = _q(case, oracle, anew=True)  # the nodes at the M-step's result may miss the mass of points far from there
+    top, scale = q(case.step), 1 + abs(q(case.start))
+
+    def higher(way: Mapping[str, Array], part: float = 1.0) -> float:
+        return (q(case.space.at(case.step, {n: part * step for n, step in way.items()})) - top) / scale
+
+    better = [way for way in ways if higher(way) > EXACT]
+    climbed = {n for u in case.model.derived.updates if u.kind in CLIMBS for n in u.params}
+    solved = [{n: step for n, step in way.items() if n not in climbed} for way in better]
+    if better and max(map(higher, solved)) <= EXACT:
+        if all(min(higher(way, part) for part in PARTS) < -EXACT for way in better):
+            return skipped(name, "", "a climb ends at a maximum, and a higher one is across a dale")
+    return measured(name, "", max(0.0, *map(higher, ways)), EXACT)
+
+
+def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:
+    """Q at the start's posterior, of the latents that no tail integrates out.
+
+    Nodes stand where the M-step went, or `anew` for each point: slopes are of one function, and far from there its
+    nodes may miss the mass. Where tails are all, Q is the log-likelihood.
+    """
+    tails = case.model.derived.joint.tails
+    if tails and tails >= {v.name for v in case.world.model.of_kind("latent")}:
+        total = log_likelihood_by(case, placed_at(case, case.step), anew)
+        return lambda params, near=None: total(params)
+    if tails:
+        gone = frozenset(k for k, c in enumerate(oracle.layout.cells) if c.latent in tails)
+        grids = any(c.levels is None for k, c in enumerate(oracle.layout.cells) if k not in gone)
+        again = (anew and not grids) or ends_move(case, oracle)
+        if grids and again:
+            raise Unchecked(f"where {', '.join(sorted(tails))} may lie moves with parameters, beside other numbers")
+        rest, before = oracle.without(case.found, gone)
+        placed = placed_at(case, case.step)
+        if grids and abs(oracle.total(case.step) - placed.total(case.step)) > EXACT:
+            raise Unchecked("the nodes of the quadrature do not reach where the M-step went")
+        fixed = oracle if grids else placed
+
+        def without_tails(params: Mapping[str, Array], near: Known | None = None) -> float:
+            there = placed_at(case, params) if again else fixed
+            _, after = there.without(tables(there.layout, params), gone)
+            return float(rest.log_norm(before, after).imag / STEP)
+
+        return without_tails
+
+    def q(params: Mapping[str, Array], near: Known | None = None) -> float:
+        if moves(case):
+            there = replace(oracle, layout=moved(case, oracle.layout, params))
+            return there.expectation(case.found, params)
+        return oracle.expectation(case.found, params, near)
+
+    return q
+
+
+def _rises(along: Callable[[float], float]) -> tuple[float, float]:
+    """The slope of a function that is 0 at 0, relative to its curve, and that.
+
+    At a kink (a median's), where what is measured as curve doubles as the step halves, the slope by which it rises on
+    either side.
+    """
+    up, down = along(WIDE), along(-WIDE)
+    slope, curve = (up - down) / (2 * WIDE), (up + down) / WIDE**2
+    found = abs(slope) / (1 + abs(curve))
+    if found > SLOPE and 1.5 * curve > (along(WIDE / 2) + along(-WIDE / 2)) / (WIDE / 2) ** 2:
+        found = max(up, down, 0.0) / WIDE
+    return found, curve
+
+
+def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]:
+    """Where a parameter was updated: those that it is conditional on and that came after it had their old values.
+
+    So had those by which one of them is measured, near zero.
+    """
+    updates = case.model.derived.updates
+    mine = next((i for i, u in enumerate(updates) if param in u.params), len(updates))
+    later = {n for u in updates[mine + 1 :] for n in u.params}
+    old = later.intersection(*(u.conditional_on for u in updates[mine : mine + 1])) if mine < len(updates) else set()
+    start, step = as_measured(case, case.start), as_measured(case, case.step)
+    return as_written(case, {n: start[n] if n in old else v for n, v in step.items()}), tuple(sorted(old))
