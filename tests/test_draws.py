@@ -873,12 +873,14 @@ def test_slices_find_modes_that_waves_make() -> None:
     assert np.abs(chain.draws["b"]).max() < 3
 
 
-def samples_at(text: str, data: dict[str, Any], values: dict[str, Any], count: int, draws: int) -> list[Any]:
+def samples_at(
+    text: str, data: dict[str, Any], values: dict[str, Any], count: int, draws: int, batches: int = 24
+) -> list[Any]:
     """Newton steps from here, each of a chain and a sample of its own."""
     model = emdsl.compile(text=text)
     fitter, module, found = model.fitter(seed=0), model.module, []
     setup, params = fitter._setup(fitter._bind(data)), {n: np.asarray(v, float) for n, v in values.items()}
-    module.LAST_SWEEPS, module.PILOT, module.BATCHES = draws, 80, 24
+    module.LAST_SWEEPS, module.PILOT, module.BATCHES = draws, 80, batches
     for seed in range(count):
         chains = module.new_chains(setup, np.random.default_rng(seed), 1)
         module._start(chains, params, 40)
@@ -900,6 +902,41 @@ def test_stated_errors_cover_the_maximum() -> None:
     assert 0.18 < squares / 36 < 3
 
 
+def test_what_is_left_is_sure_along_every_direction() -> None:
+    """Where all that draws tell of one coordinate is their noise, that the other is sure does not count."""
+    rng = np.random.default_rng(0)
+    curves = [-np.diag([1.0, 1.5 + 3 * c]) for c in rng.normal(size=40)]
+    each = [Batch(10, 0.3 * rng.normal(size=(2, 1)), 0.09 * np.eye(2), c, 1) for c in curves]
+    told = (np.zeros(2), np.arange(2), np.ones(2), np.zeros(2, bool))
+    assert not stepped([each], *told).trusted and stepped([[b._replace(curve=-np.eye(2)) for b in each]], *told).trusted
+
+
+def test_hessians_without_what_goes_with_slopes() -> None:
+    """Crossed Gaussian effects, all in one part: what is left of the information of small spreads is known by 48
+    Hessians, of which nine in ten are the slopes' noise. A spread ended 15 stated errors off."""
+    rng, (i, j) = np.random.default_rng(1), np.indices((24, 3)).reshape(2, -1)
+    y = (0.2 * rng.normal(size=24))[i] + 0.6 * rng.normal(size=3)[j] + rng.normal(size=72)
+    text = "model M\nparam m : real\nparam s : positive\nparam t : positive\n"
+    text += "for a in I:\n    latent u[a] ~ Normal(0, s)\nfor b in J:\n    latent v[b] ~ Normal(0, t)\nfor n in N:\n"
+    text += "    given i[n] : index[I]\n    given j[n] : index[J]\n"
+    text += "    observed y[n] ~ Normal(m + u[i[n]] + v[j[n]], 1)\ninfer u, v by mcmc\n"
+
+    def exact(p: Any) -> float:
+        cov = np.exp(2 * p[1]) * (i[:, None] == i) + np.exp(2 * p[2]) * (j[:, None] == j) + np.eye(72)
+        return float(stats.multivariate_normal(np.full(72, p[0]), cov).logpdf(y))
+
+    at = np.array([y.mean(), np.log(0.3), np.log(0.7)])
+    information = -differences_of(lambda p: differences_of(exact, p), at)
+    values = {"m": at[0], "s": np.exp(at[1]), "t": np.exp(at[2])}
+    for found in samples_at(text, {"i": i, "j": j, "y": y}, values, 1, 200, 48):
+        assert np.allclose(np.linalg.inv(found.inverse), information, rtol=0.06, atol=0.2)
+
+
+def differences_of(f: Any, at: Any) -> Any:
+    """The slope of a function along each coordinate, (p, ...)."""
+    return np.array([(f(at + 1e-3 * e) - f(at - 1e-3 * e)) / 2e-3 for e in np.eye(len(at))])
+
+
 def test_many_parameters_do_not_climb_what_was_drawn() -> None:
     """Rates of 30 kinds: what a step gains on the very draws that it is made from was ascent at every step, and Monte
     Carlo EM went on to max_iter. Counts are negative binomial, so that a rate's maximum is 2 over its mean count."""
@@ -919,7 +956,7 @@ def test_stated_errors_cover_in_repeated_seeds() -> None:
     model = compiled(text + "    observed y[n] ~ Poisson(u[n])\ninfer u by saem(warm = 20)\n")
     model.module.MOST_SWEEPS, model.module.PILOT = 200, 100
     found = []
-    for seed in range(4):
+    for seed in range(4, 8):
         rng = np.random.default_rng(seed)
         y = rng.poisson(rng.gamma(2.0, 1.5, 200))
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 
-SURE = 5.0  # errors of the least information that is left, which it is away from 0
+SURE = 5.0  # errors of the information left along any direction, which it is away from 0
 IN_A_BATCH = 3.0  # effective draws in a batch, at least: what their ties hide is then a sixth, and known
 STEP_TOO_LONG = 0.1  # of a standard error: a Newton step so long is taken again
 BENT = 0.25  # half the third derivative of a log-likelihood, in standard errors, that is reckoned with
@@ -33,13 +33,14 @@ ENDED = 1e-3  # of log-likelihood: what it rises and bends by, at most, in a coo
 LOST_WITHIN = 3.0  # errors of these, within which they are not seen
 ENDED_SHARE = 1e-3  # the same of what draws that stay tell of the coordinate
 CHANCE = 5.0  # how much more chain means may be apart than their noise has it: beyond this it is no chance
+FEWEST_CURVES = 24  # Hessians of which it is told what of them goes with slopes
 CLEARLY_UPHILL = 4.0  # errors of the mean score
 
 
 class NewtonStep(NamedTuple):
     """A step on the mean score: the inverse of the information left, the step's noise, how it can be trusted.
 
-    `effective` draws of the score in all; `sure`: the least information left over its error; `length` of the step in
+    `effective` draws of the score in all; `sure`: what is left over its error, at least; `length` of the step in
     standard errors, squared, and `lost`: what noise makes of that, on average; `bent`: what part of `length` a
     quadratic is off by, in standard errors; `uphill`: where it is not sure that information is left, whether the
     score says clearly which way is up. `logs`: coordinates that are logs of what is declared; `told`: those in which
@@ -112,13 +113,20 @@ def _largest_share(error: Array, inverse: Array) -> float:
 
 
 class Batch(NamedTuple):
-    """Sums over draws: scores of each part about a fixed place (p, parts), their products, Hessians."""
+    """Sums over draws: scores of each part about a fixed place (p, parts), their products, Hessians.
+
+    At the draws that have a Hessian, of what is 0 on average whatever the model, slopes (2, p) along the shift and the
+    stretch that draws have with each coordinate: sums, those of its products (2p, 2p), and with the Hessian's rows.
+    """
 
     draws: int
-    scores: Array
-    outer: Array
+    scores: Any
+    outer: Any
     curve: Any
     curves: int
+    slopes: Any = 0.0
+    squares: Any = 0.0
+    products: Any = 0.0
 
 
 def _empty(p: int, parts: int) -> Batch:
@@ -158,14 +166,13 @@ def stepped(chains: Sequence[Sequence[Batch]], about: Array, told: Array, root: 
     noise_of_score = long[np.ix_(told, told)] / every.draws / np.outer(root, root)
     without = [Batch(*(x - y for x, y in zip(every, b, strict=True))) for b in batches]
     lefts = np.array([parts(some, 1 - 1 / n)[1] for some in without])
-    least, leasts = (np.linalg.eigvalsh(v).min(-1, initial=1.0) for v in (left, lefts))
+    leasts = np.linalg.eigvalsh(lefts).min(-1, initial=1.0)
     known = np.isin(np.arange(p), told)
     step, inverse, noise, unit = np.zeros(p), np.zeros((p, p)), np.zeros((p, p)), np.ones(p)
     unit[told] = root
-    doubt = max(float(np.sqrt(_jackknife(leasts[:, None])[0, 0])), 1e-300)
-    sure, uphill = float(least) / doubt, False
+    sure, uphill = _least_sure(left, lefts), False
     inner = np.ix_(told, told)
-    if least <= 0 or not (leasts > 0).all():
+    if sure <= 0 or not (leasts > 0).all():
         step[told], inverse[inner], uphill = _uphill(score, left, noise_of_score)
         inverse = inverse / np.outer(unit, unit)
         return NewtonStep(step / unit, inverse, noise, effective, 0.0, 0.0, 0.0, BENT, n, logs, known, uphill)
@@ -251,6 +258,47 @@ def _uphill(score: Array, left: Array, noise: Array) -> tuple[Array, Array, bool
     most = 1 / np.sqrt(steep)
     step = np.where(sure > CLEARLY_UPHILL / 2, np.clip(along / steep, -most, most), 0.0)
     return vectors @ step, (vectors / steep) @ vectors.T, bool((sure > CLEARLY_UPHILL).any())
+
+
+def levelled(chains: Sequence[Sequence[Batch]]) -> list[list[Batch]]:
+    """The same batches, of whose Hessians is taken what goes with slopes that are 0 on average.
+
+    Where draws move with the parameters their scores hardly differ, and Hessians still do: a map that is straight
+    leaves the curve of a mean, times a slope. Entry (i, j) is regressed on the slopes of i and j.
+    """
+    every = _whole([b for chain in chains for b in chain])
+    n, p = every.curves, len(every.curve)
+    if n < FEWEST_CURVES or not np.any(every.squares):
+        return [list(chain) for chain in chains]
+    mean = (every.slopes / n).ravel()
+    squares = every.squares / n - np.outer(mean, mean)
+    unit = np.sqrt(np.maximum(np.diag(squares), 1e-300))
+    squares = squares / np.outer(unit, unit)
+    products = (every.products / n - mean.reshape(2, p, 1) * every.curve / n) / unit.reshape(2, p, 1)
+    i, j = np.indices((p, p))
+    which = np.stack([i, i + p, j, j + p], -1)  # (p, p, 4)
+    inner = np.linalg.pinv(squares[which[..., :, None], which[..., None, :]], rcond=1e-6, hermitian=True)
+    with_both = np.stack([*products, *products.transpose(0, 2, 1)], -1)
+    weights = np.einsum("ijab,ijb->ija", inner, with_both) / unit[which]
+
+    def level(b: Batch) -> Batch:
+        if not b.curves:
+            return b
+        return b._replace(curve=b.curve - np.einsum("ija,ija->ij", weights, np.ravel(b.slopes)[which]))
+
+    return [[level(b) for b in chain] for chain in chains]
+
+
+def _least_sure(left: Array, lefts: Array) -> float:
+    """What is left over its error, along the axes and along the eigenvectors: the least.
+
+    The least eigenvalue alone was sure where another, 0.9 of all that draws tell, was no more than their noise: a
+    spread 15 stated errors off.
+    """
+    along = np.concatenate([np.linalg.eigh(left)[1], np.eye(len(left))], axis=1)
+    found = np.einsum("pk,pq,qk->k", along, left, along)
+    seen = np.einsum("pk,npq,qk->nk", along, lefts, along)
+    return float(np.min(found / np.maximum(np.sqrt(np.diag(_jackknife(seen))), 1e-300), initial=1 / 1e-300))
 
 
 def _jackknife(without: Array) -> Array:

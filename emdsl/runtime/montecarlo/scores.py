@@ -15,7 +15,7 @@ from emdsl.runtime.fitting.climbs import Setup
 from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
 from emdsl.runtime.montecarlo.mixing import UNMIXED, Traces, worst_rhat
-from emdsl.runtime.montecarlo.newton import Batch, NewtonStep, _empty, _joined, stepped, told_by
+from emdsl.runtime.montecarlo.newton import Batch, NewtonStep, _empty, _joined, levelled, stepped, told_by
 from emdsl.runtime.montecarlo.sampler import Chain
 from emdsl.runtime.montecarlo.slopes import Slopes, has_slopes
 
@@ -238,8 +238,16 @@ class LastSample:
         batch = _joined(batch, Batch(1, off, off @ off.T, 0.0, 0))
         if curved and k % max(2, 2 * len(self.flat)) == 0:  # so that Hessians cost what scores do
             curve = hessian_of(lambda t: self._whole_score(draws, t), self.flat, self.steps)
-            batch = batch._replace(curve=batch.curve + curve, curves=batch.curves + 1)
+            batch = _joined(batch, Batch(0, 0.0, 0.0, curve, 1, *self._beside(draws, curve)))
         return batch
+
+    def _beside(self, draws: Mapping[str, Any], curve: Array) -> tuple[Any, ...]:
+        """What is 0 on average at a draw, its products, and those with the rows of a Hessian there."""
+        p = len(self.flat)
+        if self.slopes is None or not self.carried.laws or p > A_HESSIAN_EACH:
+            return ()
+        found = self.slopes.turned(draws, self.carried)
+        return found, np.outer(found, found), found[:, :, None] * curve
 
     @property
     def draws(self) -> int:
@@ -252,8 +260,10 @@ class LastSample:
         batches = [b for run in self.batches for b in run]
         if not all(np.isfinite(v).all() for b in batches for v in (b.scores, b.outer, b.curve)):
             return None
+        chains = levelled(self.batches)
+        batches = [b for chain in chains for b in chain]
         about = self.about.sum(-1) + self.constant
         whole, told = told_by(batches, about, self.still, self.free.ends)
         self.nothing = (whole == 0) & (self.still == 0) & ~told  # no number of the data's density moves with it
         root = np.sqrt(np.maximum(whole, np.maximum(LEAST_SHOWN * self.still, np.finfo(float).tiny)))
-        return stepped(self.batches, about, np.flatnonzero(told), root[told], self.free.ends)
+        return stepped(chains, about, np.flatnonzero(told), root[told], self.free.ends)

@@ -66,6 +66,19 @@ class Slopes:
         _, by_latent = self._called("slopes", self.free.params(t), draws)
         return self._along(draws, draws, by_latent, carried, still, 1)[:, 0]
 
+    def turned(self, draws: Mapping[str, Any], carried: Carried) -> Array:
+        """The slopes along the shift and the stretch that draws have with each coordinate, (2, p): 0 on average."""
+        _, by_latent = self._called("slopes", self.free.params(self.flat), draws)
+        out, rows = np.zeros((2, len(self.flat))), (len(self.flat), -1)
+        for n, (centre, shift, scale) in carried.laws.items():
+            value = np.asarray(draws[n], float)
+            first, second = stretch(value, carried.domains[n], carried.bounds[n])
+            slope = np.broadcast_to(by_latent[n], np.shape(first)) * first + second / first
+            wide = to_free(value, carried.domains[n], carried.bounds[n]) - centre
+            out[0] += shift.reshape(rows) @ np.ravel(slope)
+            out[1] += scale.reshape(rows) @ np.ravel(wide * slope + 1)
+        return out
+
     def apart(self, draws: Mapping[str, Any], carried: Carried) -> Array:
         """The score of each part (p, parts) at `flat`."""
         by_param, by_latent = self._called("slopes_apart", self.free.params(self.flat), draws)
