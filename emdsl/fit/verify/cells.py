@@ -70,6 +70,8 @@ class World:
         self, some: Sequence[Variable | Potential], params: Mapping[str, Array], latents: Mapping[str, Array]
     ) -> list[Array]:
         """log p of every row, for some of the declarations."""
+        if any(chart.moves for chart in self.held.values()):
+            latents = completed(self.held, latents, params)
         scope = replace(self.scope, values={**self.scope.values, **params, **latents})
         out = []
         for d in some:
@@ -88,7 +90,7 @@ class World:
         self, some: Sequence[Variable | Potential], params: Mapping[str, Array], latents: Sequence[Mapping[str, Array]]
     ) -> list[Array]:
         """(points, rows) for each of the declarations: `parts` at many points, which are evaluated side by side."""
-        free = all(self._kept(d) for d in some)
+        free = all(self._kept(d) for d in some) and not any(chart.moves for chart in self.held.values())
         if len(latents) < 2 or not free:  # a condition that reads latents leaves other rows at each point
             each = [self.parts(some, params, here) for here in latents]
             return [np.array(rows) for rows in zip(*each, strict=True)]
@@ -110,7 +112,8 @@ class World:
         """The names that the rows of a declaration depend on."""
         if isinstance(d, Variable):
             ends = [e for e in (d.domain.lower, d.domain.upper) if e is not None]
-            return variable_reads(d, self.model).union({d.name}, *(read_names(e, self.model) for e in ends))
+            found = variable_reads(d, self.model).union({d.name}, *(read_names(e, self.model) for e in ends))
+            return found.union(*(variable_reads(chart.variable, self.model) for chart in self.held.values()))
         every = [d.expression, *(p.condition for p in d.plates if p.condition is not None)]
         return set().union(*(read_names(e, self.model) for e in every))
 

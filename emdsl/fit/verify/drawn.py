@@ -20,6 +20,7 @@ from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Compiled, told_sizes
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.held import completed
 from emdsl.fit.verify.oracle import Oracle, tables
 from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
 from emdsl.runtime.montecarlo.sampler import Chain, Target
@@ -66,12 +67,12 @@ class Site:
         return out
 
     def shown(self, stored: Values) -> dict[str, Array]:
-        """The inverse of `stored`, the other latents as they were drawn."""
+        """The inverse of `stored`, the other latents as they were drawn, or as they follow from these."""
         out = dict(self.world.latents)
         for n, k in self.kept.items():
             value = np.transpose(stored[n], np.argsort(k.order))
             out[n] = np.reshape(value if k.shift is None else value + k.shift, out[n].shape)
-        return out
+        return completed(self.world.held, out)
 
     def chain(self, values: Values, rng: np.random.Generator) -> Chain:
         return Chain(self.module, self.prepared, self.stored(values), rng)
@@ -220,8 +221,8 @@ def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         start = site.stored(site.world.latents)
         found = [group.draw(site.params, {**site.prepared, **start}, rng) for _ in range(REPEATS)]
         names = list(found[0])
-        oracle, held = oracle_of(site.beside([n for n in site.world.latents if n not in names], site.world.latents),
-                                 site.params)  # fmt: skip
+        given = [n for n in site.world.latents if n not in names and n not in site.world.held]  # others may follow
+        oracle, held = oracle_of(site.beside(given, site.world.latents), site.params)
         draws = [site.shown({**start, **d}) for d in found]
         far = [_moments(oracle, held, k, draws) for k in range(len(oracle.layout.cells))]
         log_p = np.array([site.world.rows(site.params, d).sum() for d in draws])

@@ -33,9 +33,10 @@ class Chart:
     free: Array
     to: Array
     volume: Array
+    moves: bool = False  # whether a parameter says where a point is
 
     def completed(self, arrays: Mapping[str, Array]) -> Array:
-        """The array with what is not free as it follows from what `arrays` hold."""
+        """The array with what is not free as it follows from what `arrays` hold: latents, and parameters if any."""
         v = self.variable
         assert v.distribution is not None
         part = replace(self.part, values={**self.part.values, **arrays})
@@ -53,7 +54,8 @@ def charts(model: ModelText, scope: Scope, latents: Mapping[str, Array]) -> dict
     for v in model.of_kind("latent"):
         if v.domain.kind != "real" or v.distribution is None or v.array or len(v.domain.dims) > 1:
             continue
-        if not _fixed(v, model):
+        read = _read(v, model)
+        if ("condition", "latent") in read:
             continue
         part = plate_rows(v.plates, replace(scope, values={**scope.values, **latents}))
         if not part.count:
@@ -66,31 +68,33 @@ def charts(model: ModelText, scope: Scope, latents: Mapping[str, Array]) -> dict
         free = np.array([f for f, _, _ in found])
         if not free.all():
             to, volume = np.array([t for _, t, _ in found]), np.array([w for *_, w in found])
-            out[v.name] = Chart(v, part, at, free, to, volume)
+            out[v.name] = Chart(v, part, at, free, to, volume, ("point", "param") in read)
     return out
 
 
-def _fixed(v: Variable, model: ModelText) -> bool:
-    """Whether no latent says which part has no noise, and no parameter where a point is."""
+def _read(v: Variable, model: ModelText) -> set[tuple[str, str]]:
+    """The kinds of what conditions read, which say what part has no noise, and of what says where points are."""
     kinds = {u.name: u.kind for u in model.variables}
     pending, read = [v.distribution], set[tuple[str, str]]()
     while pending:
         match pending.pop():
             case Branch(cond, then, other):
                 pending += [then, other]
-                read |= {(kinds.get(n, ""), "latent") for n in read_names(cond, model)}
+                read |= {("condition", kinds.get(n, "")) for n in read_names(cond, model)}
             case FamilyCall() as call if (known := record(call.family)) is not None and known.atom:
-                read |= {(kinds.get(n, ""), "param") for _, e in call.args for n in read_names(e, model)}
-    return not read & {("latent", "latent"), ("param", "param")}
+                read |= {("point", kinds.get(n, "")) for _, e in call.args for n in read_names(e, model)}
+    return read
 
 
-def completed(found: Mapping[str, Chart], arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """All latents, what is not free as it follows from what is."""
+def completed(
+    found: Mapping[str, Chart], arrays: Mapping[str, Array], params: Mapping[str, Array] | None = None
+) -> dict[str, Array]:
+    """All latents, what is not free as it follows from what is, at the parameters of the charts or at others."""
     out = dict(arrays)
     for _ in range(2 + sum(len(c.at) for c in found.values())):
         moved = False
         for name, chart in found.items():
-            after = chart.completed(out)
+            after = chart.completed({**out, **(params or {})})
             moved = moved or not np.array_equal(after, out[name])
             out[name] = after
         if not moved:

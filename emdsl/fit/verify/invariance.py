@@ -283,6 +283,9 @@ def _repeated(case: Case, name: str) -> Check:
     except EmdslError as refused:
         raise Unchecked(refused.problems[0].message) from None
     b = case.fit(case.start, 1, twice)
+    ways = [{n: way.method for n, way in fit._variant.current.plan.items()} for fit in (a, b)]
+    if ways[0] != ways[1]:  # as the fit says
+        raise Unchecked(f"what weighs has another posterior: {', '.join(dict.fromkeys(ways[0].values()))}")
     far = any(far_out(case.model, case.drawn, fit.params_) for fit in (a, b))  # Newton ends anywhere on its way there
     if far or another_path(case):
         off = float(abs(a.history_[0] - b.history_[0]) / (1 + abs(b.history_[0])))

@@ -172,10 +172,13 @@ class Oracle:
         return replace(self, components=components), left
 
     def moment(self, found: Sequence[Table], tilt: Tilt) -> float:
-        """The posterior expectation of a function of one cell."""
+        """The posterior expectation of a function of one cell, of which the step stays small however large it is."""
+        scale = 1.0 if tilt.levels is None else max(1.0, float(np.abs(tilt.levels).max(initial=0.0)))
+        if tilt.levels is not None:
+            tilt = replace(tilt, levels=tilt.levels / scale)
         cells = next(c for c in self.components if tilt.cell in c)
         mine = [t for t in found if not set(cells).isdisjoint((*t.discrete, *t.gaussian))]
-        return float(_component(cells, mine, self.layout, tilt).imag / STEP)
+        return scale * float(_component(cells, mine, self.layout, tilt).imag / STEP)
 
     def marginal(self, found: Sequence[Table], k: int) -> Array:
         """Probabilities of a discrete cell; mean and variance of another."""
@@ -248,7 +251,10 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
             axis = table.discrete.index(k)
             value = table.a.reshape([len(layout.nodes[d]) for d in table.discrete])
             score += np.moveaxis(value, axis, 0).reshape(len(layout.nodes[k]), -1)[: len(s)].max(axis=1)
-    inside = np.flatnonzero(score > score.max() - DEPTH)
+    nodes = layout.nodes[k][: len(s)]
+    with np.errstate(over="ignore"):
+        squares = score + np.log1p(np.minimum(nodes**2, 1e300))  # of a variance the mass may lie far from most of this
+    inside = np.flatnonzero((score > score.max() - DEPTH) | (squares > squares.max() - DEPTH))
     if not inside.size:
         raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")
     step = s[1] - s[0]  # off the middle: with a kink midway between two nodes, half of them have the same error
