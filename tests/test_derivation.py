@@ -364,8 +364,8 @@ def test_hostile_names() -> None:
 
 
 def test_markup_in_comments_is_text() -> None:
-    comment = "# <script>alert(1)</script> ``` \\input{x} $$"
-    text = f"model M\n{comment}\nparam m : real\nfor n in N:\n    observed x[n] ~ Normal(m, 1)\n"
+    comment = "# <script>alert(1)</script> ``` \\input{x} $$ \\"
+    text = f"model M {comment}\n{comment}\nparam m : real {comment}\nfor n in N:\n    observed x[n] ~ Normal(m, 1)\n"
     d = emdsl.compile(text=text).derivation
     check_forms(d)
     assert "<script>" not in d.to_html()

@@ -231,6 +231,13 @@ ACCEPTED: dict[str, tuple[str, Any, dict[str, Any], Callable[[Any], bool]]] = {
     "83 never the best": (
         OWN_SD, [1.0, 2, 3, 4, 5, 50.0], {"n_init": 4, "on_degenerate": "restart"},
         lambda f: f.status_ == "degenerate" or min(f.params_["s"]) > 0.1),
+    "71 rows that are alike, of two chains": (
+        (ROOT / "models/factorial_hmm.em").read_text(encoding="utf-8").partition("HMM\n")[2], [1.0] * 3,
+        {"on_degenerate": "keep"}, lambda f: f.status_ == "degenerate"),
+    "92 as many chains as draws": (
+        "param m : real\nlatent b ~ Normal(m, 1)\nobserved y ~ Poisson(exp(b))\n"
+        "infer b by mcmc(kernel = metropolis, sweeps = 1, chains = 200, burn_in = 0)\n", {"y": 4}, {"max_iter": 1},
+        lambda f: not f.converged_ and "the chains have not mixed" in f.message_),
     "89 no iteration": (NORMAL, [1.0, 2.0], {"max_iter": 0}, lambda f: f.n_iter_ == 0 and not f.converged_),
 }  # fmt: skip
 

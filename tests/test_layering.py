@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from sympy import sympify
 
 import emdsl
 from emdsl.derive.algebra import made
@@ -35,7 +36,7 @@ LONGEST = 400
 
 # A generated module becomes a live one in a single place, and from text that the printer wrote.
 MAY_EXECUTE = {"fit/loading.py"}
-FORBIDDEN_CALLS = {"eval", "exec", "sympify", "parse_expr", "S", "__import__"}
+FORBIDDEN_CALLS = {"eval", "exec", "sympify", "parse_expr", "S", "__import__", "lambdify", "symbols"}
 FORBIDDEN_MODULES = {"pickle", "shelve", "marshal", "dill", "cloudpickle", "joblib"}
 MODEL_NAMES = re.compile(
     r"(?<![a-z])(hmm|lda|gmm|kalman_?model|kalman_?filter|baum_?welch|viterbi_hmm|dawid_?skene|old_?faithful|"
@@ -202,7 +203,7 @@ def run_as_code(tree: ast.AST, may_execute: bool) -> list[str]:
     for node in nodes(tree):
         if isinstance(node, ast.Call):
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            bare = isinstance(node.func, ast.Name) or name in ("sympify", "parse_expr", "S")
+            bare = isinstance(node.func, ast.Name) or name in ("sympify", "parse_expr", "S", "lambdify", "symbols")
             if bare and name in FORBIDDEN_CALLS and not (name == "exec" and may_execute):
                 out.append(f"line {node.lineno}: {name}(")
         if isinstance(node, ast.ExceptHandler) and node.type is None:
@@ -214,6 +215,43 @@ def test_no_text_is_run() -> None:
     assert everywhere(lambda path: run_as_code(parse(path), relative(path) in MAY_EXECUTE)) == {}
     wrong = "import pickle\ntry:\n    eval(a)\n    sp.sympify(b)\n    exec(c)\nexcept:\n    pass\n"
     assert len(run_as_code(ast.parse(wrong), False)) == 5 and len(run_as_code(ast.parse(wrong), True)) == 4
+
+
+@pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
+def test_of_what_is_compiled_only_the_printed_module_holds_a_user_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever compiles it: Python itself reports every text that `eval`, `exec` or `compile` are given."""
+    seen: set[tuple[str, bool]] = set()
+    watching = [True]
+
+    def hook(event: str, given: tuple[object, ...]) -> None:  # cannot be taken away again, so it is told to stop
+        if watching[0] and event == "compile" and given[0] is not None:
+            seen.add((str(given[1]), "zqx" in str(given[0])))
+
+    parsed: list[object] = []
+    monkeypatch.setattr("sympy.parsing.sympy_parser.parse_expr", lambda text, *_, **__: parsed.append(text))
+    text = """model zqx_m
+family zqx_F(zqx_t : positive | zqx_r : positive) = log(zqx_r) - zqx_r * zqx_t
+size zqx_K = 2
+param zqx_w : simplex[zqx_K]
+param zqx_a[zqx_K] : positive
+param zqx_b : positive
+for n in N:
+    latent   zqx_z[n] ~ Categorical(zqx_w)
+    observed zqx_x[n] ~ Gamma(zqx_a[zqx_z[n]], zqx_b)
+    observed zqx_y[n] ~ zqx_F(zqx_b)
+"""
+    sys.addaudithook(hook)
+    try:
+        sympify("1 + zqx")  # both watches do see what is to be seen
+        eval("'zqx'")  # noqa: S307
+        assert parsed.pop() == "1 + zqx" and seen.pop() == ("<string>", True)
+        model = emdsl.compile(text=text)
+        model.fitter(seed=0, max_iter=1, on_degenerate="keep").fit({"zqx_x": [1.0, 2, 4], "zqx_y": [1.0, 2, 3]})
+        d = model.derivation
+        assert all((str(d), d.to_latex(), d.to_html(), d.to_markdown(), d.to_dict(), str(model.graph())))
+    finally:
+        watching[0] = False
+    assert not parsed and {file for file, ours in seen if ours} == {"<generated module>"}
 
 
 def names_of_models(tree: ast.AST) -> list[str]:

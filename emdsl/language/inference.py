@@ -131,4 +131,4 @@ def _check_option(name: str, value: str | int | float, takes: str, span: Span) -
         )
     least = 0 if name in ("burn_in", "warm") else 1
     if takes == "count" and not (isinstance(value, int) and least <= value <= LARGEST):
-        raise wrong("E062", f"`{name}` is a whole number from {least}, not {value}", span)
+        raise wrong("E062", f"`{name}` is a whole number from {least} to {LARGEST:,}, not {value}", span)

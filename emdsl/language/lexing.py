@@ -137,13 +137,14 @@ def _logical(rows: list[str], at: int, file: str, line: list[Lexeme], out: Lexed
                 line[:] = [t for t in line if t.span.line <= first.span.line]
                 raise _Recover(first.span.line)
             return at
-        if not open_brackets and not _goes_on(rows, at, line):
+        commented = bool(out.comments) and out.comments[-1].line == at
+        if not open_brackets and not _goes_on(rows, at, line, commented):
             return at
 
 
-def _goes_on(rows: list[str], at: int, line: list[Lexeme]) -> bool:
+def _goes_on(rows: list[str], at: int, line: list[Lexeme], commented: bool) -> bool:
     """True where a line ends in `=` or `~` and its right side stands, indented further, on the next."""
-    if rows[at - 1].rstrip().endswith("\\"):
+    if not commented and rows[at - 1].rstrip().endswith("\\"):
         return True  # told already, where it stands
     if not line or line[-1].text not in ("=", "~"):
         return False

@@ -22,6 +22,7 @@ from emdsl.runtime.numeric.unconstrained import pullback, to_free, uphill
 
 Statistics = Mapping[str, Any]
 CONFIDENT = 0.674  # of the ascent rule: a quarter of the normal's tail (Caffo, Jank and Jones, section 4)
+LEAST_DRAWS = 4  # of a chain in one E-step, of whose halves the noise of a step is told
 GROWTH = 3.0  # a sample that does not show ascent grows by this share of itself
 MOST_DRAWS = 4000  # in one E-step: Newton's steps at the end take the rest of the way
 CURVED = 8  # draws whose Hessians make that of a numeric M-step
@@ -152,7 +153,7 @@ def climb_by_mcmc(setup: Setup, start: Any, rng: np.random.Generator, schedule: 
     chains = new_chains(setup, rng, schedule.chains)
     setup = knowing_untouched(setup, chains)
     params, history = dict(start), []
-    size, small, status = schedule.sweeps, 0, "max_iter"
+    size, small, status = max(schedule.sweeps, LEAST_DRAWS), 0, "max_iter"
     degenerate = (setup.module.Degenerate, np.linalg.LinAlgError)
     try:
         _start(chains, params, schedule.burn_in)

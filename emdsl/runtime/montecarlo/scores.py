@@ -22,6 +22,7 @@ from emdsl.runtime.montecarlo.slopes import Slopes, has_slopes
 PILOT = 200  # draws that tell how draws are carried along with the parameters
 SETTLING = 20  # sweeps from the last parameters to these, where nothing is to be learnt on the way
 LAST_SWEEPS = 200  # of the sample at the estimate, at least
+LEAST_EACH = 4  # of them in each chain, whose halves are compared
 MOST_SWEEPS = 8000
 SURELY_ENDED = 1600  # draws by which a coordinate is told to be at its end
 MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
@@ -79,7 +80,7 @@ class LastSample:
         most = min(
             most, int(np.clip(min(MOST_NUMBERS / max(1, numbers), MOST_EVALUATIONS / each), LAST_SWEEPS, MOST_SWEEPS))
         )
-        most, count = most // len(chains), -(-LAST_SWEEPS // len(chains))
+        most, count = most // len(chains), max(LEAST_EACH, -(-LAST_SWEEPS // len(chains)))
         if self.scored:
             self._prepare()
         self._extend(count)

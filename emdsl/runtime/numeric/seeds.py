@@ -72,11 +72,11 @@ def seeded(
 
 
 def _standardised(parts: Sequence[Array], counted: Array) -> Array | None:
-    """What rows are told apart by, in its own units; None where there is nothing."""
-    if not parts:
-        return None
-    z = np.concatenate(parts)
+    """What rows are told apart by, in its own units; None where there is nothing, or all are alike."""
+    z = np.concatenate([np.zeros((0, len(counted))), *parts])
     sd = z[:, counted].std(axis=1)
+    if not (sd > 0).any():
+        return None
     return (z[sd > 0] - z[sd > 0][:, counted].mean(axis=1, keepdims=True)) / sd[sd > 0, None]
 
 
