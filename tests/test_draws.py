@@ -732,14 +732,14 @@ def test_kernels_asked_for_move_what_is_summed_out(kernel: str) -> None:
     assert group.names == "b" and group.kernel.__name__ in ("modes_kernel", f"roaming_{kernel}_kernel")
 
 
-@pytest.mark.parametrize("method", ["saem(kernel = metropolis)", "mcmc(kernel = hmc)"])
-def test_chains_that_stay_apart_have_not_converged(method: str) -> None:
+@pytest.mark.parametrize(("method", "seed"), [("saem(kernel = metropolis)", 3), ("mcmc(kernel = hmc)", 1)])
+def test_chains_that_stay_apart_have_not_converged(method: str, seed: int) -> None:
     """h ~ Normal(m, 3), seen by its square alone: 16 modes. One chain stayed at one, and four seeds "converged" to four
-    values of m, 1e4 stated errors apart."""
+    values of m, 1e4 stated errors apart; from seed 3 a second chain of one start took the first one's mode."""
     model = emdsl.compile(text=f"{SIGNS}infer h by {method}\n")
     y = np.array([9.0, 8, 10, 9]) + 0.3 * np.random.default_rng(0).normal(size=(5, 4))
     with pytest.warns(Warning, match="the chains have not mixed"):
-        fit = model.fitter(seed=1, max_iter=300).fit({"y": y})
+        fit = model.fitter(seed=seed, max_iter=300).fit({"y": y})
     assert not fit.converged_ and fit.monte_carlo_["rhat"]["h"] > 10
 
 
