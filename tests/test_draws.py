@@ -932,6 +932,23 @@ def test_hessians_without_what_goes_with_slopes() -> None:
         assert np.allclose(np.linalg.inv(found.inverse), information, rtol=0.06, atol=0.2)
 
 
+def test_what_kinks_bend_by_is_information() -> None:
+    """Effects ~ Laplace(mu, tau), mu inside |b - mu|: no derivative sees what is bent at one place, and no fit of them
+    by Monte Carlo EM converged. Against the curvature of an integral on a grid."""
+    y, grid = np.bincount(counts()["group"], counts()["y"]), np.linspace(-7, 5, 2401)
+    rows = y[:, None] * grid - 5 * np.exp(grid)
+
+    def exact(p: Any) -> float:
+        log = rows - np.abs(grid - p[0]) / np.exp(p[1]) - p[1]
+        return float(special.logsumexp(log, axis=1).sum())
+
+    at, h = np.array([0.2, np.log(0.6)]), 0.02 * np.eye(2)
+    slope = [(exact(at + a + b) - exact(at + a - b) - exact(at - a + b) + exact(at - a - b)) for a in h for b in h]
+    text = INTERCEPTS.replace("Normal(mu, tau)", "Laplace(mu, tau)").replace("saem", "mcmc")
+    for found in samples_at(text, counts(), {"mu": at[0], "tau": np.exp(at[1])}, 1, 200, 48):
+        assert np.allclose(found.inverse, np.linalg.inv(-np.reshape(slope, (2, 2)) / 0.0016), rtol=0.2, atol=2e-3)
+
+
 def differences_of(f: Any, at: Any) -> Any:
     """The slope of a function along each coordinate, (p, ...)."""
     return np.array([(f(at + 1e-3 * e) - f(at - 1e-3 * e)) / 2e-3 for e in np.eye(len(at))])

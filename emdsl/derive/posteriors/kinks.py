@@ -5,12 +5,12 @@ y[n] ~ Normal(a + abs(u[n] - c), s)       a kink at c: the points of u lie on (-
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.scalars import derivatives
-from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.sides import side_in
 from emdsl.derive.joint.terms import terms
@@ -18,6 +18,12 @@ from emdsl.derive.posteriors.block import place
 
 KINKED = ("abs", "min", "max")
 MOST = 4  # kinks of one latent: beyond, pieces are many and each kink is small
+
+
+def is_kinked(factors: Iterable[Factor], name: str) -> bool:
+    """Whether a latent stands inside what has a kink."""
+    inside = (e for f in factors for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name in KINKED)
+    return any(name in x.variables(e) for e in inside)
 
 
 def kinks_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Expr, ...]:
@@ -33,7 +39,7 @@ def kinks_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Expr
 def _kinks(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Iterator[Expr]:
     home = home_of(joint.model.variable(name))
     for f in joint.factors:
-        if not any(isinstance(e, x.Fn) and e.name in KINKED and name in x.variables(e) for e in x.walk(f.body)):
+        if not is_kinked((f,), name):
             continue
         for t in terms(f, side_in(kinds)):
             if not any(name in x.variables(e) for e in t.factors):

@@ -13,6 +13,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.blocks import Elimination
 from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling, own_parameters
 from emdsl.derive.posteriors.intervals import Interval, jumps
+from emdsl.derive.posteriors.kinks import is_kinked
 from emdsl.generate.blocks.estep import emit_block
 from emdsl.generate.blocks.networks import network_lines
 from emdsl.generate.blocks.once import contracted
@@ -244,7 +245,9 @@ def sweep_lines(printer: Printer) -> list[str]:
         name = "on_units(log_density_units)" if g.collapsed else group_name(g)
         others = printer.plan.joint.factors  # where its own density ends, free coordinates do
         cut = tuple(n for n in g.latents if any(jumps(f, n) for f in others if f.about != n))
-        told = f", cut={cut}" if cut else ""
+        told = (f", cut={cut}" if cut else "") + (
+            ", kinked=True" if any(is_kinked(others, n) for n in g.latents) else ""
+        )
         if g.elimination is not None:
             cells.append(f'Group("{", ".join(g.latents)}", {name}{told}),')
             continue

@@ -72,6 +72,11 @@ class Carried:
             new = [z, z**2, z**3, z**4, z * along, z**2 * along]
             self.sums[n] = new if first else [a + b for a, b in zip(self.sums[n], new, strict=True)]
 
+    def spread_of_scores(self) -> Any:
+        """The standard deviation of the whole score that was seen, (p,)."""
+        mean, square = (v / max(1, self.count) for v in self.score)
+        return np.sqrt(np.maximum(np.sum(square - mean**2, -1), 0.0)) if self.count else 0.0
+
     def learn(self) -> None:
         """The law of each latent, from what was seen; covariances that noise explains are left out."""
         n = float(max(1, self.count))

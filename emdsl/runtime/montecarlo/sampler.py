@@ -50,7 +50,8 @@ class Coordinates(NamedTuple):
 class Group(NamedTuple):
     """Latents drawn together: `draw(params, prepared, rng)` by elimination, or `draw(params, prepared)` giving the log
     density and its gradient for `kernel`. `exact` ones are drawn only for the others to move by. The density of `cut`
-    ones jumps where data compare them with something."""
+    ones jumps where data compare them with something; it is `kinked` where they stand in an absolute value or a limit.
+    """
 
     names: str
     draw: Callable[..., Any]
@@ -58,6 +59,7 @@ class Group(NamedTuple):
     coordinates: tuple[Coordinates, ...] = ()
     exact: bool = False
     cut: tuple[str, ...] = ()
+    kinked: bool = False
 
 
 def exact_names(groups: Sequence[Group]) -> set[str]:

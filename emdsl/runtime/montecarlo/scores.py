@@ -32,6 +32,7 @@ MOST_PARAMETERS = 60  # in whose number scores by differences are affordable
 MOST_BY_SLOPES = 1500  # the same of scores by slopes: their Hessian is a table
 MOST_KEPT = 60_000  # numbers in the scores of all parts, where parameters are many
 LEAST_PARTS = 50
+ACROSS_KINKS = 0.5  # of a standard error of the complete data: steps of Hessians whose density has kinks
 A_HESSIAN_EACH = 60  # parameters: with more of them not every batch has a Hessian
 BATCHES = 48  # of draws, at most: half as many at first
 SMALL_SHARE = 0.05  # of a standard error: Monte Carlo errors at which the sample stops to grow
@@ -177,8 +178,18 @@ class LastSample:
         draws = chain.draws
         if self.slopes is not None:
             self.steps = self.slopes.steps(draws, self.carried)
+        self.bends = self._across(self.carried.spread_of_scores())
         self.about = self._apart_scores(draws)
         self.constant = self._whole_score(draws, self.flat) - self.about.sum(-1)
+
+    def _across(self, spread: Any) -> Array:
+        """Steps for Hessians: of a density with kinks so long that draws lie between their ends, where it bends most.
+
+        What |b - m| bends by, 2 for each draw at m, no derivative has: Laplace effects lost most of their information.
+        """
+        if not any(g.kinked for g in self.chains[0].groups):
+            return self.steps
+        return np.maximum(self.steps, np.where(spread > 0, ACROSS_KINKS / np.maximum(spread, 1e-300), 0.0))
 
     def _still(self, draws: Mapping[str, Any]) -> Array:
         """The complete data's information on each coordinate, of draws that do not move."""
@@ -238,7 +249,7 @@ class LastSample:
         off = self._apart_scores(draws) - self.about
         batch = _joined(batch, Batch(1, off, off @ off.T, 0.0, 0))
         if curved and k % max(2, 2 * len(self.flat)) == 0:  # so that Hessians cost what scores do
-            curve = hessian_of(lambda t: self._whole_score(draws, t), self.flat, self.steps)
+            curve = hessian_of(lambda t: self._whole_score(draws, t), self.flat, self.bends)
             batch = _joined(batch, Batch(0, 0.0, 0.0, curve, 1, *self._beside(draws, curve)))
         return batch
 
