@@ -41,6 +41,15 @@ def test_a_random_model_is_right_or_refused(text: str) -> None:
         assert not found.failures, f"{text}\n{found}"
 
 
+def test_parameters_that_no_data_read() -> None:
+    """Found by chance: where a prior alone says what they are, an array of them became one number."""
+    text = (
+        "model M\nparam m : real\nparam r[2] : real ~ Normal(0.5, 2)\nparam w[2] : real[2] ~ MvNormal([1, 2], eye(2))\n"
+    )
+    fit = emdsl.compile(text=text + "for n in N:\n    observed y[n] ~ Normal(m, 1)\n").fitter().fit({"y": [1.0, 2]})
+    assert fit.params_["r"].tolist() == [0.5, 0.5] and fit.params_["w"].tolist() == [[1, 2], [1, 2]]
+
+
 SINGULAR = """
     model Singular
     param share : simplex[2]

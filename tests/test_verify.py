@@ -604,9 +604,61 @@ for n in N:
 """  # where all u are small, the likelihood has a maximum inside and a higher one at p = 0
 
 
-def test_a_climb_is_held_to_its_own_hill() -> None:
-    """Found by chance: a likelihood that is highest at an end failed a climb that ended at a maximum before it."""
-    found = verify.certify(emdsl.compile(text=TWO_HILLS), apart=False, only=("M-step",))
+RARE = """model Rare
+param p : unit
+for n in N:
+    observed y[n] ~ Bernoulli(p^4)
+"""  # no event in 60 rows: all scores are the same number
+FOLLOWING = """model Following
+param a : real
+for t in T:
+    latent l[t] ~ Normal(0, 1) if t == 0 else Normal(l[t-1], 1)
+    latent d[t] ~ Delta(a * l[t])
+    observed y[t] ~ Normal(d[t], 1)
+"""  # d stayed where it was drawn while a moved
+SUM_DRAWN = """model SumDrawn
+param q : positive
+for n in N:
+    latent a[n] ~ Normal(0, q)
+    latent b[n] ~ Normal(0, 1)
+    latent c[n] ~ Delta(a[n] + b[n])
+    observed y[n] ~ Normal(c[n], 1)
+infer a, b by mcmc
+"""  # c stayed where it was drawn while a was
+FAR_TAIL = """model FarTail
+param m : real
+param s : positive
+for n in N:
+    given lo[n] : positive
+    given hi[n] : positive
+    latent t[n] ~ LogNormal(m, s)
+    observed y[n] ~ Delta((t[n] > lo[n]) + (t[n] > lo[n] + hi[n]))
+"""  # a variance of 1e8, of squares for which no complex step is small
+WEIGHED = """model Weighed
+param w : simplex[2]
+param s[2] : positive
+latent b ~ Normal(0, 1)
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ Normal(b, s[z[n]])
+"""  # rows that are summed out together have no weights: with them it is a fit by mean-field, which says so
+
+
+@pytest.mark.parametrize(
+    ("text", "seed", "check"),
+    [
+        (TWO_HILLS, 0, "M-step"),
+        (RARE, 5, "draws have the density's moments"),
+        (FOLLOWING, 0, "Fisher's identity"),
+        (SUM_DRAWN, 0, ""),
+        (FAR_TAIL, 3, "posterior"),
+        (WEIGHED, 0, "rows in another order"),
+    ],
+)
+def test_no_alarm(text: str, seed: int, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each failed though the derivation was right: by chance, or since the certificate held what moves."""
+    monkeypatch.setattr(verify, "CHECKS", tuple((n, run) for n, run in verify.CHECKS if n == check))
+    found = emdsl.compile(text=text).verify(seed=seed, apart=False)
     assert found.passed, str(found)
 
 

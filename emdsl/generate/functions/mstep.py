@@ -83,9 +83,9 @@ def _linear(f: Function, rule: Linear) -> None:
         left = em.value(rule.left[0, 0])
         right = em.value(rule.right[0])
         slots = rule.columns[0].slots
-        ratio = Array(f"{em.align(right, slots)} / {em.align(left, slots)}", slots)
-        name = rule.columns[0].name
-        code = em.broadcast(ratio, slots).code if set(right.axes) | set(left.axes) != set(slots) else ratio.code
+        name, code = rule.columns[0].name, f"{em.align(right, slots)} / {em.align(left, slots)}"
+        if set(right.axes) | set(left.axes) != set(slots):  # a prior alone, the same for all elements
+            code = f"np.broadcast_to({code}, ({', '.join(em.length(i) for i in slots)},))"
         _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf)')
         return
     if rule.centred:
