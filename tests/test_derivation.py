@@ -988,6 +988,33 @@ infer v, z by meanfield
         "Σ_l [l < k] E[log(1 - v[l])] + [k < L] E[log v[k]]",
         "alpha = L / (1 - S_log1m_v)",
     ),
+    """param R : correlation[D]
+param sd : positive[D]
+param mu : real[D]
+for n in N:
+    observed x[n] ~ MvNormal(mu, diag(sd) @ R @ diag(sd))
+""": (
+        "V = diag(sd) R diag(sd)",
+        "∂Q/∂R = ½ diag(sd) V⁻¹ S_x_x V⁻¹ diag(sd) - ½ S_n_x diag(sd) V⁻¹ diag(sd)",
+        "∂Q/∂sd = ½ diag(V⁻¹ S_x_x V⁻¹ diag(sd) R) - S_n_x diag(V⁻¹ diag(sd) R)",
+    ),
+    """param m : real[Q]
+param W : spd[Q]
+param R : spd[D]
+given A : real[D, Q]
+for n in N:
+    latent   u[n] ~ MvNormal(m, W)
+    observed y[n] ~ MvNormal(A @ u[n], R)
+""": ("R = (S_y_y - S_y_A_uᵀ + S_E_n_y_A_A_u_u - S_y_A_u) / S_n_y",),
+    """param m : real[2]
+param W : spd[2]
+param s : positive
+for i in I:
+    latent p[i] ~ MvNormal(m, W)
+    for j in J:
+        observed y[i, j] ~ Normal(exp(p[i, 0]) + p[i, 1], s)
+infer p by saem
+""": ("S_p_p = Σ_i E[p[i] p[i]ᵀ]", "W = Σ_i E[(p[i] - m) (p[i] - m)ᵀ] / I", "ℓ = E[log p(p, y | m, W, s)]"),
 }
 
 
@@ -1093,7 +1120,7 @@ def test_what_a_step_holds_as_data_is_what_the_manual_says() -> None:
 def test_sums_stand_beside_fractions_on_paper() -> None:
     """Not above their line; an equation that fits is one line, whatever its right side; T is no transposition."""
     shown = told("nonlinear_growth").to_latex()
-    assert r"\mathrm{top} = \frac{1}{T} \, \sum_{t=0}^{T-1} \mathrm{asymptote}_{t}" in shown
+    assert r"\mathrm{top} = \frac{1}{T} \, \sum_{t=0}^{T-1} \mathrm{E}\left[\mathrm{asymptote}_{t}" in shown
     assert r"\mathrm{E}\left[T\left(\mathrm{asymptote}, \mathrm{trunk}\right)\right]" in shown
     assert r"{\mathrm{cov}}^{-1} + \frac{1}{\mathrm{s2}} \, \sum_{n :" in told("random_slopes").to_latex()
     assert "<mo>=</mo><mfrac><mrow><mn>1</mn></mrow>" in told("nonlinear_growth").to_html()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.expr import Expr
 from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling
 from emdsl.language.model import ModelText
 from emdsl.report import formula as f
@@ -68,3 +72,28 @@ def objective_of_draws(draws: Sampling) -> str:
         "averaged over these, computed in the same pass as the statistics; it moves by chance, and says little of how "
         "well the model fits"
     )
+
+
+def over_draws(e: Expr, drawn: Set[str], inside: bool = False) -> Expr:
+    """A statistic, or what is made of some, with the mean over draws of what holds them; `inside` a sum a product has
+    one mean, outside each sum is a statistic of its own."""
+    if not x.variables(e) & drawn:
+        return e
+    match e:
+        case x.Sum(ix, body):
+            return x.Sum(ix, over_draws(body, drawn, True))
+        case x.Mul(factors):
+            held = [p for p in factors if x.variables(p) & drawn]
+            apart = len(held) == 1 or (not inside and all(_of_statistics(p) for p in held))
+            each = [over_draws(p, drawn, inside) for p in held] if apart else [x.Fn("E", (x.mul(*held),))]
+            return x.mul(*(p for p in factors if p not in held), *each)
+        case x.Add(terms) if not inside:
+            return x.add(*(over_draws(t, drawn) for t in terms))
+        case x.Pow(base, exponent) if not inside and exponent != x.num(2):
+            return x.power(over_draws(base, drawn), exponent)
+    return x.Fn("E", (e,))
+
+
+def _of_statistics(e: Expr) -> bool:
+    """Whether a factor is a sum, or a power of one that no mean is taken of."""
+    return isinstance(e, x.Sum) or (isinstance(e, x.Pow) and e.exponent != x.num(2))

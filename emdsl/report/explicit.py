@@ -23,9 +23,9 @@ from emdsl.derive.updates.quadratic import Linear, quadratic
 from emdsl.derive.updates.rules import Closed, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import selectors
 from emdsl.report.equations import left_side
+from emdsl.report.flat import flatten
 from emdsl.report.gathered import divides
 from emdsl.report.sums import taken_out
-from emdsl.report.vectors import flatten
 
 MARK = "mean of:"
 READ_TOGETHER = 8  # parameters of one system that are shown one by one

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import combinations
 from math import isfinite
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PROBABILITIES, STATISTIC, VARIANCE, Q, among
 from emdsl.derive.plan import Plan
+from emdsl.derive.updates.statistics import Statistic
 from emdsl.language import model as m
 from emdsl.report.bounds import Whole
 from emdsl.report.folded import Meaning
@@ -132,7 +134,8 @@ def _entries(table: object) -> set[float]:
 
 def symmetric(plan: Plan) -> Pairs:
     """Matrices by domain, and statistics whose definition is the same with two axes exchanged."""
-    out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in plan.joint.model.variables if v.domain.kind == "spd"}
+    square = [v for v in plan.joint.model.variables if v.domain.symmetric]
+    out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in square}
     sort = plan.expected.symmetry.sort
     out |= {n: (-2, -1) for n in plan.expected.symmetry.variables if n in COV}
     out |= dict.fromkeys(_variances(plan), (-2, -1))
@@ -145,15 +148,24 @@ def symmetric(plan: Plan) -> Pairs:
             sort(e), lambda n: placed_in_order(n, out[n.var]) if isinstance(n, El) and n.var in out else None
         )
 
+    def written(factors: Sequence[Expr]) -> list[str]:
+        return sorted(repr(ordered(f)) for f in factors)
+
     for s in plan.expected.statistics:
         for a in range(len(s.axes)):
             for b in range(a):
-                swap: dict[Ix, Idx] = {s.axes[a]: s.axes[b], s.axes[b]: s.axes[a]}
-                swapped = (x.substitute(f, swap) for f in s.factors)
-                one, other = (sorted(repr(ordered(f)) for f in fs) for fs in (swapped, s.factors))
-                if one == other:
+                turned = ([x.substitute(f, to) for f in s.factors] for to in _turns(s, a, b))
+                if any(written(s.factors) == written(factors) for factors in turned):
                     out[STATISTIC.of(s.name)] = (b, a)
     return out
+
+
+def _turns(s: Statistic, a: int, b: int) -> Iterator[dict[Ix, Idx]]:
+    """Two axes exchanged, and with them two of the indices that are summed over: `sum_pq A[d, p] S[p, q] A[e, q]`."""
+    swap: dict[Ix, Idx] = {s.axes[a]: s.axes[b], s.axes[b]: s.axes[a]}
+    yield swap
+    inner = [i for i in s.ixs if i not in s.axes]
+    yield from (swap | {p: q, q: p} for p, q in combinations(inner, 2) if p.dim == q.dim)
 
 
 def _variances(plan: Plan) -> set[str]:

@@ -73,12 +73,19 @@ def _arguments(dist: m.Dist) -> Iterator[tuple[str, m.Expr]]:
 
 
 def _put_together(argument: str, e: m.Expr, loops: Collection[str]) -> bool:
-    """Whether an argument is a vector that holds a list of numbers that are not all literal, or a matrix of such lists
-    that is the same for all elements."""
+    """Whether an argument is a vector that holds a list of numbers that are not all literal, or a matrix of such lists,
+    or one scaled by vectors, that is the same for all elements."""
     if argument == "mean" and len(e.shape) == 1:
         return any(names_in(n) for n in m.walk(e) if isinstance(n, m.Stack) and len(n.shape) == 1)
     here = {n.name for n in m.walk(e) if isinstance(n, m.Loop)} & {*loops}
-    return isinstance(e, m.Stack) and len(e.shape) == 2 and bool(names_in(e)) and not here
+    made = isinstance(e, m.Stack) or (isinstance(e, m.Call) and _scaled(e))
+    return made and len(e.shape) == 2 and bool(names_in(e)) and not here
+
+
+def _scaled(e: m.Call) -> bool:
+    """Whether a matrix is a product with a diagonal one: `diag(sd) @ R @ diag(sd)`."""
+    parts = [a for a in e.args if isinstance(a, m.Call)]
+    return e.fn == "matmul" and any(a.fn == "diag" or _scaled(a) for a in parts)
 
 
 def _states(v: m.Variable) -> Size | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -14,7 +14,7 @@ from emdsl.derive.posteriors.draws import expanded
 from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
-from emdsl.report.draws import drawn_step, objective_of_draws
+from emdsl.report.draws import drawn_step, objective_of_draws, over_draws
 from emdsl.report.expected import expected_step, has_latents, has_priors
 from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
@@ -148,9 +148,10 @@ def _substituted(plan: Plan) -> Step:
 LONGEST_OF_TWO = 90  # letters of two equations in one line
 
 
-def statistic_formula(s: Statistic, t: Typeset) -> Formula:
-    """`S[axes] = sum of q times data`."""
+def statistic_formula(s: Statistic, t: Typeset, drawn: Set[str] = frozenset()) -> Formula:
+    """`S[axes] = sum of q times data`; of what is drawn the mean over draws."""
     value = tidy(x.totals([i for i in s.ixs if i not in s.axes], x.mul(*s.factors)), replace(t.known, complete=False))
+    value = over_draws(value, drawn)
     return equation(El(STATISTIC.of(s.name), s.axes), value, replace(t, known=replace(t.known, complete=False)))
 
 
@@ -171,7 +172,7 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     body: list[Say | Show] = [Say(say)]
     facts = []
     for s in plan.expected.statistics:
-        body.append(Show(statistic_formula(s, t), s.name))
+        body.append(Show(statistic_formula(s, t, plan.drawn), s.name))
         facts.append({"name": s.name, "shape": [i.dim for i in s.axes]})
     if t.known.together:
         body.append(Say("Below, the mean of a product has one name; the code adds its two parts up apart:"))
@@ -203,7 +204,7 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         return _bound_reported(plan)
     say = "What is reported is the log-likelihood of the data, computed in the same pass as the statistics"
     if plan.draws is not None:
-        say = objective_of_draws(plan.draws)
+        say, ell = objective_of_draws(plan.draws), f.Mean(ell)
     beside, added = _added(plan)
     body: list[Say | Show] = [Say(say + beside), Show(f.Relation("=", f.Word("ell"), f.plus(ell, *added)))]
     latent = has_latents(plan)

@@ -65,6 +65,8 @@ class Tidying(x.Rebuilding):
                 return x.MatInv(i, j, of, (at[0], at[1]) if repr(at[0]) <= repr(at[1]) else (at[1], at[0]))
             case x.MatInv(i, j, x.Choose() as of, (int() as a, int() as b)) if a > b and _even(of, i, j):
                 return x.MatInv(i, j, of, (b, a))
+            case x.MatInv(i, j, x.Mul() as of, (a, b)) if repr(a) > repr(b) and _scaled(of, i, j, facts):
+                return x.MatInv(i, j, of, (b, a))
             case x.SizeN(dim) if dim.isdigit():
                 return x.num(int(dim))  # beside other numbers it is one with them
             case El() if n.var == WEIGHT and not facts.weighted:
@@ -106,6 +108,16 @@ def _even(e: x.Choose, i: Ix, j: Ix) -> bool:
     rows = [r.options for r in e.options if isinstance(r, x.Choose) and r.at == j] if e.at == i else []
     square = len(rows) == len(e.options) and all(len(row) == len(rows) for row in rows)
     return square and all(rows[a][b] == rows[b][a] for a in range(len(rows)) for b in range(a))
+
+
+def _scaled(e: x.Mul, i: Ix, j: Ix, facts: Known) -> bool:
+    """Whether `a[i] R[i, j] a[j]` is symmetric, as R is."""
+
+    def ordered(n: Expr) -> Expr | None:
+        return placed_in_order(n, facts.pairs[n.var]) if isinstance(n, El) and n.var in facts.pairs else None
+
+    one, other = (x.rebuild(p, ordered) for p in (e, x.substitute(e, {i: j, j: i})))
+    return sorted(map(repr, x.factors_of(one))) == sorted(map(repr, x.factors_of(other)))
 
 
 def filled(e: Expr) -> Expr:

@@ -21,6 +21,7 @@ from emdsl.report import formula as f
 from emdsl.report.abbreviated import abbreviated
 from emdsl.report.alone import alone
 from emdsl.report.concave import concave_by
+from emdsl.report.draws import over_draws
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, in_data, joined, normalised
 from emdsl.report.formula import Formula
@@ -114,6 +115,8 @@ def _rule(
             assert_never(u.rule)
     if found:
         yield Say("In terms of the data:" if len(found) == 1 else "In terms of the data, each with the others held:")
+    if plan.drawn:
+        found = [(over_draws(a, plan.drawn), over_draws(tidy(joined(b), t.known), plan.drawn)) for a, b in found]
     for name, (left, right) in zip(in_data(plan, u), found, strict=False):
         shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)
         yield from (replace(line, of=name) for line in shown)

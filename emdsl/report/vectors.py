@@ -10,13 +10,11 @@ expression has no such form, and its components are shown instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.report import formula as f
-from emdsl.report.conditions import of_rows
+from emdsl.report.flat import flatten, in_own, middle, rows_alone, with_diagonals, with_own_sums
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order
 from emdsl.report.pieces import GLYPHS
@@ -29,43 +27,6 @@ UNIT = f.Word("e")  # a unit vector
 
 
 LONGEST = 24  # sums of one product: beyond that they are not put in an order
-
-
-@dataclass(frozen=True)
-class Product:
-    """`number * prod(factors)` summed over `sums`."""
-
-    number: Fraction | float
-    factors: tuple[Expr, ...]
-    sums: tuple[Ix, ...]
-
-
-def flatten(e: Expr) -> Product | None:
-    """Nested sums and products as one; None where an index would be bound twice."""
-    c, rest = x.split_number(e)
-    factors: list[Expr] = []
-    sums: list[Ix] = []
-    for p in x.factors_of(rest):
-        match p:
-            case x.Sum(ix, body):
-                inner = flatten(body)
-                if inner is None or ix in sums or set(inner.sums) & {*sums, ix}:
-                    return None
-                c = c * inner.number
-                factors += inner.factors
-                sums += [ix, *inner.sums]
-            case x.Pow(base, x.Num(v)) if v == 2 and sums:
-                factors += [base, base]
-            case x.Num():
-                c = c * p.value
-            case _:
-                factors.append(p)
-    squared = [p for p in factors if isinstance(p, x.Pow) and p.exponent == x.num(2) and set(x.free(p)) & set(sums)]
-    for p in squared:
-        if isinstance(p, x.Pow):
-            at = factors.index(p)
-            factors[at : at + 1] = [p.base, p.base]
-    return Product(c, tuple(factors), tuple(sums))
 
 
 def tensor(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
@@ -90,7 +51,7 @@ def tensor(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula 
         case x.Mul(factors) if (found := _on_diagonal(t, factors, places, names)) is not None:
             return found
         case x.Mul() | x.Sum():
-            return chain(t, e, places, names)
+            return chain(t, e, places, names) or _scaled(t, e, places, names) or _its_diagonal(t, e, places, names)
         case x.Choose(at, options) if places and at == places[0]:
             return _listed(t, options, places[1:], names)
     return None
@@ -127,33 +88,46 @@ def _diagonal(t: Writer, entry: Expr, at: Ix, names: Names) -> Formula | None:
     return f.Raised(matrix, f.Number("-1")) if inverse else matrix
 
 
-def _middle(t: Writer, factors: Sequence[Expr], i: Ix) -> int | None:
-    """Which factor of `sum_d A[d, q] v[d] b[d]` is a diagonal matrix: a vector between a matrix and something else."""
-    at = [k for k, p in enumerate(factors) if i in x.free(p)]
-    if len(at) != 3:
+def _scaled(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
+    """`a[d] M[d, d'] b[d']` as `diag(a) M diag(b)`."""
+    flat = flatten(e)
+    if flat is None or len(places) != 2:
         return None
-    inner = {k: p.base if isinstance(p, x.Pow) and p.exponent == x.num(-1) else p for k, p in enumerate(factors)}
-    bare = [k for k in at if isinstance(e := inner[k], El) and t.own(e) == 1 and e.idx[-1] == i]
-    found = next((k for k in bare if isinstance(factors[k], x.Pow)), bare[0] if bare else None)
-    others = [factors[k] for k in at if k != found]
-    if found is None or not all(isinstance(e, El | x.Add) and _in_own(t, e, i) for e in others):
+    sides = [[p for p in flat.factors if _entry(t, p, i)] for i in places]
+    rest = [p for p in flat.factors if p not in sides[0] and p not in sides[1]]
+    outside = [p for p in rest if not {*flat.sums, *places} & {*x.free(p)}]
+    inner = x.totals(flat.sums, x.mul(*(p for p in rest if p not in outside)))
+    if not any(sides) or not {*places} <= {*x.free(inner)}:
         return None
-    return found if any(isinstance(e, El) and t.own(e) == 2 for e in others) else None
+    row, column = ([tensor(t, x.mul(*own), (i,), names)] if own else [] for own, i in zip(sides, places, strict=True))
+    parts = [*row, tensor(t, inner, places, names), *column]
+    found = [p for p in parts if p is not None]
+    if len(found) < len(parts):
+        return None
+    at = len(row)
+    scaled = [p if n == at else f.Apply(f.Word("diag"), (p,)) for n, p in enumerate(found)]
+    return beside(t.of(x.mul(x.Num(flat.number), *outside), names), scaled)
 
 
-def _with_diagonals(t: Writer, tensors: Sequence[Expr], joined: Sequence[Ix]) -> tuple[list[Expr], list[Ix]]:
-    """The index of a diagonal matrix becomes two."""
-    out, indices = list(tensors), list(joined)
-    for i in joined:
-        k = _middle(t, out, i)
-        if k is None:
-            continue
-        twin = x.fresh(i.dim)
-        other = next(n for n in reversed(range(len(out))) if n != k and i in x.free(out[n]))
-        out[other] = x.substitute(out[other], {i: twin})
-        out[k] = x.Mul((x.Delta(i, twin), out[k]))
-        indices.append(twin)
-    return out, indices
+def _entry(t: Writer, e: Expr, i: Ix) -> bool:
+    """Whether a factor is an entry of a vector at this place."""
+    return isinstance(e, El) and t.own(e) == 1 and e.idx[-1] == i
+
+
+def _its_diagonal(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
+    """A path that ends where it began, `sum_q A[d, q] B[q, d]` with an inverse in it: the diagonal of `A B`."""
+    flat = flatten(with_own_sums(e)) if len(places) == 1 else None
+    held = [n for n, p in enumerate(flat.factors) if places[0] in x.free(p)] if flat is not None else []
+    if flat is None or len(held) != 2 or not any(isinstance(flat.factors[n], x.MatInv) for n in held):
+        return None
+    twin = x.fresh(places[0].dim)
+    factors = [p if n != held[1] else x.substitute(p, {places[0]: twin}) for n, p in enumerate(flat.factors)]
+    outside = [p for p in factors if not {*flat.sums, *places, twin} & {*x.free(p)}]
+    inner = x.totals(flat.sums, x.mul(*(p for p in factors if p not in outside)))
+    whole = tensor(t, inner, (places[0], twin), names)
+    if whole is None:
+        return None
+    return beside(t.of(x.mul(x.Num(flat.number), *outside), names), [f.Apply(f.Word("diag"), (whole,))])
 
 
 def _element(t: Writer, e: El, places: tuple[Ix, ...], names: Names) -> Formula | None:
@@ -181,27 +155,15 @@ def _sum(t: Writer, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula |
     return t.plus(parts)
 
 
-def _rows_alone(t: Writer, e: Product) -> Product:
-    """A sum over parents and their rows as one over the rows: each knows its parent, or data point at it."""
-    for p in e.factors:
-        if not isinstance(p, x.Sel) or not isinstance(p.at, Ix) or p.at not in e.sums:
-            continue
-        if of_rows(p.of) or (isinstance(p.of, El) and p.of.var in t.known.indices):
-            own: dict[Ix, Idx] = {p.at: x.as_index(p.of)}
-            factors = tuple(x.substitute(q, own) for q in e.factors if q is not p)
-            return _rows_alone(t, Product(e.number, factors, tuple(i for i in e.sums if i != p.at)))
-    return e
-
-
 def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
     """A product as matrices in order; sums over plates stand before it."""
     flat = flatten(e)
     if flat is None or len(flat.sums) > LONGEST:
         return None
-    flat = _rows_alone(t, flat)
-    diagonal = {i for i in flat.sums if _middle(t, flat.factors, i) is not None}
+    flat = rows_alone(t, flat)
+    diagonal = {i for i in flat.sums if middle(t, flat.factors, i) is not None}
     apart = [i for i in flat.sums if i not in diagonal]
-    plates = tuple(i for i in apart if any(i in x.free(p) and not _in_own(t, p, i) for p in flat.factors))
+    plates = tuple(i for i in apart if any(i in x.free(p) and not in_own(t, p, i) for p in flat.factors))
     joined = tuple(i for i in flat.sums if i not in plates)
     if not joined and not places:
         return None
@@ -235,32 +197,11 @@ def beside(scalar: Formula, pieces: Sequence[Formula]) -> Formula:
     return f.times(scalar, *pieces)
 
 
-def _in_own(t: Writer, e: Expr, i: Ix) -> bool:
-    """Whether an index stands in an expression at the own axes of its elements alone."""
-    for n in x.walk(e):
-        match n:
-            case El(idx=idx):
-                own = t.own(n)
-                if any(i in x.free(El("", (p,))) for p in idx[: len(idx) - own]):
-                    return False
-                if any(isinstance(p, x.DataIx) and i in x.free(p.value) for p in idx):
-                    return False
-            case x.Val() if n.ix == i:
-                return False
-            case x.Sel() if n.at == i or i in x.free(n.of):
-                return False
-            case x.Fn("E"):
-                continue  # a mean of products: what it holds is looked at by itself
-            case x.Fn() | x.Pow() | x.Where() if i in x.free(n):
-                return False
-    return True
-
-
 def paths(
     t: Writer, tensors: Sequence[Expr], joined: Sequence[Ix], places: tuple[Ix, ...], names: Names
 ) -> list[Formula] | None:
     """The factors in order along their shared indices: open paths first, then scalars."""
-    tensors, joined = _with_diagonals(t, tensors, joined)
+    tensors, joined = with_diagonals(t, tensors, joined)
     traces = [p for p in tensors if _traced(t, p, joined, tensors)]
     tensors = [p for p in tensors if p not in traces]
     joined = [i for i in joined if any(i in x.free(p) for p in tensors)]
