@@ -5,14 +5,15 @@ After a change that is meant: `pytest tests/test_golden.py --update-golden`, and
 
 from __future__ import annotations
 
-import ast
 import builtins
 import hashlib
 import json
 import os
 import subprocess
+import symtable
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from module_numbers import numbers_in, silent_lines, targets
 
 import emdsl
 from emdsl.generate.helpers import helper_source
+from emdsl.generate.module import module_parts
 from emdsl.report.derivation import Derivation
 from emdsl.report.page import labels
 from emdsl.runtime.bundle import bundle
@@ -246,18 +248,25 @@ def test_the_modules_run_where_emdsl_is_not(tmp_path: Path) -> None:
         assert alone[name] == [*fit.history_, fit.log_likelihood_], name
 
 
+@cache
+def made_and_read(part: str) -> tuple[set[str], set[str]]:
+    """The names that a part of a module makes at its top, and those that any scope of it reads from there."""
+    top = symtable.symtable(part, "<part>", "exec")
+    made = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    read = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    inner = list(top.get_children())
+    for scope in inner:
+        inner += scope.get_children()
+        read |= {s.get_name() for s in scope.get_symbols() if s.is_global() and s.is_referenced()}
+    return made, read
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_that_a_module_reads_is_made_in_it(name: str) -> None:
     """Also those that a fit seldom comes to: a module that starts from posteriors had not the function for it."""
-    nodes = list(ast.walk(ast.parse(compiled(name).source)))
-    made = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
-    made |= {n.arg for n in nodes if isinstance(n, ast.arg)} | {"__name__"} | set(dir(builtins))
-    made |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler) and n.name}
-    made |= {
-        a.asname or a.name.split(".")[0] for n in nodes if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names
-    }
-    made |= {n.name for n in nodes if isinstance(n, ast.MatchAs | ast.MatchStar) and n.name}
-    assert {n.id for n in nodes if isinstance(n, ast.Name)} <= made
+    parts = [made_and_read(part) for part in module_parts(compiled(name).derived)]
+    made, read = (set[str]().union(*names) for names in zip(*parts, strict=True))
+    assert read <= made | set(dir(builtins))
 
 
 ELSEWHERE = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 
 from emdsl.derive.algebra.made import STATISTIC
@@ -23,6 +24,7 @@ def measure(e: Formula) -> int:
     return ceil(_wide(e))
 
 
+@lru_cache(maxsize=8192)  # lines are broken by the widths of the same parts again and again
 def _wide(e: Formula) -> float:
     match e:
         case f.At(base, places):
