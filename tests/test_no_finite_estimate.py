@@ -72,6 +72,15 @@ def test_it_ends_on_the_boundary(name: str) -> None:
     assert all(np.isfinite(v).all() for v in fitted.params_.values())
 
 
+def test_groups_that_are_all_or_nothing_spread_without_end() -> None:
+    """Their spread goes to infinity, until no points do; that fall was reported as one of EM."""
+    text = "model M\nparam b : real\nparam s : positive\nfor n in N:\n    latent v[n] ~ Normal(0, s)\n"
+    text += "    observed y[n] ~ Binomial(20, logit = b + v[n])"
+    fitted = emdsl.compile(text=text).fitter(seed=3).fit({"y": [20, 0]})
+    assert fitted.status_ == "boundary" and "s goes to infinity" in fitted.message_
+    assert fitted.log_likelihood_ == pytest.approx(2 * np.log(0.5), abs=3e-3)
+
+
 def test_a_fall_that_is_rounding_is_no_fall() -> None:
     """Negative binomials of counts that vary less than Poisson: sizes go to infinity, where the log-likelihood is known
     to 1e-3 only; it ended as a fall that EM never makes."""

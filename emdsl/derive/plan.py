@@ -37,6 +37,7 @@ from emdsl.derive.posteriors.refusals import Refused, refused
 from emdsl.derive.posteriors.tails import all_gaussian, candidates
 from emdsl.derive.posteriors.tie import tie
 from emdsl.derive.unsuited import refuse
+from emdsl.derive.updates.predictors import Predictor, predictors
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Expected, expected
@@ -64,6 +65,7 @@ class Plan:
     moments: Mapping[str, tuple[Ix, ...]]  # of mean-field: what the factors of q hand to one another
     unweighted: Mapping[str, str]  # plates that cannot carry sample weights, with the reason
     draws: Sampling | None = None  # latents that are drawn; to all else of the plan they are data
+    predictors: tuple[Predictor, ...] = ()  # in which effects of groups stand beside parameters
 
     @property
     def drawn(self) -> frozenset[str]:
@@ -230,6 +232,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         moments(elimination, model),
         _unweighted(model, weighted, together),
         draws,
+        predictors(whole) if draws is None and not elimination.parts else (),
     )
 
 

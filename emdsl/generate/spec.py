@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pprint import pformat
 from typing import Any
 
@@ -55,6 +56,7 @@ def spec(plan: Plan) -> dict[str, Any]:
         **({"untold": left} if (left := sorted(plan.joint.tails - {*told})) else {}),
         **({"finest": times} if (times := finest(plan.joint)) > 1 and not plan.elimination.parts else {}),
         **({"designs": [d.data for d in plan.designs]} if plan.designs else {}),
+        **({"predictors": [asdict(p) for p in plan.predictors]} if plan.predictors else {}),
         **({"units": lies} if (lies := _nested_units(plan)) else {}),
     }
 

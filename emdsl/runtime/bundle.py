@@ -9,8 +9,8 @@ from importlib.resources import files
 BUNDLED = (
     "data/faults", "data/arguments", "data/sizes", "data/columns", "data/advice", "data/domains", "data/plates",
     "data/binding", "data/frames", "data/cells", "data/groups", "data/named", "data/places", "data/layout",
-    "data/table", "data/weighed", "numeric/infinity", "fitting/climbs", "fitting/endings", "fitting/leaps",
-    "fitting/untouched", "fitting/loop", "fitting/reach", "fitting/storage", "fitting/rounding",
+    "data/table", "data/weighed", "numeric/infinity", "fitting/climbs", "fitting/endings", "fitting/effects",
+    "fitting/leaps", "fitting/untouched", "fitting/loop", "fitting/reach", "fitting/storage", "fitting/rounding",
     "fitting/divisions", "fitting/settings", "fitting/symmetry", "fitting/forecast", "fitting/answers",
     "fitting/estimator",
 )  # fmt: skip

@@ -152,7 +152,10 @@ SPEC = {'model': 'Arma',
                        'Q is quadratic: normal equations; concave where their matrix is positive definite'],
              'noise': ['closed form', '', 'the score has one root']},
  'ordered': ['T'],
- 'steps': {'T': ['s']}}
+ 'steps': {'T': ['s']},
+ 'predictors': [{'plates': ('T',),
+                 'latents': ({'leaf': 's', 'places': (('plate', 0), ('number', 0)), 'number': -1.0, 'givens': ()},),
+                 'params': ({'leaf': 'level', 'places': (), 'number': -1.0, 'givens': ()},)}]}
 
 
 def default_givens(sizes, given):

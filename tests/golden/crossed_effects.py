@@ -167,7 +167,11 @@ SPEC = {'model': 'CrossedEffects',
              's2_u': ['closed form', '', 'the score has one root'],
              's2_v': ['closed form', '', 'the score has one root'],
              's2': ['closed form', '', 'the score has one root']},
- 'ordered': []}
+ 'ordered': [],
+ 'predictors': [{'plates': ('N',),
+                 'latents': ({'leaf': 'u', 'places': (('given', ('row', (0,))),), 'number': -1.0, 'givens': ()},
+                             {'leaf': 'v', 'places': (('given', ('column', (0,))),), 'number': -1.0, 'givens': ()}),
+                 'params': ({'leaf': 'mean', 'places': (), 'number': -1.0, 'givens': ()},)}]}
 
 
 def default_givens(sizes, given):

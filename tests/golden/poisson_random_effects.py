@@ -124,7 +124,13 @@ SPEC = {'model': 'PoissonRandomEffects',
                       'by passes over the data, to convergence']},
  'ordered': [],
  'finest': 32,
- 'designs': ['X']}
+ 'designs': ['X'],
+ 'predictors': [{'plates': ('N',),
+                 'latents': ({'leaf': 'b', 'places': (('given', ('group', (0,))),), 'number': 1.0, 'givens': ()},),
+                 'params': ({'leaf': 'beta',
+                             'places': (('each', None),),
+                             'number': 1.0,
+                             'givens': (('X', (0, 'each')),)},)}]}
 
 
 def default_givens(sizes, given):

@@ -133,7 +133,13 @@ SPEC = {'model': 'RandomIntercepts',
              's2_b': ['closed form', '', 'the score has one root'],
              's2': ['closed form', '', 'the score has one root']},
  'ordered': [],
- 'designs': ['X']}
+ 'designs': ['X'],
+ 'predictors': [{'plates': ('N',),
+                 'latents': ({'leaf': 'b', 'places': (('given', ('subject', (0,))),), 'number': -1.0, 'givens': ()},),
+                 'params': ({'leaf': 'beta',
+                             'places': (('each', None),),
+                             'number': -1.0,
+                             'givens': (('X', (0, 'each')),)},)}]}
 
 
 def default_givens(sizes, given):

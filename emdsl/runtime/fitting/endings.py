@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.domains import on_boundary, with_ends
-from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate, rounding
+from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate, finer_error, rounding
 from emdsl.runtime.numeric.infinity import unlimited
 
 BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
@@ -144,12 +144,15 @@ def all_but_singular(setup: Setup, end: Climb, start: Params) -> list[str]:
 
 
 def far_away(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
+    told = finer_error(setup, end.params, end.log_likelihood)
+
     def rounded() -> float:
-        return max(noise, rounding(setup, evaluate(setup, end.params, None)))
+        return max(noise, abs(told or 0.0), rounding(setup, evaluate(setup, end.params, None)))
 
     try:
         with np.errstate(all="ignore"):
-            return unlimited(setup.module.SPEC, end.params, lambda p: evaluate(setup, p, None).objective, rounded)
+            return unlimited(setup.module.SPEC, end.params, lambda p: evaluate(setup, p, None).objective, rounded,
+                             told is not None)  # fmt: skip
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return {}
 

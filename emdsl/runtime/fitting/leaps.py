@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.climbs import ENOUGH, Point, Setup, evaluate, finer_error
+from emdsl.runtime.fitting.climbs import ENOUGH, Params, Point, Setup, evaluate, finer_error
+from emdsl.runtime.fitting.effects import Effects
 
 PATIENCE = 20  # iterations before the first leap: what converges by itself is left alone
 SLOW = 0.5  # of one gain that the next keeps, from which on EM crawls
@@ -74,12 +75,16 @@ class Leaps:
         self.taken = False  # whether any leap was
         self.gain = 0.0  # of the last leap; 0 from the second on that was none
         self.pace = Pace()
+        self.effects, self.apart, self.tries = Effects(setup), 0, 1  # M-steps until these are asked again, and then
 
     def ahead(self, setup: Setup, here: Point, history: Sequence[float]) -> Point:
         """A point further up the path of EM than `here`, at the end of a plain step; `here` where there is none."""
         self.back = None
-        if not self.on or len(history) < PATIENCE - STEPS:
+        if not self.on:
             return here
+        there = self._by_effects(setup, here, history)
+        if there is not None or len(history) < PATIENCE - STEPS:
+            return there or here
         began, self.start = self.start, _coordinates(here, self.kinds)
         if began is None or began.shape != self.start.shape:
             self.path = []
@@ -93,16 +98,35 @@ class Leaps:
             return here
         far = _leap(self.path, self.share) if gains[1] <= gains[0] else self.reach * (self.start - began)
         there = _tried(setup, here, self.kinds, far)
-        least = here.objective + ROUNDING * (setup.unit + abs(here.objective))
-        if there is None or not there.objective > least or not _sure(setup, here, there):
+        if there is None or not _is_higher(setup, here, there):
             self.path, self.gain = self.path[-2:], self.gain if self.wait == 1 else 0.0
             self.share, self.wait = min(CAREFUL, self.share * LEARNT), min(32, 2 * self.wait + 1)
             self.rest, self.reach = self.wait, WIDER
             return here
         self.share, self.reach = max(BOLD, self.share / LEARNT), min(FARTHEST, self.reach * WIDER)
-        self.wait, self.back, self.pace.gains = 1, here, []
+        self.wait = 1
+        self._leapt(here, there)
+        return there
+
+    def _leapt(self, here: Point, there: Point) -> None:
+        self.back, self.pace.gains = here, []
         self.gain, self.taken = there.objective - here.objective, True
         self.start = _coordinates(there, self.kinds)
+
+    def _by_effects(self, setup: Setup, here: Point, history: Sequence[float]) -> Point | None:
+        """A higher point whose parameters hold what effects of groups have in common; asked for where it may be far."""
+        self.apart -= 1
+        if self.apart > 0 or len(history) < 2:
+            return None
+        params = self.effects.moved(setup, here)
+        there = None if params is None else _evaluated(setup, params, None)
+        worth = here.objective - history[-1]  # no more than a step of EM: the path that leaps are told by goes on
+        if there is None or not (there.objective - here.objective > worth and _is_higher(setup, here, there)):
+            self.tries = min(64, 2 * self.tries)
+            self.apart = self.tries
+            return None
+        self.tries, self.path = 1, []
+        self._leapt(here, there)
         return there
 
     def returned(self, back: Point) -> Point:
@@ -119,8 +143,13 @@ def _tried(setup: Setup, here: Point, kinds: Mapping[str, str], far: Array) -> P
         moved = _moved(value, kind, far[at : at + free.size].reshape(free.shape))
         (state if kind == "moments" else params)[name] = moved
         at += free.size
+    return _evaluated(setup, params, state or None)
+
+
+def _evaluated(setup: Setup, params: Params, state: Any) -> Point | None:
+    """The point at these parameters, None where it has no density."""
     try:
-        there = evaluate(setup, params, state or None)
+        there = evaluate(setup, params, state)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return None
     return there if np.isfinite(there.objective) else None
@@ -152,6 +181,12 @@ def _leap(path: Sequence[tuple[Array, Array]], least: float) -> Array:
 
 def _can_leap(value: Any) -> bool:
     return isinstance(value, float | np.floating | np.ndarray) and np.asarray(value).dtype == np.float64
+
+
+def _is_higher(setup: Setup, here: Point, there: Point) -> bool:
+    """By more than rounding, and the points of quadrature."""
+    least = here.objective + ROUNDING * (setup.unit + abs(here.objective))
+    return there.objective > least and _sure(setup, here, there)
 
 
 def _sure(setup: Setup, here: Point, there: Point) -> bool:

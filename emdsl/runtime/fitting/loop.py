@@ -264,7 +264,8 @@ def _conclude(
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
-    if status == "converged":
+    converged = status == "converged"
+    if converged:
         message = (
             f"converged after {iterations}: the objective moves by less than {setup.tol:g} (1 + |objective|){about}"
         )
@@ -275,16 +276,18 @@ def _conclude(
         edge += [n for n in vanishing(setup, end, start or {}) if n not in edge]
         if edge:
             status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
-        far = far_away(setup, end, noise) if end.state is None else {}
-        if far:
-            goes = ", ".join(f"{n} goes to {where}" for n, where in far.items())
-            status, message = "boundary", f"{message}; no finite estimate is best: {goes}"
     elif status == "max_iter":
         message = f"not converged: stopped after max_iter = {setup.max_iter} iterations{about}"
     elif status == "interrupted":
         message = f"interrupted after {iterations}: the best parameters so far are kept"
     elif status == "degenerate":
         message = f"degenerate after {iterations}: {message}"
+    climbs = hasattr(setup.module, "finer") and status in ("max_iter", "decreased")  # until points do not do
+    far = far_away(setup, end, noise) if end.state is None and (converged or climbs) else {}
+    if far:
+        message = f"stopped after {iterations}{about}" if climbs else message
+        goes = ", ".join(f"{n} goes to {where}" for n, where in far.items())
+        status, message = "boundary", f"{message}; no finite estimate is best: {goes}"
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"
     return end._replace(status=status, message=message)

@@ -25,11 +25,16 @@ def _unbounded(variable: Mapping[str, Any]) -> bool:
 
 
 def unlimited(
-    spec: Mapping[str, Any], params: Values, objective: Callable[[Values], float], noise: Callable[[], float]
+    spec: Mapping[str, Any],
+    params: Values,
+    objective: Callable[[Values], float],
+    noise: Callable[[], float],
+    at_points: bool = False,
 ) -> dict[str, str]:
     """Parameter -> where it goes, for each that has no finite estimate; `noise()` is how well the objective is known.
 
-    A number so large that rounding it moves the log-likelihood as another model would is one of them.
+    A number so large that rounding it moves the log-likelihood as another model would is one of them. Where latents
+    stand `at_points`, so may be scales of theirs that have closed forms: of groups of which each is all or nothing.
     """
     out: dict[str, str] = {}
     kinds = spec.get("updates", {})
@@ -50,6 +55,10 @@ def unlimited(
     together = [(n, every) for n, every in together if kinds.get(n, ("",))[0] in NUMERIC]
     if len(together) > 1 and {n for n, _ in together} & {n for n, _ in found}:
         tries.append(together)
+    wide = [(v["name"], np.asarray(params[v["name"]]) > LARGE) for v in free if v["domain"] == "positive" and at_points]
+    wide = [(n, large) for n, large in wide if large.any() and kinds.get(n, ("",))[0] not in NUMERIC]
+    beside = [(v["name"], np.abs(params[v["name"]]) > LARGE) for v in free if v["domain"] == "real"]
+    tries += [wide, [*((n, far) for n, far in beside if far.any()), *wide]] if wide else []  # where scales go
     scales = [(v["name"], np.asarray(params[v["name"]]) > 1 / SMALL) for v in free if v["domain"] == "positive"]
     scales = [(n, large) for n, large in scales if large.any()]
     if len(scales) > 1 and {n for n, _ in scales} & {n for n, _ in found}:

@@ -133,6 +133,8 @@ def some_starts(data: Mapping[str, Array]) -> dict[str, Any]:
 
 
 UNITS = 4  # of data that differ in kind: no start is searched in more
+UNSURE = 1e-6  # of 1 + its size: a log-likelihood that its parameters' last digits move by more is rounding
+ZEROS = 32  # binary digits, of 53
 CLEAR = 0.2  # of its size: by how much a unit must raise the log-likelihood; what is less, fits make up for
 
 
@@ -164,14 +166,29 @@ def likely_units(
         clear = 0.0 if name in latent else CLEAR
         for tried in [{**found, name: factor} for factor in powers if factor > 1 or name not in latent]:
             there = likelihood(tried)
-            if there > (best + clear * abs(best) if best > -np.inf else best):
+            least = best + clear * abs(best) if best > -np.inf else best
+            if there > least and is_told(value, plain(tried, twin(noise) or noise), there):
                 found, best = tried, there
     return found
 
 
 def likeliest(starts: Sequence[dict[str, Array]], value: Callable[[dict[str, Array]], float]) -> dict[str, Array]:
-    """The start of the highest log-likelihood, the first of equals."""
-    return max(starts, key=lambda params: _or_worst(value, params))
+    """The start of the highest log-likelihood that has digits, the first of equals."""
+    values = [_or_worst(value, params) for params in starts]
+    order = sorted(range(len(starts)), key=lambda k: -values[k])
+    return starts[next((k for k in order if is_told(value, starts[k], values[k])), order[0])]
+
+
+def is_told(value: Callable[[dict[str, Array]], float], params: dict[str, Array], told: float) -> bool:
+    """Whether a log-likelihood has digits, or is what rounding leaves of huge terms that cancel.
+
+    That is a few units in their last place, so that it ends in zeros, and it is another number next door.
+    """
+    mantissa = int(np.ldexp(np.frexp(told)[0], 53)) if np.isfinite(told) else 0
+    if mantissa % 2**ZEROS == 0:
+        return False
+    moved = [{n: v * (1 + by * 2.0**-52) if v.dtype == float else v for n, v in params.items()} for by in (-2, 3, 7)]
+    return all(abs(_or_worst(value, near) - told) <= UNSURE * (1 + abs(told)) for near in moved)
 
 
 def _or_worst(value: Callable[[dict[str, Array]], float], params: dict[str, Array]) -> float:
