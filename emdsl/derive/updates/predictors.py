@@ -27,6 +27,11 @@ class Part:
     number: float
     givens: tuple[tuple[str, tuple[int | str, ...]], ...]
 
+    @property
+    def found(self) -> bool:
+        """Whether it is known which element each row reads."""
+        return all(kind != "all" for kind, _ in self.places)
+
 
 @dataclass(frozen=True)
 class Predictor:
@@ -47,7 +52,7 @@ def predictors(joint: LogJoint) -> tuple[Predictor, ...]:
         for node in x.walk(f.body):
             if isinstance(node, x.Add):
                 parts = [p for t in node.terms if (p := _part(t, f.plates, variables)) is not None]
-                effects = tuple(p for p in parts if variables[p.leaf].kind == "latent")
+                effects = tuple(p for p in parts if variables[p.leaf].kind == "latent" and p.found)
                 moved = tuple(p for p in parts if variables[p.leaf].kind == "param")
                 if effects and moved:
                     found[Predictor(tuple(p.dim for p in f.plates), effects, moved)] = None
