@@ -13,7 +13,7 @@ from itertools import combinations
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import PRESENT
-from emdsl.derive.joint.factors import Cloud, LogJoint
+from emdsl.derive.joint.factors import Cloud, Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.sides import classes
@@ -138,6 +138,7 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
 def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
     """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
     clouds = nested(joint, clouds)
+    _refuse_settled(joint, clouds)
     at_points = placed(joint, clouds)
     elimination = eliminate(at_points, weighted)
     refuse_tied(joint, clouds, elimination.blocks)
@@ -152,6 +153,20 @@ def placed(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
     settled = [f for n, i in found.items() if n not in summed for f in i.factors]
     shaped = [replace(c, ends=_ends(c, found, joint), kinks=_kinks(c, joint), tailed=_tailed(c, joint)) for c in clouds]
     return with_clouds(joint, shaped, settled)
+
+
+def _refuse_settled(joint: LogJoint, clouds: Sequence[Cloud]) -> None:
+    """Raises `ModelError` where data settle a count given another: one at most is possible, which takes long to find
+    for each point of the other."""
+    for c in clouds:
+        if c.outer and counts(c, joint) and any(_equates(f, {c.name, c.outer}) for f in joint.factors):
+            text = f"data settle what {c.name} is given {c.outer}: a sum over counts looks for it among all, each time"
+            raise ModelError(Problem("E120", text, joint.model.variable(c.name).span, WAYS_OUT), joint.model.source)
+
+
+def _equates(f: Factor, names: set[str]) -> bool:
+    """Whether a factor is 0 unless some number that holds all of these is another one."""
+    return any(isinstance(e, x.Fn) and e.name == "eq" and names <= x.variables(e) for e in x.walk(f.body))
 
 
 def refuse_tied(joint: LogJoint, clouds: Sequence[Cloud], blocks: Sequence[Block]) -> None:
