@@ -174,5 +174,50 @@ for n in N:
     assert places == {
         "t": f"t is not tractable: t is tied to the continuous latent b in the density of y, {line}",
         "a": f"a is not tractable: a is tied to the continuous latent b in the density of b, {own}",
-        "b": f"b is not tractable: one term holds two elements of b, {line}",
+        "b": f"b is not tractable: b is tied to the continuous latent a in the density of b, {own}",
     }
+
+
+WALK = """
+model Walk
+latent q ~ Gamma(2, 1)
+latent s ~ Gamma(2, 1)
+for t in T:
+    latent h[t] ~ Normal(0, 1) if t == 0 else Normal(h[t-1], precision = q)
+    observed y[t] ~ Normal(h[t], precision = s)
+"""
+COMPONENTS = """
+model Components
+latent t ~ Gamma(2, 1)
+for d in D: latent w[d] ~ Normal(0, 1)
+for n in N:
+    latent h[n] ~ Normal(0, 1)
+    for d in D: observed x[n, d] ~ Normal(w[d] * h[n], precision = t)
+"""
+NETWORK = """
+model Network
+for i in I: latent u[i] ~ MvNormal(zeros(Q), eye(Q))
+for e in E:
+    given a[e] : index[I]
+    given b[e] : index[I]
+    observed y[e] ~ Normal(u[a[e]] @ u[b[e]], 1)
+"""
+SPREAD = """
+model Spread
+latent L ~ Wishart(5, eye(3))
+latent m ~ MvNormal(zeros(3), eye(3))
+for n in N: observed x[n] ~ MvNormal(m, precision = L)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "latent", "said"),
+    [
+        (WALK, "h", "h is tied to the continuous latent q in the density of h"),  # two elements of h are one Gaussian's
+        (COMPONENTS, "w", "w is tied to the continuous latent h in the density of x"),  # a product is no Gaussian's
+        (NETWORK, "u", "u[a[e], q] u[b[e], q] u[a[e], q'] u[b[e], q'] is of degree 4"),  # two elements, not one squared
+        (SPREAD, "m", "not quadrature: L is a positive definite matrix"),
+    ],
+)
+def test_a_reason_names_what_no_gaussian_takes(text: str, latent: str, said: str) -> None:
+    assert said in emdsl.compile(text=text).plan[latent].reason

@@ -305,7 +305,7 @@ def _above_sampling(model: m.ModelText, exact: Refused) -> str:
     weighted = weighted_plate(model, joint)
     points, factors = quadrature.why_not(joint, weighted), meanfield.why_not(joint, weighted)
     text = (tie(joint, free) or exact.first) + (f"; not quadrature: {points}" if points else "")
-    alike = "what is in the way of the whole is in the way of every factor of q"
+    alike = "the same stands in the way of each factor of q"
     return f"{text}; not meanfield: {factors if factors and factors != exact.first else alike}"
 
 

@@ -150,10 +150,9 @@ def place(
     data (`truth[item[r]]`) becomes a selector `item[r] == home`. `levels` are the dimensions of gates that
     are met for the first time.
     """
-    refs = [ref[: len(home)] for ref in _references(t, latents)]
-    if len(set(refs)) != 1:
+    if several_of(latents, t, home):
         return f"one term holds two elements of {latents[0]}"
-    ref = refs[0]
+    ref = _references(t, latents)[0][: len(home)]
     to: dict[Ix, Idx] = {}
     elsewhere: list[tuple[Ix, Idx]] = []
     for h, i in zip(home, ref, strict=True):
@@ -213,6 +212,11 @@ def beside(placed: Term, name: str, others: Sequence[str], home: tuple[Ix, ...])
         return El(e.var, tuple(in_terms_of(i, reached) for i in e.idx), e.sort)
 
     return replace(placed, factors=tuple(x.rebuild(f, moved) for f in placed.factors))
+
+
+def several_of(latents: tuple[str, ...], t: Term, home: tuple[Ix, ...]) -> bool:
+    """Whether a term holds these latents at more than one place of their plates."""
+    return len({ref[: len(home)] for ref in _references(t, latents)}) != 1
 
 
 def _references(t: Term, latents: tuple[str, ...]) -> list[tuple[Idx, ...]]:

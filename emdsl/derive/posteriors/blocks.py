@@ -27,6 +27,7 @@ from emdsl.derive.posteriors.conjugate import conjugate_block
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
 from emdsl.derive.posteriors.joint_gaussian import gaussian_block
 from emdsl.derive.posteriors.networks import widest
+from emdsl.derive.posteriors.outward import outward
 from emdsl.derive.posteriors.refusals import Intractable
 from emdsl.derive.posteriors.scaled import scaled_block, scaled_messages
 from emdsl.derive.posteriors.turns import block_in_turn
@@ -152,7 +153,7 @@ def _next_block(
     network = network_block(left, joint, pool, kinds, weighted)
     if network is not None:
         return network
-    reasons |= {n: p for n, p in found.items() if n in reasons}
+    reasons = outward(reasons, joint, pool, kinds) | {n: p for n, p in found.items() if n in reasons}
     raise Intractable({n: reasons[leader] for leader, group in left.items() for n in group}, joint.model.source)
 
 

@@ -19,11 +19,12 @@ from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.records import Multiple, Posterior, recognise, statistic_of
 from emdsl.derive.joint.terms import continuous_in, symmetry_of
 from emdsl.derive.joint.weights import weigh
-from emdsl.derive.posteriors.block import Block, Tied, beside, place, touches
+from emdsl.derive.posteriors.block import Block, Tied, beside, place, several_of, touches
 from emdsl.derive.posteriors.cuts import CUT_NORMAL, PARTED_NORMAL, Cut, cut_of
 from emdsl.derive.posteriors.discrete import WAYS_OUT
 from emdsl.derive.posteriors.held import KNOWN_TOTAL, held_record, may_be_held, total_of, total_unknown
 from emdsl.derive.posteriors.joint_gaussian import common_scale
+from emdsl.derive.posteriors.refusals import Within
 from emdsl.derive.posteriors.roles import merge_roles
 from emdsl.errors import Problem, Span
 from emdsl.language import model as m
@@ -70,7 +71,7 @@ def conjugate_block(
         low, high = (None if math.isinf(end) else x.num(end) for end in ends)
         cuts.append(Cut(x.ONE, low, high))
     if cuts and (not record.gaussian or scales):
-        return _refused(name, f"it is cut, and {record.name} is not integrated over an interval here", mine[0][1])
+        return _cut(name, record, scales, mine)
     parted = any(c.apart for c in cuts)
     if parted and len(cuts) > 1:
         return _refused(name, "it is cut more than once, and may be seen outside of an interval", mine[0][1])
@@ -80,7 +81,8 @@ def conjugate_block(
     if scaled is None or (scales and not record.gaussian):
         (_, span, about), other = next((p, min(t.others)) for p, t in zip(mine, told, strict=True) if t.others)
         text = f"{name} is tied to the continuous latent {other} in the density of {about or 'a factor'}"
-        return _refused(name, f"{text}, and {other} does not scale all of it" if record.gaussian else text, span)
+        text = f"{text}, and {other} does not scale all of it" if record.gaussian else text
+        return _refused(name, text, span, partner=other)
     gates = tuple(x.Sel(El(n, idx), k) for (n, idx), k in neighbours.items())
     merged = merge_roles(scaled[1], roles, symmetry_of(joint), (*home, *own, *neighbours.values()))
     found = Block(name, latents, home, (), gates, *merged, own=own, record=record, scale=scaled[0])
@@ -96,11 +98,11 @@ def _told(
     held = name in joint.incomplete
     placed = place(t, (name,), home, (), neighbours, joint.levels)
     if isinstance(placed, str):
-        return _refused(name, placed, span)
+        return _refused(name, placed, span, partner=name if several_of((name,), t, home) else "")
     others = tuple(sorted(continuous_in(placed, kinds) - {name}))
     if others and (len(others) > 1 or own):
         text = f"{name} is tied to the continuous latent {others[0]} in the density of {about or 'a factor'}"
-        return _refused(name, text, span)
+        return _refused(name, text, span, partner=others[0])
     placed = beside(placed, name, others, home)
     cut = cut_of(placed, name) if not own else None
     if cut is not None and set(placed.ixs) <= {*home, *neighbours.values()}:
@@ -128,5 +130,12 @@ def _family(
     return found
 
 
-def _refused(name: str, why: str, span: Span, hint: str = WAYS_OUT) -> Problem:
-    return Problem("E110", f"the posterior of {name} is not tractable: {why}", span, hint)
+def _cut(name: str, record: Posterior, scales: set[str], mine: Sequence[Tied]) -> Problem:
+    """Why no interval of a family is integrated: it is no Gaussian's, or other latents stand in its density."""
+    why = f"its mean or its spread holds {', '.join(sorted(scales))}" if scales else f"no {record.name} is closed there"
+    return _refused(name, f"it is cut to an interval, and {why}", mine[0][1])
+
+
+def _refused(name: str, why: str, span: Span, hint: str = WAYS_OUT, partner: str = "") -> Problem:
+    text = f"the posterior of {name} is not tractable: {why}"
+    return Within("E110", text, span, hint, partner) if partner else Problem("E110", text, span, hint)

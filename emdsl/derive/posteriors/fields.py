@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import ROW, START, is_made
+from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.plates import in_terms_of
 from emdsl.derive.joint.terms import Term, at_gate
 from emdsl.derive.posteriors.chains import distance
@@ -168,7 +169,10 @@ def field_role(
     a = atoms_of(t, latents, homes)
     placing = frozenset(i for p in a.places for i in x.free(El("", p)))
     found = polynomial_role(a.bare, latents, (), g, placing)
-    if isinstance(found, str) or not a.places:
+    if isinstance(found, str):
+        whole = x.mul(*(f for f in t.factors if set(latents) & x.variables(f)))
+        return f"{show(whole)} is of degree {len(a.places)}" if len(a.places) > 2 else found
+    if not a.places:
         return found
     rest = found[1]
     if len(set(a.places)) == 1:

@@ -31,6 +31,7 @@ from emdsl.language import model as m
 POINTS = 15  # in each dimension
 MOST = 2  # dimensions of one element: the points are a product of those in each
 TRIED = 40  # choices of latents that are tried where no line says which
+NO_NUMBER = {"simplex": "a vector of probabilities", "spd": "a positive definite matrix", "count": "several counts"}
 WAYS_OUT = "infer ... by saem or mcmc samples them; meanfield factorises where every factor is conjugate"
 
 
@@ -78,7 +79,9 @@ def _unfit(name: str, joint: LogJoint) -> str:
     if name in joint.discrete:
         return f"{name} is discrete: its states are summed out exactly"
     if not (v.domain.interval or v.domain.kind == "count") or (v.domain.kind == "count" and v.shape[len(v.plates) :]):
-        return f"quadrature is over real numbers, and sums over single counts: {name} is {v.domain.kind}"
+        return (
+            f"{name} is {NO_NUMBER.get(v.domain.kind, v.domain.kind)}: quadrature takes real numbers and single counts"
+        )
     if v.domain.kind != "count" and any(jumps(f, name) for f in joint.factors) and between(joint, name) is None:
         return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
     found = range_of(v)

@@ -18,6 +18,13 @@ class Intractable(ModelError):
         self.own = problems
 
 
+@dataclass(frozen=True, slots=True)
+class Within(Problem):
+    """A tie to `partner`: nothing in the way where the two, or two elements of one, may be one Gaussian."""
+
+    partner: str = ""
+
+
 @dataclass(frozen=True)
 class Refused:
     """Why no exact posterior was found; `own` for some latents, `first` for the others; `more` why nothing between."""
