@@ -873,6 +873,21 @@ def test_slices_find_modes_that_waves_make() -> None:
     assert np.abs(chain.draws["b"]).max() < 3
 
 
+def test_a_sample_that_is_dear_goes_on_to_a_negligible_error() -> None:
+    """Signs by Gibbs stopped at errors of a tenth of a standard error and a little: 13 fits of 40 had not converged."""
+    model = emdsl.compile(text=INTERCEPTS.replace("by saem", "by saem(kernel = metropolis)"))
+    fitter, module = model.fitter(seed=0), model.module
+    setup, params = fitter._setup(fitter._bind(counts())), {"mu": np.array(0.5), "tau": np.array(0.7)}
+    module.LAST_SWEEPS, module.PILOT, module.MOST_EVALUATIONS = 40, 40, 1
+    chains = module.new_chains(setup, np.random.default_rng(0), 1)
+    module._start(chains, params, 20)
+    module._stop_tuning(chains)
+    assert (
+        module.LastSample(setup, params, chains).draws == 160
+        and module.LastSample(setup, params, chains, 0, 40).draws == 40
+    )
+
+
 def samples_at(
     text: str, data: dict[str, Any], values: dict[str, Any], count: int, draws: int, batches: int = 24
 ) -> list[Any]:

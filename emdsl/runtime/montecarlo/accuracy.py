@@ -15,9 +15,8 @@ from emdsl.runtime.fitting.untouched import named
 from emdsl.runtime.montecarlo.mixing import UNMIXED, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.montecarlo.scores import LAST_SWEEPS, MOST_SWEEPS, LastSample, has_weights
+from emdsl.runtime.montecarlo.scores import LAST_SWEEPS, MOST_SWEEPS, NEGLIGIBLE, LastSample, has_weights
 
-NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 ROUNDS = 12  # of Newton steps at the estimate
 LOOKED_AT = (1.0, 2.0, 3.0, 4.0)  # logs from an end at which it is asked which way the likelihood rises
 LEADS_BACK = 0.35  # what a Newton step is longer than from beside an end (-c exp(2 t): 0.5), shorter about a maximum

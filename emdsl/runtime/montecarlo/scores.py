@@ -27,6 +27,7 @@ MOST_SWEEPS = 8000
 SURELY_ENDED = 1600  # draws by which a coordinate is told to be at its end
 MOST_NUMBERS = 4e7  # numbers drawn, times evaluations of each draw
 MOST_EVALUATIONS = 8e4  # of log p(data, draw) at the estimate
+FURTHER = 4  # times as many where an error is not negligible by then
 MOST_PARTS = 1000  # of which scores are kept: more are added up to so many
 MOST_PARAMETERS = 60  # in whose number scores by differences are affordable
 MOST_BY_SLOPES = 1500  # the same of scores by slopes: their Hessian is a table
@@ -35,6 +36,7 @@ LEAST_PARTS = 50
 ACROSS_KINKS = 0.5  # of a standard error of the complete data: steps of Hessians whose density has kinks
 A_HESSIAN_EACH = 60  # parameters: with more of them not every batch has a Hessian
 BATCHES = 48  # of draws, at most: half as many at first
+NEGLIGIBLE = 0.1  # Monte Carlo errors below this share of the standard errors
 SMALL_SHARE = 0.05  # of a standard error: Monte Carlo errors at which the sample stops to grow
 HOPELESS = 4.0  # R-hat of chains that longer ones do not bring together
 LEAST_SHOWN = 1e-3  # of what a draw that stays tells of a coordinate: the unit of one that bends upwards
@@ -78,15 +80,14 @@ class LastSample:
         self.slopes = Slopes(setup, self.free, params, self.flat) if self.scored and has_slopes(setup) else None
         each = (8 if self.slopes else 2 * len(self.flat) + 1) * len(chains)
         numbers = sum(np.size(v) for v in chains[0].draws.values()) * each
-        most = min(
-            most, int(np.clip(min(MOST_NUMBERS / max(1, numbers), MOST_EVALUATIONS / each), LAST_SWEEPS, MOST_SWEEPS))
-        )
-        most, count = most // len(chains), max(LEAST_EACH, -(-LAST_SWEEPS // len(chains)))
+        cheap = int(np.clip(min(MOST_NUMBERS / max(1, numbers), MOST_EVALUATIONS / each), LAST_SWEEPS, MOST_SWEEPS))
+        self.dear, most = min(most, cheap), min(most, FURTHER * cheap)
+        count = max(LEAST_EACH, -(-LAST_SWEEPS // len(chains)))
         if self.scored:
             self._prepare()
         self._extend(count)
         self.found = self._newton()
-        while self.scored and 2 * count <= most and not self._enough():
+        while self.scored and 2 * count * len(chains) <= most and not self._enough():
             self._extend(count)
             count *= 2
             self.found = self._newton()
@@ -97,11 +98,12 @@ class LastSample:
         worst = worst_rhat(self.traces.mixing())
         if worst > HOPELESS and self.draws >= 2 * LAST_SWEEPS:
             return True
+        dear = 2 * self.draws > self.dear
         if found is None or found.far:
-            return found is not None and self.draws >= self.least
+            return dear or (found is not None and self.draws >= self.least)
         if not found.told.all() and self.draws < SURELY_ENDED:
-            return False
-        return found.trusted and found.share < SMALL_SHARE and worst <= UNMIXED
+            return dear
+        return found.trusted and found.share < (NEGLIGIBLE if dear else SMALL_SHARE) and worst <= UNMIXED
 
     def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
         """log p(data, draws | params), with the prior's density; the draws carried along."""
