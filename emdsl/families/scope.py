@@ -46,9 +46,9 @@ class Watch:
         self.blocked[s.row[np.flatnonzero(~np.broadcast_to(seen, (s.count,)))]] = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # to make a frozen one takes four times as long, and hardly anything is made more often
 class Scope:
-    """What names mean at one place, for `count` rows at once.
+    """What names mean at one place, for `count` rows at once. It stays as it was made.
 
     `values` are whole arrays; `local` are per row (leading axis 1 or count); `loops` are integers
     per row; `stack` are the enclosing loops, outermost first; `row` numbers the rows for `watch`.
@@ -76,7 +76,7 @@ class Scope:
         local = {k: v if v.shape[0] == 1 else v[rows] for k, v in self.local.items()}
         row = None if self.row is None else self.row[rows]
         point = None if self.point is None else self.point[rows]
-        # by place: `replace` would read all fields off the class, and there is hardly anything that runs more often
+        # by place: `replace` would read all fields off the class
         return Scope(
             self.values, self.sizes, self.lets, self.ragged, loops, local, (*self.stack, *stack), len(rows), row,
             self.watch, self.several, point,

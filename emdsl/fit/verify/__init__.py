@@ -77,7 +77,7 @@ def _again(
         with np.errstate(all="ignore"):
             for more in further(model, first):
                 if isinstance(more, Case):
-                    more = replace(more, apart=False)
+                    more = replace(more, apart=False, first=False)
                     out += [c for name, run in checks for c in _guarded(name, run, more, (DegenerateError,))]
                 elif told:
                     out += [skipped("every branch is taken", "", branch) for branch in more]

@@ -78,6 +78,7 @@ class Case:
     reason: str
     fine: int = FINE  # nodes of the oracle's quadratures
     apart: bool = True  # whether the module is tried in an interpreter of its own, too
+    first: bool = True  # of the data drawn: what costs as much as all else and asks little of data is tried there alone
 
     def rng(self, salt: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, salt])
