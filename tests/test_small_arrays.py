@@ -37,6 +37,15 @@ def test_factors_and_inverses_of_few_matrices() -> None:
         np.testing.assert_allclose(numerics.log_determinant(low), np.linalg.slogdet(a)[1], rtol=1e-9, atol=1e-9)
 
 
+def test_trigamma_of_few_numbers_is_that_of_many() -> None:
+    """Few by a zeta function, many by a series; Newton of a shape took 20 to 60 microseconds a step for it."""
+    a = 10.0 ** np.linspace(-8, 12, 2 * numerics.FEW_ARGUMENTS)
+    a[:2] = 1, 0.5
+    few = np.concatenate([numerics.trigamma(part) for part in np.split(a, 2)])
+    np.testing.assert_allclose(few, numerics.trigamma(a), rtol=2e-15)
+    np.testing.assert_allclose(few[:2], [math.pi**2 / 6, math.pi**2 / 2], rtol=1e-15)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
 @pytest.mark.parametrize("place", [(0, 0), (1, 1)])
 def test_no_factor_of_a_matrix_that_has_none(bad: float, place: tuple[int, int]) -> None:
@@ -81,7 +90,7 @@ def test_covariances_and_shares_take_either_way(policy: str, monkeypatch: pytest
 def test_definite_matrices_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for few in (64, 0):
-        monkeypatch.setattr(domains, "FEW_NUMBERS", few)
+        monkeypatch.setattr(domains, "FEW_ARGUMENTS", few)
         bent = MATRICES[:50, 0] + np.array([[0.0, 1e-3], [0.0, 0.0]])
         cases = [*MATRICES[:50, 0], *bent, -MATRICES[0, 0], np.zeros((2, 2)), np.diag([1.0, math.nan])]
         found.append([bool(domains.positive_definite(m[None])[0]) for m in cases])
@@ -102,7 +111,7 @@ def test_starts_are_judged_either_way(domain: str, values: list[list[float]], mo
     variable = {"name": "p", "domain": domain, "event": event, "lower": None, "upper": None}
     found = []
     for few in (64, 0):
-        monkeypatch.setattr(domains, "FEW_NUMBERS", few)
+        monkeypatch.setattr(domains, "FEW_ARGUMENTS", few)
         found.append([isinstance(settled_start(variable, v), np.ndarray) for v in values])
     assert found[0] == found[1] and {True, False} == set(found[0])
 

@@ -282,7 +282,8 @@ def _conclude(
         message = f"interrupted after {iterations}: the best parameters so far are kept"
     elif status == "degenerate":
         message = f"degenerate after {iterations}: {message}"
-    climbs = hasattr(setup.module, "finer") and status in ("max_iter", "decreased")  # until points do not do
+    moved = end.n_iter > 0  # who asks for no step asks for the likelihood alone
+    climbs = moved and hasattr(setup.module, "finer") and status in ("max_iter", "decreased")  # until points do not do
     far = far_away(setup, end, noise) if end.state is None and (converged or climbs) else {}
     if far:
         message = f"stopped after {iterations}{about}" if climbs else message

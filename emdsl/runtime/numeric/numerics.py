@@ -279,14 +279,18 @@ def log_mass(p: Any) -> Array:
     return np.log(np.where(np.asarray(p) > 0, p, np.nan))
 
 
+FEW_ARGUMENTS = 128  # up to which one call of scipy is faster than many of numpy
+
+
 def trigamma(a: Any) -> Array:
     """The second derivative of log Gamma: eight steps of its recurrence, then the series in 1 / (a + 8).
 
-    Abramowitz and Stegun 6.4.6, 6.4.12; eight times as fast as scipy's, which sums a zeta function.
+    Abramowitz and Stegun 6.4.6, 6.4.12; of many numbers eight times as fast as a zeta function, which of few takes a
+    microsecond where the fifty operations of the series take twenty.
     """
     a = np.asarray(a, float)
-    if not np.all(a > 0):
-        return scipy.special.polygamma(1, a)
+    if a.size <= FEW_ARGUMENTS or not np.all(a > 0):
+        return scipy.special.zeta(2.0, a)
     w = 1 / (a + 8)
     v = w * w
     tail = v * (1 / 6 - v * (1 / 30 - v * (1 / 42 - v * (1 / 30 - v * (5 / 66 - v * (691 / 2730 - v * (7 / 6)))))))
