@@ -90,7 +90,7 @@ def test_covariances_and_shares_take_either_way(policy: str, monkeypatch: pytest
 def test_definite_matrices_either_way(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for few in (64, 0):
-        monkeypatch.setattr(domains, "FEW_ARGUMENTS", few)
+        monkeypatch.setattr(domains, "FEW_NUMBERS", few)
         bent = MATRICES[:50, 0] + np.array([[0.0, 1e-3], [0.0, 0.0]])
         cases = [*MATRICES[:50, 0], *bent, -MATRICES[0, 0], np.zeros((2, 2)), np.diag([1.0, math.nan])]
         found.append([bool(domains.positive_definite(m[None])[0]) for m in cases])
@@ -111,7 +111,7 @@ def test_starts_are_judged_either_way(domain: str, values: list[list[float]], mo
     variable = {"name": "p", "domain": domain, "event": event, "lower": None, "upper": None}
     found = []
     for few in (64, 0):
-        monkeypatch.setattr(domains, "FEW_ARGUMENTS", few)
+        monkeypatch.setattr(domains, "FEW_NUMBERS", few)
         found.append([isinstance(settled_start(variable, v), np.ndarray) for v in values])
     assert found[0] == found[1] and {True, False} == set(found[0])
 
