@@ -262,16 +262,16 @@ for n in N:
     assert est.log_likelihood_ == pytest.approx(wanted, abs=2e-5)
 
 
-def test_vectors_of_more_signs_than_quadrature_has_dimensions_are_drawn_inside() -> None:
-    """Three elements: every draw has the signs that were seen, from the first on."""
+def test_vectors_of_more_signs_than_are_written_as_elements_are_drawn_inside() -> None:
+    """Four elements: every draw has the signs that were seen, from the first on."""
     text = """model Signs
-param b : real[3]
+param b : real[4]
 for n in N:
-    latent u[n] : real[3] ~ MvNormal(b, [[1, 0.5, 0.2], [0.5, 1, 0], [0.2, 0, 1]])
-    for j in 3: observed y[n, j] ~ Delta(u[n, j] > 0)
+    latent u[n] : real[4] ~ MvNormal(b, [[1, 0.5, 0.2, 0], [0.5, 1, 0, 0], [0.2, 0, 1, 0], [0, 0, 0, 1]])
+    for j in 4: observed y[n, j] ~ Delta(u[n, j] > 0)
 """
     rng = np.random.default_rng(1)
-    y = rng.integers(2, size=(12, 3))
+    y = rng.integers(2, size=(12, 4))
     model = emdsl.compile(text=text)
     assert model.plan["u"].method == "saem:slice"
     fitter = model.fitter()
@@ -279,7 +279,7 @@ for n in N:
     chain = Chain(fitter._module, prepared, fitter._module.first_draws(prepared, rng), rng)
     for _ in range(3):
         assert ((chain.draws["u"].T > 0) == y).all()
-        chain.sweep({"b": np.array([0.3, 0.0, -2.0])})
+        chain.sweep({"b": np.array([0.3, 0.0, -2.0, 0.5])})
 
 
 def test_an_interval_whose_end_is_a_latent() -> None:

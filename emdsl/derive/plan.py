@@ -21,6 +21,7 @@ from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.joint.positions import by_positions
 from emdsl.derive.joint.running import by_running_sums
 from emdsl.derive.joint.spikes import has_points, refuse_apart, refuse_points
+from emdsl.derive.joint.vectors import in_elements, of_cut_vectors, sizes_of, told_sizes
 from emdsl.derive.near_zero import near_zero
 from emdsl.derive.posteriors import meanfield, quadrature
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
@@ -90,9 +91,36 @@ def derive(model: m.ModelText, incomplete: tuple[str, ...] = (), shared: bool = 
     if model.written_out:
         return _written(model, model.written_out, incomplete, shared)
     try:
-        return _of_text(model, incomplete, shared)
+        return _by_elements(model, incomplete, shared)
     except UnderSum as refusal:
         return _under_sums(model, refusal, incomplete, shared)
+
+
+def _by_elements(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
+    """The plan in which Gaussian vectors that data cut are their elements, where vectors would be drawn or refused."""
+    vectors = of_cut_vectors(model)
+    if not vectors:
+        return _of_text(model, incomplete, shared)
+    plain, refusal = None, None
+    try:
+        plain = _of_text(model, incomplete, shared)
+    except ModelError as error:
+        refusal = error
+    if plain is not None and not (plain.drawn | plain.joint.in_clouds) & set(vectors):
+        return plain
+    numbers = told_sizes(model)
+    untold = few(model, sizes_of(model, vectors) - {n for n, _ in numbers})
+    apart_from_others = in_elements(written_out(model, (*numbers, *untold)), vectors)
+    try:
+        found = None if apart_from_others is None else _of_text(apart_from_others, incomplete, shared)
+    except ModelError as error:
+        found, refusal = None, refusal or error
+    if found is not None and (plain is None or not found.drawn):
+        return _noting(found, untold)
+    if plain is None:
+        assert refusal is not None
+        raise refusal
+    return plain
 
 
 def _under_sums(model: m.ModelText, refusal: UnderSum, incomplete: tuple[str, ...], shared: bool) -> Plan:
@@ -114,10 +142,16 @@ def _under_sums(model: m.ModelText, refusal: UnderSum, incomplete: tuple[str, ..
 def _written(
     model: m.ModelText, numbers: tuple[tuple[str, int], ...], incomplete: tuple[str, ...], shared: bool
 ) -> Plan:
-    found = _of_text(written_out(model, numbers), incomplete, shared)
+    return _noting(_by_elements(written_out(model, numbers), incomplete, shared), numbers)
+
+
+def _noting(plan: Plan, numbers: tuple[tuple[str, int], ...]) -> Plan:
+    """The plan, of which each reason says what it is written out for."""
+    if not numbers:
+        return plan
     said = " and ".join(f"{n} = {k}" for n, k in numbers)
     note = f"; written out for {said}, for other numbers once data tell them"
-    return replace(found, choices={n: replace(c, reason=c.reason + note) for n, c in found.choices.items()})
+    return replace(plan, choices={n: replace(c, reason=c.reason + note) for n, c in plan.choices.items()})
 
 
 def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:

@@ -203,9 +203,10 @@ class Model:
 
     def told(self, **what: Any) -> Model | None:
         """The same model that is told more: `tails="kept"` integrates no latent out by its tails, `weights_over` names
-        the plate that is weighed. None where it is drawn or refused then."""
+        the plate that is weighed, `written_out` numbers of elements. None where it is refused then, or drawn, which
+        longer vectors alone may be."""
         made = self._told(("told", *what.items()), replace(self.resolved, **what))
-        return None if made is None or made.derived.drawn else made
+        return None if made is None or (made.derived.drawn and "written_out" not in what) else made
 
     def without_cases(self, cases: tuple[tuple[str, int], ...]) -> Model | None:
         """The same model for data of which no row has these cases of latents that are integrated out by their tails;
@@ -277,7 +278,8 @@ class Model:
     @property
     def plan(self) -> dict[str, Plan]:
         plan = self.derived
-        return {n: Plan(c.method, c.reason) for n, c in plan.choices.items() if n not in plan.joint.unnamed}
+        hidden = plan.joint.unnamed | plan.joint.model.of_vectors
+        return {n: Plan(c.method, c.reason) for n, c in plan.choices.items() if n not in hidden}
 
     @cached_property
     def updates(self) -> dict[str, Update]:

@@ -43,9 +43,11 @@ def spec(plan: Plan) -> dict[str, Any]:
         "variables": [
             variable(named.get(v.name, v), plan, serves, elsewhere)
             for v in model.variables
-            if v.name not in plan.joint.unnamed
+            if v.name not in plan.joint.unnamed | model.of_vectors
         ],
-        "plan": {n: [c.method, c.reason] for n, c in plan.choices.items() if n not in plan.joint.unnamed},
+        "plan": {
+            n: [c.method, c.reason] for n, c in plan.choices.items() if n not in plan.joint.unnamed | model.of_vectors
+        },
         "updates": {n: [u.kind, "", u.reason] for u in plan.updates for n in u.params},
         "ordered": ordered,
         **({"written_out": dict(model.written_out)} if model.written_out else {}),

@@ -269,7 +269,13 @@ class ModelText:
     multiplied: Literal["", "by part", "by row"] = ""  # whether Gaussian densities have multipliers; what weights count
     written_out: tuple[tuple[str, int], ...] = ()  # sizes that are numbers here: what runs over them is written out
     by_name: tuple[Variable, ...] = ()  # the variables of a text that is written out, with these sizes by name
+    vectors: tuple[tuple[Variable, tuple[str, ...]], ...] = ()  # as written; their elements, latents by themselves here
     copies: tuple[tuple[str, str], ...] = ()  # variables that hold elements of another, which have its reference point
+
+    @property
+    def of_vectors(self) -> frozenset[str]:
+        """The latents that are elements of one that has a name."""
+        return frozenset(n for _, elements in self.vectors for n in elements)
 
     def of_kind(self, kind: VariableKind) -> tuple[Variable, ...]:
         return tuple(v for v in self.variables if v.kind == kind)

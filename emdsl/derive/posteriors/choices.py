@@ -57,6 +57,10 @@ def choices(elimination: Elimination, joint: LogJoint, refused: Refused, draws: 
         tail = "integrated between the ends that the data leave it, by the mass that its family has there"
         substituted = "a function of others: substituted"
         out[name] = Choice(*(("exact:tail", tail) if name in joint.tails else ("exact:conjugate", substituted)))
+    for v, elements in joint.model.vectors:
+        ways = dict.fromkeys(out[e].method for e in elements)
+        each = "; ".join(f"{e}: {out[e].reason}" for e in elements)
+        out[v.name] = Choice("quadrature" if "quadrature" in ways else next(iter(ways)), f"element by element: {each}")
     for part in elimination.parts:
         for name in part.latents:
             text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"

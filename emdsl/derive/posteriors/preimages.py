@@ -57,7 +57,9 @@ def _of_two(a: Expr, b: Expr, both: bool, leaf: El, hold: bool) -> Interval | No
         if leaf.var not in x.variables(side) and other is not None:
             met, unmet = (other, NOTHING) if both else (ALL, other)
             return _chosen(side, *((met, unmet) if hold else (unmet, met)))
-    return _both(one, two) if both and one is not None and two is not None else None
+    if one is None or two is None:
+        return None
+    return _both(one, two) if both else _either(one, two)
 
 
 def _seen(seen: Expr, condition: Expr, leaf: El) -> Interval | None:
@@ -315,6 +317,17 @@ def _opposite(found: Interval | None) -> Interval | None:
 def _both(one: Interval, two: Interval) -> Interval:
     """What lies in two intervals; where nothing does, the lower end is the larger one."""
     return _extreme("max", one[0], two[0]), _extreme("min", one[1], two[1])
+
+
+def _either(one: Interval, two: Interval) -> Interval | None:
+    """The numbers in one interval or the other, where both reach as far to one side."""
+    if one[0] is None and two[0] is None:
+        return None, _reached("max", one[1], two[1])
+    return (_reached("min", one[0], two[0]), None) if one[1] is None and two[1] is None else None
+
+
+def _reached(name: str, a: Expr | None, b: Expr | None) -> Expr | None:
+    return x.fn(name, a, b) if a is not None and b is not None else None
 
 
 def _extreme(name: str, a: Expr | None, b: Expr | None) -> Expr | None:

@@ -17,6 +17,7 @@ from emdsl.derive.joint.factors import Cloud, Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.sides import classes
+from emdsl.derive.joint.vectors import rejoined
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
@@ -154,7 +155,8 @@ def placed(joint: LogJoint, clouds: Sequence[Cloud]) -> LogJoint:
     found = {n: i for n in everyone if (i := between(joint, n)) is not None}
     summed = {c.name for c in clouds if counts(c, joint)}  # over an end or up to it: the factors say which
     settled = [f for n, i in found.items() if n not in summed for f in i.factors]
-    shaped = [replace(c, ends=_ends(c, found, joint), kinks=_kinks(c, joint), tailed=_tailed(c, joint)) for c in clouds]
+    rest = replace(joint, factors=tuple(f for f in joint.factors if f not in settled))  # a kink at an end is none
+    shaped = [replace(c, ends=_ends(c, found, joint), kinks=_kinks(c, rest), tailed=_tailed(c, joint)) for c in clouds]
     return with_clouds(joint, shaped, settled)
 
 
@@ -338,7 +340,7 @@ def denser(joint: LogJoint, points: tuple[int, int]) -> m.ModelText:
         size = sum(dimensions(joint.model.variable(n), joint.model) or 1 for n in c.latents)
         count = max(c.points, points[size - 1])
         lines.append(m.Infer((c.latents,), (len(c.latents) > 1,), "quadrature", (("points", count),)))
-    return replace(joint.model, infer=tuple(lines))
+    return rejoined(replace(joint.model, infer=tuple(lines)))
 
 
 def _tailed(cloud: Cloud, joint: LogJoint) -> bool:

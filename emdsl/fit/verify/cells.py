@@ -341,8 +341,9 @@ def reads(
 
 
 def _states_of_branches(world: World, cells: Sequence[Cell]) -> list[tuple[str, int]]:
-    """Every state of each discrete latent, where some density is one of several by a condition."""
-    return _states(cells) if any(isinstance(v.distribution, Branch) for v in world.model.variables) else []
+    """Every state of each discrete latent, where some density is one of several by a condition, or data are missing."""
+    several = bool(world.missing) or any(isinstance(v.distribution, Branch) for v in world.model.variables)
+    return _states(cells) if several else []
 
 
 def _has_conditions(model: ModelText) -> bool:

@@ -189,6 +189,12 @@ def _numbers(printer: Printer) -> dict[str, int]:
     return found | {n: found[c.name] for c in printer.plan.joint.clouds if c.name in found for n in c.latents}
 
 
+def _mean_and_variance(codes: Mapping[str, str], origin: str) -> tuple[str, str]:
+    """The moments of a latent of one number."""
+    mean = codes["id"] + (f" + {origin}" if origin else "")
+    return mean, codes["var"] if "var" in codes else f"{codes['square']} - {codes['id']} ** 2"
+
+
 def _results(
     printer: Printer, entries: list[tuple[str, str, Array]], parts: list[str], back: Mapping[str, str]
 ) -> list[str]:
@@ -201,6 +207,11 @@ def _results(
         code += f'[..., prepared["which {plate}"]]' if plate else ""
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
     number = _numbers(printer)
+    for vector, elements in printer.plan.joint.model.vectors:
+        moments = [_mean_and_variance(dict(by_latent.pop(e)), back[e]) for e in elements]
+        stacked = (f"np.stack([{', '.join(each)}], axis=-1)" for each in zip(*moments, strict=True))
+        shown = ", ".join(f'"{what}": {code}' for what, code in zip(("mean", "var"), stacked, strict=True))
+        out += numbered([f'    "{vector.name}": {{{shown}}},'], number[elements[-1]])
     for latent, fields in by_latent.items():
         if fields[0][0] == "":
             out += numbered([f'    "{latent}": {fields[0][1]},'], number[latent])
