@@ -1015,6 +1015,13 @@ for i in I:
         observed y[i, j] ~ Normal(exp(p[i, 0]) + p[i, 1], s)
 infer p by saem
 """: ("S_p_p = Σ_i E[p[i] p[i]ᵀ]", "W = Σ_i E[(p[i] - m) (p[i] - m)ᵀ] / I", "ℓ = E[log p(p, y | m, W, s)]"),
+    """param m : real
+param s : positive
+for n in N:
+    latent   u[n] ~ Normal(m, s)
+    observed y[n] ~ Delta(u[n] > 0)
+    observed k[n] ~ Poisson(log_rate = u[n])
+""": ("log p(y | u) = Σ_n log([y[n] = [u[n] > 0]])", "low(u[n]) = {0 if y[n] = 1; -∞ otherwise}", "high(u[n]) ="),
 }
 
 

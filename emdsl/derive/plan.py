@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.made import PRESENT, STATISTIC
 from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.constraints import in_constraints, seen_exactly
@@ -25,7 +25,6 @@ from emdsl.derive.joint.vectors import in_elements, of_cut_vectors, sizes_of, to
 from emdsl.derive.near_zero import near_zero
 from emdsl.derive.posteriors import meanfield, quadrature
 from emdsl.derive.posteriors.blocks import Elimination, eliminate, enumerable
-from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.choices import Choice, choices
 from emdsl.derive.posteriors.collapsed import collapsed, why_undrawn
 from emdsl.derive.posteriors.configurations import MOST, asked, by_configurations
@@ -42,6 +41,7 @@ from emdsl.derive.updates.predictors import Predictor, predictors
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Expected, expected
+from emdsl.derive.weighted import weighted_plate
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.left_out import run_over
@@ -394,28 +394,4 @@ def _scale_powers(updates: tuple[Update, ...], centred: tuple[str, ...]) -> dict
                 out[u.params[0]] = -2
             elif isinstance(s.function, x.Pow) and s.function.exponent in (x.num(-1), x.num(-2)):
                 out[u.params[0]] = 2 if s.function.exponent == x.num(-1) else 1
-    return out
-
-
-def weighted_plate(model: m.ModelText, joint: LogJoint) -> str | None:
-    """The outermost plate of the observed data, where there is one alone, or one was chosen, and no latent is chained
-    along it."""
-    outer = {plate_names(v)[0] for v in model.of_kind("observed") if v.plates}
-    if model.weights_over in outer:
-        outer = {model.weights_over}
-    return next(iter(outer)) if len(outer) == 1 and not outer & chained_plates(joint) else None
-
-
-def chained_plates(joint: LogJoint) -> set[str]:
-    """The plates whose elements some density ties to one another: it holds a discrete latent at two of them."""
-    out: set[str] = set()
-    for f in joint.factors:
-        places: dict[str, list[tuple[Idx, ...]]] = {}
-        for g in f.gates:
-            if isinstance(g.of, El):
-                places.setdefault(g.of.var, []).append(g.of.idx)
-        for found in places.values():
-            for at in zip(*found, strict=True):
-                if len(set(at)) > 1 or ((found_lag := distance(at[0])) is not None and found_lag[1] > 0):
-                    out |= {i.dim for i in x.free(El("", at))}
     return out

@@ -15,11 +15,12 @@ from emdsl.derive.joint.elements import has_elements
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import narrowed
 from emdsl.derive.joint.units import units
-from emdsl.derive.plan import Plan, chained_plates
+from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.chains import distance
 from emdsl.derive.posteriors.held import may_be_held
 from emdsl.derive.posteriors.quadrature import finest
 from emdsl.derive.posteriors.told import told_tails
+from emdsl.derive.weighted import chained_plates
 from emdsl.language import model as m
 from emdsl.language.left_out import read_elsewhere
 

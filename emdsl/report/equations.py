@@ -26,13 +26,14 @@ from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.moving import moving
-from emdsl.derive.plan import Plan, posteriors, weighted_plate
+from emdsl.derive.plan import Plan, posteriors
 from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Linear
 from emdsl.derive.updates.rules import Closed, Numeric, Rule, Simplex, Spread, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Statistic, expected
+from emdsl.derive.weighted import weighted_plate
 from emdsl.language import model as m
 from emdsl.report.indices import Letters, Names
 from emdsl.report.known import Known, known

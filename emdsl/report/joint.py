@@ -154,7 +154,7 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
     """Variable by variable: its name, `log p(it | what it reads)`, the density, and where it has any."""
     model, free, names = plan.joint.model, unknown(plan), {let.name for let in lets}
     own: dict[str, list[Factor]] = {}
-    for factor in plan.joint.factors:
+    for factor in (*plan.joint.factors, *plan.joint.settled):
         own.setdefault(factor.about or _bounded_by(factor, plan), []).append(factor)
     for about, factors in own.items():
         read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}

@@ -9,6 +9,7 @@ from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import Q
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, Configurations, Events, Factor, LogJoint
+from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import statistic_of
 from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import Term, merge, opened, settle
@@ -20,6 +21,7 @@ from emdsl.derive.posteriors.configurations import uneven
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
 from emdsl.derive.posteriors.quadrature import bounded, counts
+from emdsl.derive.posteriors.slopes import components
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
 from emdsl.report.explicit import joined
@@ -60,6 +62,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     body += [
         Say(told) for c in plan.joint.clouds if c.name in block.latents for told in _points(c, plan.joint, counted)
     ]
+    body += [line for c in plan.joint.clouds if c.name in block.latents for line in _ends(c, plan.joint, t)]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": told, "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
@@ -125,6 +128,19 @@ def _points(cloud: Cloud, joint: LogJoint, letter: str) -> Iterator[str]:
             "for each element, L Lᵀ the inverse of minus its Hessian there, and the log volume is "
             "log w + x² + log |√2 L|. A latent with bounds has u on the whole line, the Jacobian counted."
         )
+
+
+def _ends(cloud: Cloud, joint: LogJoint, t: Typeset) -> Iterator[Say | Show]:
+    """Between which ends data leave the points, where they do."""
+    if not cloud.ends or counts(cloud, joint):
+        return
+    yield Say(f"Data leave {names_of(*cloud.latents)} between two ends, inside which the points lie:")
+    for c, sides in zip(components(cloud, joint), cloud.ends, strict=True):
+        home = home_of(joint.model.variable(c.latent))
+        names = t.letters.extend({}, home)
+        latent = t.of(El(c.latent, home if c.at is None else (*home, c.at)), names)
+        for name, end in zip(("low", "high"), sides, strict=True):
+            yield Show(f.Relation("=", f.Apply(f.Word(name), (latent,)), t.of(tidy(end, t.known), names)))
 
 
 def earlier(plan: Plan, block: Block) -> tuple[Block, ...]:

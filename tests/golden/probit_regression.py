@@ -156,9 +156,9 @@ def expectations(params, prepared):
         eta_id_u = X[:, rows].T @ beta
         t_2 = ((present_y[rows] > 0) + 0.0)
         t_3 = ((y[rows] != 0) + 0.0)
-        t_4 = np.maximum((-np.inf), np.where(t_2, np.where(t_3, 0, (-np.inf)), (-np.inf)))
-        t_5 = np.minimum(np.inf, np.where(t_2, np.where(t_3, np.inf, 0), np.inf))
-        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=t_4, upper=t_5)
+        lower_u = np.where(t_2, np.where(t_3, 0, (-np.inf)), (-np.inf))
+        upper_u = np.where(t_2, np.where(t_3, np.inf, 0), np.inf)
+        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=lower_u, upper=upper_u)
         return moments_u, log_z_u
     return on
 

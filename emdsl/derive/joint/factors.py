@@ -138,6 +138,7 @@ class LogJoint:
     counted: frozenset[str] = frozenset()  # rows of ragged plates of which equal ones are one that counts
     events: tuple[Events, ...] = ()  # latents of which an element stands for several
     configurations: Configurations | None = None  # discrete latents of which every configuration is a state
+    settled: tuple[Factor, ...] = ()  # what says nothing but between which ends such points lie
     told: Mapping[str, Told] = field(default_factory=dict)  # latents with a point mass in a branch
     multipliers: Mapping[str, str] = field(default_factory=dict)  # of constraints: latents that hold other ones
     asked: tuple[Factor, ...] = ()  # those whose moments are asked, where multipliers stand for them

@@ -40,7 +40,7 @@ def with_clouds(joint: LogJoint, clouds: Sequence[Cloud], settled: Sequence[Fact
     told = {n: replace(t, mean=placed(t.mean), second=placed(t.second)) for n, t in joint.told.items()}
     return replace(
         joint, factors=(*factors, *volumes), levels=levels, told=told,
-        discrete=joint.discrete | {c.name for c in clouds}, clouds=tuple(clouds),
+        discrete=joint.discrete | {c.name for c in clouds}, clouds=tuple(clouds), settled=tuple(settled),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -70,14 +71,16 @@ def _outside(e: Expr, leaf: El) -> Interval | None:
 
 def bounds_of(cuts: Sequence[Cut]) -> tuple[Expr, Expr]:
     """The largest lower and the least upper bound of several cuts, infinite where there is none."""
-    lower: Expr = x.Num(-math.inf)
-    upper: Expr = x.Num(math.inf)
-    for c in cuts:
-        if c.lower is not None:
-            lower = x.fn("max", lower, x.Where(x.fn("gt", c.mask, x.ZERO), c.lower, x.Num(-math.inf)))
-        if c.upper is not None:
-            upper = x.fn("min", upper, x.Where(x.fn("gt", c.mask, x.ZERO), c.upper, x.Num(math.inf)))
-    return lower, upper
+    lower = [_where_seen(c, c.lower, -math.inf) for c in cuts if c.lower is not None]
+    upper = [_where_seen(c, c.upper, math.inf) for c in cuts if c.upper is not None]
+    return (
+        reduce(lambda a, b: x.fn("max", a, b), lower) if lower else x.Num(-math.inf),
+        reduce(lambda a, b: x.fn("min", a, b), upper) if upper else x.Num(math.inf),
+    )
+
+
+def _where_seen(c: Cut, end: Expr, none: float) -> Expr:
+    return x.Where(x.fn("gt", c.mask, x.ZERO), end, x.Num(none))
 
 
 def refuse_cuts_at_parameters(joint: LogJoint) -> None:
