@@ -206,6 +206,27 @@ def test_few_steps_show_the_fast_paces_alone():
     assert fit.converged_ and further.log_likelihood_ - fit.log_likelihood_ < 1e-4
 
 
+NORMALS = """
+model Normals
+size K = 3
+param w : simplex[K]
+param m[K] : real
+param s[K] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ Normal(m[z[n]], s[z[n]])
+"""
+
+
+def test_ridges_are_climbed_by_strides():
+    """Components 1.5 of their standard deviations apart: leaps led the right way, and by a thousandth of it each."""
+    rng = np.random.default_rng(1)
+    y = np.array([0, 1.5, 3])[rng.choice(3, 2000)] + rng.normal(size=2000)
+    fits = [written(NORMALS).fitter(seed=seed).fit({"y": y}) for seed in (0, 1)]
+    assert all(fit.converged_ for fit in fits)  # in 171 and 122 steps, for more than 2000 and 1775
+    assert fits[0].log_likelihood_ == pytest.approx(fits[1].log_likelihood_, abs=1e-3)
+
+
 BESIDE = """
 model Beside
 param s : positive

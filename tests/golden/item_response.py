@@ -348,8 +348,8 @@ def initial(data, prepared, rng):
     with np.errstate(all="ignore"):
         units = likely_units(plain, likelihood, ("slope", "easy"), [], rng)
     
-    def draw(power):
-        params = plain(units, rng)
+    def draw(power, noise):
+        params = plain(units, noise)
         again = twin(rng)  # one division for all parameters
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -358,9 +358,10 @@ def initial(data, prepared, rng):
     def step(params, policy):
         statistics = e_step(params, data, prepared)
         value = statistics["log_likelihood"] + log_prior(params, prepared)
-        return m_step(statistics, params, prepared, policy), value
+        new = m_step(statistics, params, prepared, policy)
+        return refine(params, new, data, prepared) if few else new, value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 3, 2)
+        return best_start(draw, step, **starts_at_points(data.values), noise=Turned(rng))
 
 

@@ -281,9 +281,9 @@ def initial(data, prepared, rng):
     data, prepared = some_rows(data, prepared, "N", ["count"], rng, lambda some: prepare(some, reference(some)))
     sizes = prepared["the sizes"]
     
-    def draw(power):
+    def draw(power, noise):
         params = {
-            "mean": neutral("real", (), 0, None, None, rng),
+            "mean": neutral("real", (), 0, None, None, noise),
             "spread": neutral("positive", (), 0, None, None, None),
         }
         statistics = e_step(params, data, prepared, rng)
@@ -296,6 +296,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, policy), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 3, 2)
+        return best_start(draw, step, **starts_at_points(data.values), noise=Turned(rng))
 
 

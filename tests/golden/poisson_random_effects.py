@@ -392,8 +392,8 @@ def initial(data, prepared, rng):
     with np.errstate(all="ignore"):
         units = likely_units(plain, likelihood, ("beta",), [prepared["X"], prepared["y"]], rng)
     
-    def draw(power):
-        params = plain(units, rng)
+    def draw(power, noise):
+        params = plain(units, noise)
         again = twin(rng)  # one division for all parameters
         statistics = e_step(params, data, prepared, rng)
         params = m_step(statistics, params, prepared, "keep")
@@ -405,6 +405,6 @@ def initial(data, prepared, rng):
         return m_step(statistics, params, prepared, policy), value
     
     with np.errstate(all="ignore"):
-        return best_start(draw, step, 3, 2)
+        return best_start(draw, step, **starts_at_points(data.values), noise=Turned(rng))
 
 

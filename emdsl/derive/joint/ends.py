@@ -91,8 +91,11 @@ def limits_of(
     for bound, op in ((own.lower, "ge"), (own.upper, "le")):
         if bound is not None:
             limit = tensors.element(bound, (), inner)
-            if any(tensors.is_parameter(n) for n in x.variables(limit)):
-                hint = "make the bound a given, or a number: its estimate is the most extreme value of the data"
+            names = sorted(n for n in x.variables(limit) if tensors.is_parameter(n))
+            if names:
+                end = "least" if op == "ge" else "largest"
+                given = f"write `given {names[0]} : real` and hand it over"
+                hint = f"the likelihood is highest where the end is the {end} value of the data, without EM: {given}"
                 raise ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
             out.append(x.fn("log", x.fn(op, value, limit)))
     out += [x.fn("log", x.fn("ne", value, tensors.element(a, event if a.shape else (), scope))) for a in atoms]

@@ -157,11 +157,12 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
     """Several seeded divisions of some of the rows, climbed for a few steps: the best of them."""
     plan = printer.plan
     states = any(b.states and not set(b.latents) & plan.joint.in_clouds for b in plan.elimination.blocks)
-    passes = any(isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates)
+    by_passes = [isinstance(u.rule, Numeric) and u.rule.data and not u.rule.likelihood for u in plan.updates]
+    passes = any(by_passes)
     if not (passes or plan.joint.clouds or plan.joint.configurations):  # of which a step takes long
         tries = "**many_starts(data.values)" if states else "**some_starts(data.values)"
     else:
-        tries = "5, 6" if states or not plan.joint.clouds else "3, 2"  # points are no components to be told apart
+        tries = "5, 6" if states or not plan.joint.clouds else "**starts_at_points(data.values)"  # no components
     if not states and _in_units_of_data(plan):
         tries += ", margin=5.0"
     units = _units(neutral)
@@ -173,14 +174,18 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         )
         twice = ["    again = twin(rng)  # one division for all parameters"]
         after = "    return refine(params, params, data, prepared, again) if few else params"
-        if states:  # else starts would be compared by what passes over the data had not moved
+        if states or all(by_passes):  # else starts would be compared by what passes over the data had not moved
             raised = "    return refine(params, new, data, prepared) if few else new, value"
             moved = ["    new = m_step(statistics, params, prepared, policy)", raised]
     if searched:
         first += _search(plan, neutral, searched)
         neutral = [f"params = plain(units, rng{''.join(f', {n}' for n in units)})"]
     unit = [f"    {n} = {UNITS[n]}" for n in units]
-    draw = ["", "def draw(power):", *unit, *("    " + b for b in neutral), *twice,
+    by = "power"
+    if plan.joint.clouds and not states:
+        neutral = [re.sub(r"\brng\b", "noise", line) for line in neutral]
+        tries, by = f"{tries}, noise=Turned(rng)", "power, noise"
+    draw = ["", f"def draw({by}):", *unit, *("    " + b for b in neutral), *twice,
             "    statistics = e_step(params, data, prepared, rng)",
             '    params = m_step(statistics, params, prepared, "keep")', after]  # fmt: skip
     step = ["", "def step(params, policy):", "    statistics = e_step(params, data, prepared)",

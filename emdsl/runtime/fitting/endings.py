@@ -144,15 +144,19 @@ def all_but_singular(setup: Setup, end: Climb, start: Params) -> list[str]:
 
 
 def far_away(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
-    told = finer_error(setup, end.params, end.log_likelihood)
-
     def rounded() -> float:
-        return max(noise, abs(told or 0.0), rounding(setup, evaluate(setup, end.params, None)))
+        return max(noise, rounding(setup, evaluate(setup, end.params, None)))
 
+    def objective(params: Params) -> float:
+        return evaluate(setup, params, None).objective
+
+    def told(params: Params) -> float:
+        return abs(finer_error(setup, params, evaluate(setup, params, None).log_likelihood) or 0.0)
+
+    at_points = hasattr(setup.module, "finer")
     try:
         with np.errstate(all="ignore"):
-            return unlimited(setup.module.SPEC, end.params, lambda p: evaluate(setup, p, None).objective, rounded,
-                             told is not None)  # fmt: skip
+            return unlimited(setup.module.SPEC, end.params, objective, rounded, told if at_points else None)
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return {}
 

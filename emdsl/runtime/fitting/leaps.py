@@ -5,7 +5,8 @@ A step of EM from x leads to F(x), and stands still where r = F(x) - x is 0. Of 
     x' = F(x) - dF g,   g = argmin |r - dR g|,   dF, dR : differences of successive F and r
 
 (Anderson 1965) is where r would vanish were F straight, taken where the objective is higher than at F(x), so that it
-never falls. Where steps grow, as on the way from a saddle, r vanishes behind: there a leap is many steps at once.
+never falls: further, in strides of four, while that is higher still, or a fifth of the way where it is not. Where steps
+grow, as on the way from a saddle, r vanishes behind: there a leap is several steps at once.
 Coordinates are logarithms of what is positive and of the diagonals of Cholesky factors, and roots of probabilities, of
 which one that goes to 0 is near it. Where q is a product of factors, the moments that these hand to one another leap as
 the parameters do: the sweep that follows makes each factor anew, so that the bound is again one of members of the
@@ -28,7 +29,8 @@ SLOW = 0.5  # of one gain that the next keeps, from which on EM crawls
 STEPS = 8  # of EM that one leap looks at
 NUMBERS_KEPT = 4e6  # numbers of these that are kept: of much that leaps, fewer steps
 CAREFUL, BOLD, LEARNT = 1e-2, 1e-10, 10.0  # the least share of a direction that is gone by, and how fast it changes
-WIDER, FARTHEST = 4.0, 1e6  # steps that one leap may stand for where they grow, at first and by each; at most
+WIDER, FARTHEST, BACK = 4.0, 1e6, 0.2  # times a leap that are tried where it is higher, at most, and where it is not
+OFTEN = 4  # one leap in so many is tried further though the last one was not higher there
 UNTOLD = 1e100  # a step that long has no place among others
 ROUNDING = 1e-13  # of 1 + the objective: a leap that gains no more than that goes nowhere
 FEW_PACES = 5  # show what is fast alone: half of a gain may be kept by what lies behind
@@ -70,7 +72,8 @@ class Leaps:
         self.on = wanted and not setup.sampled and not (at_points and state is not None)
         self.path: list[tuple[Array, Array]] = []  # where steps began, and where they led
         self.start: Array | None = None  # of the step that is next
-        self.share, self.reach, self.wait, self.rest = 1e-3, WIDER, 0, 0
+        self.share, self.wait, self.rest = 1e-3, 0, 0
+        self.further, self.count = True, 0  # whether the last leap was, and how many there were
         self.back: Point | None = None
         self.taken = False  # whether any leap was
         self.gain = 0.0  # of the last leap; 0 from the second on that was none
@@ -96,16 +99,32 @@ class Leaps:
         crawls = len(gains) == 2 and gains[1] > SLOW * gains[0] > 0
         if len(history) < PATIENCE or len(self.path) < 2 or self.rest or not (crawls or self.wait):
             return here
-        far = _leap(self.path, self.share) if gains[1] <= gains[0] else self.reach * (self.start - began)
-        there = _tried(setup, here, self.kinds, far)
-        if there is None or not _is_higher(setup, here, there):
+        far = _leap(self.path, self.share) if gains[1] <= gains[0] else WIDER * (self.start - began)
+        there = self._along(setup, here, far)
+        if there is None:
             self.path, self.gain = self.path[-2:], self.gain if self.wait == 1 else 0.0
             self.share, self.wait = min(CAREFUL, self.share * LEARNT), min(32, 2 * self.wait + 1)
-            self.rest, self.reach = self.wait, WIDER
+            self.rest = self.wait
             return here
-        self.share, self.reach = max(BOLD, self.share / LEARNT), min(FARTHEST, self.reach * WIDER)
-        self.wait = 1
+        self.share, self.wait = max(BOLD, self.share / LEARNT), 1
         self._leapt(here, there)
+        return there
+
+    def _along(self, setup: Setup, here: Point, far: Array) -> Point | None:
+        """The highest of the points that are tried along a leap; None where none is higher than `here`."""
+        by = 1.0
+        there = _tried(setup, here, self.kinds, far)
+        if there is None or not _is_higher(setup, here, there):
+            back = _tried(setup, here, self.kinds, BACK * far)
+            return back if back is not None and _is_higher(setup, here, back) else None
+        self.count += 1
+        while by < FARTHEST and (self.further or self.count % OFTEN == 0):
+            beyond = _tried(setup, here, self.kinds, WIDER * by * far)
+            self.further = beyond is not None and _is_higher(setup, there, beyond)
+            if beyond is None or not self.further:
+                break
+            there, by = beyond, WIDER * by
+        self.further = by > 1
         return there
 
     def _leapt(self, here: Point, there: Point) -> None:

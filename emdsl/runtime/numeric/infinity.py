@@ -29,12 +29,12 @@ def unlimited(
     params: Values,
     objective: Callable[[Values], float],
     noise: Callable[[], float],
-    at_points: bool = False,
+    told: Callable[[Values], float] | None = None,
 ) -> dict[str, str]:
     """Parameter -> where it goes, for each that has no finite estimate; `noise()` is how well the objective is known.
 
     A number so large that rounding it moves the log-likelihood as another model would is one of them. Where latents
-    stand `at_points`, so may be scales of theirs that have closed forms: of groups of which each is all or nothing.
+    stand at points, whose error is `told`, so may be their scales: of groups of which each is all or nothing.
     """
     out: dict[str, str] = {}
     kinds = spec.get("updates", {})
@@ -55,8 +55,8 @@ def unlimited(
     together = [(n, every) for n, every in together if kinds.get(n, ("",))[0] in NUMERIC]
     if len(together) > 1 and {n for n, _ in together} & {n for n, _ in found}:
         tries.append(together)
-    wide = [(v["name"], np.asarray(params[v["name"]]) > LARGE) for v in free if v["domain"] == "positive" and at_points]
-    wide = [(n, large) for n, large in wide if large.any() and kinds.get(n, ("",))[0] not in NUMERIC]
+    scaled = [v["name"] for v in free if v["domain"] == "positive" and kinds.get(v["name"], ("",))[0] not in NUMERIC]
+    wide = [(n, np.asarray(params[n]) > LARGE) for n in scaled if told is not None and np.max(params[n]) > LARGE]
     beside = [(v["name"], np.abs(params[v["name"]]) > LARGE) for v in free if v["domain"] == "real"]
     tries += [wide, [*((n, far) for n, far in beside if far.any()), *wide]] if wide else []  # where scales go
     scales = [(v["name"], np.asarray(params[v["name"]]) > 1 / SMALL) for v in free if v["domain"] == "positive"]
@@ -69,7 +69,10 @@ def unlimited(
             continue
         size = max(float(np.abs(params[n][chosen]).max()) for n, chosen in group)
         small, rounding = size < SMALL, max(least, 1e-12 * (1 + abs(here)))
-        middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, 0.5 if small else 2.0))
+        to = 0.5 if small else 2.0
+        if told is not None and wide and group[-1] is wide[-1]:
+            rounding += told(params) + told(_scaled(params, group, to))
+        middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, to))
         if middle < here - rounding and further >= here - rounding:
             out |= {n: "0" if small else _goes(float(params[n][chosen].ravel()[0])) for n, chosen in group}
     return out

@@ -23,6 +23,27 @@ def twin(rng: np.random.Generator | None) -> np.random.Generator | None:
     return other
 
 
+class Turned:
+    """The normal numbers that starts differ by: every second start has those of the one before with their signs turned.
+
+    What is flat at 0 (the slope on a latent that is positive, under which data are skew) is left by EM on the side of 0
+    that it starts on, if at all.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng, self.drawn = rng, list[Array]()
+        self.again: list[Array] = []
+
+    def begin(self, k: int) -> None:
+        """Start number `k` is next."""
+        self.again, self.drawn = [-n for n in self.drawn] if k % 2 else [], []
+
+    def normal(self, size: Any) -> Array:
+        noise = self.again.pop(0) if self.again else np.asarray(self.rng.normal(size=size))
+        self.drawn.append(noise)
+        return noise
+
+
 def of(rng: Any, *names: str) -> Any:
     """What the block of these latents starts from: the generator, or what the user gave of them."""
     return rng.of(names) if callable(rng) else rng
@@ -33,6 +54,7 @@ POWERS = (0, 1, 2, -2, -1)  # of the data's unit that a scale may have: standard
 
 RACED_NUMBERS = 20_000  # numbers of data up to which many starts are raced: each step over them takes milliseconds
 RACED_HEATS = ((6, 10), (3, 20))  # how many of these starts go on at most, and for how many steps
+HEAT_AT_POINTS = ((3, 8),)
 MET = 0.1  # of log-likelihood: starts that differ by less have found one place
 
 
@@ -45,16 +67,18 @@ class _Run(NamedTuple):
 
 
 def best_start(
-    draw: Callable[[int], dict[str, Array]],
+    draw: Callable[..., dict[str, Array]],
     step: Callable[[dict[str, Array], str], tuple[dict[str, Array], float]],
     tries: int,
     steps: int,
     margin: float = 0.0,
     heats: Sequence[tuple[int, int]] = (),
+    noise: Turned | None = None,
 ) -> dict[str, Array]:
     """The best of a few seeded starts after a few EM steps each (Biernacki, Celeux and Govaert 2003).
 
-    `draw(power)` gives parameters, their scales as if they had that power of the data's unit; `step(params, policy)`
+    `draw(power)` gives parameters, their scales as if they had that power of the data's unit (with `noise`, where there
+    is one, by that); `step(params, policy)`
     (new parameters, log-likelihood before the step). `margin` is by how much a later start must be better: where starts
     differ in their units alone, what a few steps make up for is no reason to leave the plain one. In each of the
     `heats` so many of them go on for so many steps, those that may still become the best: which of two hills is the
@@ -67,7 +91,9 @@ def best_start(
             break
         first = dict[str, Array]()
         try:
-            first = draw(POWERS[k % len(POWERS)])
+            if noise is not None:
+                noise.begin(k)
+            first = draw(POWERS[k % len(POWERS)], *(() if noise is None else (noise,)))
             runs.append(_gone_on(step, _Run(first, -np.inf, 0.0), steps, "keep"))
         except (Degenerate, np.linalg.LinAlgError) as error:
             wrong = error
@@ -130,6 +156,12 @@ def some_starts(data: Mapping[str, Array]) -> dict[str, Any]:
     """What it is asked for where none are: the same few starts, which go on where the data are few."""
     few = sum(np.size(v) for v in data.values()) <= RACED_NUMBERS
     return {"tries": 5, "steps": 6, "heats": RACED_HEATS if few else ()}
+
+
+def starts_at_points(data: Mapping[str, Array]) -> dict[str, Any]:
+    """What it is asked for where latents stand at points: few starts, for a step takes long; hills are told by more."""
+    few = sum(np.size(v) for v in data.values()) <= RACED_NUMBERS
+    return {"tries": 3, "steps": 2, "heats": HEAT_AT_POINTS if few else ()}
 
 
 UNITS = 4  # of data that differ in kind: no start is searched in more
@@ -205,7 +237,7 @@ def neutral(
     own: int,
     low: Any,
     high: Any,
-    rng: np.random.Generator | None,
+    rng: np.random.Generator | Turned | None,
 ) -> Array:
     """A plain value of a parameter's domain; with a generator, different in every element."""
     noise = np.zeros(shape) if rng is None else rng.normal(size=shape)
