@@ -14,8 +14,8 @@ import emdsl
 from emdsl.errors import ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.cells import Cell
+from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _no_end
-from emdsl.fit.verify.oracle import grid
 from emdsl.runtime.numeric.updates import best_root
 
 if settings.get_current_profile_name() == "nightly":

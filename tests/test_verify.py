@@ -642,11 +642,20 @@ for n in N:
     latent z[n] ~ Categorical(w)
     observed y[n] ~ Normal(b, s[z[n]])
 """  # rows that are summed out together have no weights: with them it is a fit by mean-field, which says so
+TWO_SIGNS = """model TwoSigns
+param r : real
+param q : positive
+for n in N:
+    latent a[n] ~ Normal(r, 1)
+    latent b[n] ~ Normal(0, q)
+    observed y[n] ~ Normal(a[n]^2 + b[n], 0.5)
+"""  # nodes stood where a may be beside b as it was drawn
 
 
 @pytest.mark.parametrize(
     ("text", "seed", "check"),
     [
+        (TWO_SIGNS, 0, "log-likelihood"),
         (TWO_HILLS, 0, "M-step"),
         (RARE, 5, "draws have the density's moments"),
         (FOLLOWING, 0, "Fisher's identity"),

@@ -31,6 +31,7 @@ FAR, FACTOR = 10.0, 1000.0  # a step of a number on the line, and of its distanc
 LEAST, MOST, ATTEMPTS = 1, 2, 6  # more data: so many in any case, at most, and how many are drawn for that
 APART = 7919  # between their seeds
 DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more than the least
+SETTLED = 1e-10  # of a log-likelihood by points, of which slopes and moments are compared with exact ones
 DRAWS = 12  # data on which a component is empty are drawn again
 
 
@@ -103,6 +104,14 @@ class Case:
         found = self.model.derived.elimination
         whole = len(found.parts) == 1 and not any(b.apart for b in found.blocks)
         return whole or all(p.method.startswith(("exact", "quadrature")) for p in self.model.plan.values())
+
+    def settled(self) -> None:
+        """Raises Unchecked where a fit's own points tell that they miss some of the mass: so do moments and slopes."""
+        off = abs(self.begun.quadrature_error_ or 0.0) / (1 + abs(self.begun.history_[-1]))
+        if off > SETTLED:
+            raise Unchecked(
+                f"twice the points tell of an error of {off:.0e} of the log-likelihood: they miss some mass"
+            )
 
     @cached_property
     def begun(self) -> Any:

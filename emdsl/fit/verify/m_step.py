@@ -97,6 +97,7 @@ def _maximises(case: Case) -> Iterator[Check]:
     oracle, rng = case.need(), case.rng(3)
     if not case.exact:
         raise Unchecked(APPROXIMATE)
+    case.settled()
     if certain := certain_of(case):
         raise Unchecked(f"the likelihood itself is raised, with what the complete data say without error: {certain[0]}")
     q = _q(case, oracle)

@@ -19,11 +19,11 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, log_expit
 
 from emdsl.families.scope import Array
 from emdsl.fit.verify.cells import Cell, Unchecked, World, drawn_values, own_values, placed
 from emdsl.fit.verify.elimination import MOST_STATES, eliminate, eliminated
+from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
 
 STEP = 1e-20  # of the complex step
@@ -84,14 +84,17 @@ class Oracle:
     def settled(
         world: World, params: Mapping[str, Array], seed: int, fine: int
     ) -> tuple[Oracle, tuple[Table, ...], int]:
-        """The oracle, its tables, and how many nodes its quadratures need: so many, or twice. Raises Unchecked."""
-        for nodes in (fine, 2 * fine):
+        """The oracle, its tables, and how many nodes its quadratures need: so many, or twice or four times as many.
+
+        Raises Unchecked.
+        """
+        for nodes in (fine, 2 * fine, 4 * fine):
             oracle = Oracle.of(world, params, np.random.default_rng(seed), nodes)
             found = tuple(tables(oracle.layout, params))
             try:
                 oracle.settle(found)
             except Unchecked:
-                if nodes > fine:
+                if nodes == 4 * fine:
                     raise
                 continue
             break
@@ -208,33 +211,6 @@ def _place(cell: Cell, nodes: Array, value: float, rng: np.random.Generator) -> 
     return rule + cell.atoms.index(value) if value in cell.atoms else int(rng.integers(rule))
 
 
-def grid(cell: Cell, s: Array) -> tuple[Array, Array]:
-    """Nodes and log weights of the trapezoidal rule, and at the end the values that have mass, each of weight 1."""
-    nodes, weights = _rule(cell.ends, s)
-    if cell.atoms:
-        nodes = np.where(np.isin(nodes, cell.atoms), nodes + 1e-12 * (1 + np.abs(nodes)), nodes)
-    return np.append(nodes, cell.atoms), np.append(weights, np.zeros(len(cell.atoms)))
-
-
-def _rule(ends: tuple[float, float], s: Array) -> tuple[Array, Array]:
-    """The trapezoidal rule, even in coordinates in which tails fall off doubly fast.
-
-    Positive numbers are exp(s - exp(-s)), those of an interval the logistic function of 2 sinh (Takahasi, Mori 1974).
-    """
-    low, high = ends
-    spacing = np.log(s[1] - s[0])
-    if np.isfinite(low) and np.isfinite(high):
-        t = 2 * np.sinh((s - 17) / 5)  # from -99 to 99: a Beta of small shapes has mass at 1e-20
-        p, slope = expit(t), np.log(0.4 * np.cosh((s - 17) / 5))
-        return low + (high - low) * p, spacing + slope + np.log(high - low) + log_expit(t) + log_expit(-t)
-    if np.isinf(low) and np.isinf(high):
-        t = (s - 17) / 2
-        return np.sinh(t), spacing + np.log(np.cosh(t) / 2)
-    t = s - np.exp(-s)
-    sign, origin = (1, low) if np.isfinite(low) else (-1, high)
-    return origin + sign * np.exp(t), spacing + t + np.log1p(np.exp(-s))
-
-
 def _every(weights: Array, step: int, atoms: int) -> Array:
     """The weights of a coarser rule on some of the nodes; the last ones, which are none of the rule, stay."""
     out, rule = np.full_like(weights, -np.inf), len(weights) - atoms
@@ -249,7 +225,7 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
     for table in found:
         if k in table.discrete:
             axis = table.discrete.index(k)
-            value = table.a.reshape([len(layout.nodes[d]) for d in table.discrete])
+            value = _tops(table).reshape([len(layout.nodes[d]) for d in table.discrete])
             score += np.moveaxis(value, axis, 0).reshape(len(layout.nodes[k]), -1)[: len(s)].max(axis=1)
     nodes = layout.nodes[k][: len(s)]
     with np.errstate(over="ignore"):
@@ -259,6 +235,19 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
         raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")
     step = s[1] - s[0]  # off the middle: with a kink midway between two nodes, half of them have the same error
     return np.linspace(s[inside[0]] - step, s[inside[-1]] + 1.37 * step, size)
+
+
+def _tops(table: Table) -> Array:
+    """(values,): the most that a row can be whatever its Gaussian cells are; at their centre where there is no most."""
+    if not table.gaussian:
+        return table.a
+    curve, along = np.linalg.eigh(-table.A)
+    slope = np.einsum("zij,zi->zj", along, table.b) ** 2
+    rounding = 1e-15 * np.abs(table.a)[:, None]  # far out, differences are no more than that
+    flat = curve <= np.maximum(1e-9 * np.abs(curve).max(axis=1, keepdims=True, initial=1e-300), 1e3 * rounding)
+    curve = np.where(flat, 1.0, curve)
+    gain = np.where(flat | (slope * rounding > 1e-2 * curve**2), 0.0, slope / (2 * curve))
+    return np.asarray(table.a + gain.sum(axis=1))
 
 
 def tables(layout: Layout, params: Mapping[str, Array], near: Known | None = None) -> list[Table]:
