@@ -221,3 +221,30 @@ for n in N: observed x[n] ~ MvNormal(m, precision = L)
 )
 def test_a_reason_names_what_no_gaussian_takes(text: str, latent: str, said: str) -> None:
     assert said in emdsl.compile(text=text).plan[latent].reason
+
+
+LINKS = """
+model Links
+param c : real
+for i in I: latent u[i] ~ MvNormal(zeros(2), eye(2))
+for j in J: latent v[j] ~ MvNormal(zeros(2), eye(2))
+for i in I:
+    for j in J: observed y[i, j] ~ Bernoulli(logit = c + u[i] @ v[j])
+"""
+
+
+def test_factors_that_points_could_take_are_said_to_be_no_conjugate_ones() -> None:
+    """They have a bound where an `infer` line asks for it: "not tractable" was not true of them."""
+    assert (
+        "not meanfield: the factor of u is not conjugate: log(1 + exp(c + "
+        in emdsl.compile(text=LINKS).plan["u"].reason
+    )
+    assert emdsl.compile(text=LINKS, infer={"u": "meanfield", "v": "meanfield"}).plan["u"].method == "meanfield"
+
+
+@pytest.mark.parametrize("method", ["quadrature", "mcmc(kernel = hmc)"])
+def test_a_choice_that_is_made_elsewhere_is_refused_where_the_latent_is_declared(method: str) -> None:
+    text = "model M\nfor n in N:\n    latent z[n] ~ Bernoulli(0.3)\n    observed x[n] ~ Normal(z[n], 1)\n"
+    refusal = emdsl.compile(text=text, infer={"z": method}).refusal
+    assert refusal is not None
+    assert [p.span.line for p in refusal.problems] == [3]

@@ -339,8 +339,10 @@ def _above_sampling(model: m.ModelText, exact: Refused) -> str:
     weighted = weighted_plate(model, joint)
     points, factors = quadrature.why_not(joint, weighted), meanfield.why_not(joint, weighted)
     text = (tie(joint, free) or exact.first) + (f"; not quadrature: {points}" if points else "")
+    factors = factors if factors != exact.first else ""
+    apart = factors.replace("the posterior of", "the factor of", 1).replace("is not tractable", "is not conjugate", 1)
     alike = "the same stands in the way of each factor of q"
-    return f"{text}; not meanfield: {factors if factors and factors != exact.first else alike}"
+    return f"{text}; not meanfield: {apart or alike}"
 
 
 def _no_points(joint: LogJoint, weighted: str | None) -> str:

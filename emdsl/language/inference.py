@@ -54,13 +54,19 @@ def overridden(lines: list[Infer], infer: Mapping[str, str], scope: Scope) -> li
             scope.problems.append(Problem("E064", f"infer: `{key}` by `{method}`: {reason}", NOWHERE))
             continue
         known = len(scope.problems)
-        made += [replace(line, span=NOWHERE) for line in infer_lines([found], scope)]
+        made += [replace(line, span=_declared(line, scope)) for line in infer_lines([found], scope)]
         scope.problems[known:] = [
             replace(p, span=NOWHERE, message=f"infer: {p.message}") for p in scope.problems[known:]
         ]
     names = {n for line in made for g in line.groups for n in g}
     kept = [_without(line, names) for line in lines]
     return _merged([line for line in kept if line.groups] + made)
+
+
+def _declared(line: Infer, scope: Scope) -> Span:
+    """Where the model declares what a line from elsewhere begins with."""
+    item = scope.items.get(line.groups[0][0])
+    return item.statement.span if item is not None and isinstance(item.statement, s.Declaration) else NOWHERE
 
 
 def _without(line: Infer, names: set[str]) -> Infer:

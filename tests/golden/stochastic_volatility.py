@@ -117,7 +117,7 @@ SPEC = {'model': 'StochasticVolatility',
                 'support': None}],
  'plan': {'h': ['saem:hmc',
                 'its conditional given all else is no known family (the posterior of h is not tractable: exp(-h[t]) '
-                'is not linear or quadratic in it)']},
+                'is not linear or quadratic in h)']},
  'updates': {'mean': ['closed form', '',
                       'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'level': ['newton', '',

@@ -55,7 +55,7 @@ def polynomial_role(
             case x.Pow(El() as e, x.Num(v)) if v == 2:
                 atoms += [e, e]
             case _:
-                return f"{show(f)} is not linear or quadratic in it"
+                return f"{show(f)} is not linear or quadratic in {', '.join(latents)}"
     if len(atoms) > 2:
         return f"{show(x.mul(*atoms))} is of degree {len(atoms)}"
     order = {n: k for k, n in enumerate(latents)}

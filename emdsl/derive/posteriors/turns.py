@@ -56,7 +56,7 @@ def atoms_at(t: Term, block: Block) -> tuple[tuple[Atom, ...], tuple[Expr, ...]]
     for f in t.factors:
         places = {e.idx[:depth] for e in x.walk(f) if isinstance(e, El) and e.var == name}
         if len(places) > 1:
-            return f"{show(f)} holds several elements of {name} as no product of them"
+            return f"{show(f)} holds several elements of {name}, and not as a product"
         if places:
             found.setdefault(next(iter(places)), []).append(f)
         else:
