@@ -784,7 +784,7 @@ for n in N:
     observed first[n] ~ Delta(min(a[n], b[n]))
 for t in T: latent w[t] ~ MvNormal(zeros(2), 1e4 * eye(2)) if t == 0 else MvNormal(w[t-1], eye(2))
 """: (
-        "log p(x | m, s) + log p(first | k, first is a) + log p(first is a)",
+        "log p(x | m, s) + log p(first | k, first_is_a) + log p(first_is_a)",
         "φ(-m / s)",  # not `exp(-log(Φ((1 - m) / s) - Φ(-m / s)) - m² / (2 s²)) / √π`
         "log(20000 π)",
     ),
@@ -1015,6 +1015,12 @@ for i in I:
         observed y[i, j] ~ Normal(exp(p[i, 0]) + p[i, 1], s)
 infer p by saem
 """: ("S_p_p = Σ_i E[p[i] p[i]ᵀ]", "W = Σ_i E[(p[i] - m) (p[i] - m)ᵀ] / I", "ℓ = E[log p(p, y | m, W, s)]"),
+    """param m : real
+param s : positive
+for n in N:
+    latent u[n] ~ Normal(m, s)
+    observed y[n] : count ~ Delta((u[n] > 0) + (u[n] > 1) + (u[n] > 2))
+""": ("low(u[n]) = {-∞ if y[n] = 0; 0 if y[n] = 1; 1 if y[n] = 2; 2 otherwise}",),
     """param m : real
 param s : positive
 for n in N:

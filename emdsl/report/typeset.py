@@ -109,7 +109,8 @@ class Typeset(Elements):
                 return f.Apply(f.Word("logdet"), (self.matrix(e, names),))
             case x.Where():
                 yes, no = self.of(e.then, names), self.of(e.other, names)
-                return f.Cases(((yes, self.condition(e.cond, names)), (no, None)))
+                rest = no.options if isinstance(no, f.Cases) and _exclude(e) else ((no, None),)
+                return f.Cases(((yes, self.condition(e.cond, names)), *rest))
             case x.Choose():
                 options = f.Listed(tuple(self.of(o, names) for o in e.options))
                 return f.At(f.Bracket(options), self.index(e.at, names))
@@ -302,6 +303,21 @@ def typeset(plan: Plan) -> Typeset:
     facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
     named = [(n, i, j, e) for n, i, j, body in matrices(spelled(plan.joint.model)) for e in {body, tidy(body, facts)}]
     return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))
+
+
+def _exclude(one: x.Where) -> bool:
+    """Whether the conditions of cases inside one another ask whether one thing is one of several numbers."""
+    seen: set[Expr] = set()
+    asked: Expr | None = None
+    e: Expr = one
+    while isinstance(e, x.Where):
+        match e.cond:
+            case x.Fn("eq", (of, x.Num() as number)) if number not in seen and asked in (None, of):
+                asked, e = of, e.other
+                seen.add(number)
+            case _:
+                return False
+    return True
 
 
 def _as_power(exponent: Expr) -> Expr | None:

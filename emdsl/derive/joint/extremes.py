@@ -118,7 +118,7 @@ def _extreme(v: m.Variable, model: m.ModelText) -> Extreme | None:
     names = [_name(e, v) for e in of]
     if len(of) < 2 or len(set(names)) < len(of) or not set(names) <= latent:
         return None
-    return Extreme(v, value.fn, of, _which(v, names))
+    return Extreme(v, value.fn, of, _which(v, names, model))
 
 
 def _name(e: m.Expr, v: m.Variable) -> str:
@@ -128,17 +128,20 @@ def _name(e: m.Expr, v: m.Variable) -> str:
     return ""
 
 
-def _which(v: m.Variable, names: Sequence[str]) -> m.Variable:
+def _which(v: m.Variable, names: Sequence[str], model: m.ModelText) -> m.Variable:
+    name = f"{v.name}_is_{names[0]}" if len(names) == 2 else f"which_{v.name}_is"
+    while name in {*(o.name for o in model.variables), *(e.name for e in model.lets), *(s.name for s in model.sizes)}:
+        name += "_"
     bernoulli, categorical = PRELUDE()["Bernoulli"], PRELUDE()["Categorical"]
     if len(names) == 2:
         half = m.FamilyCall(bernoulli, 0, (("p", m.Num(0.5)),), (), (), v.span)
-        return m.Variable("latent", f"{v.name} is {names[0]}", v.plates, (), m.Domain("bool"), half, span=v.span)
+        return m.Variable("latent", name, v.plates, (), m.Domain("bool"), half, span=v.span)
     many = m.Dim.of(len(names))
     share = m.Call("div", (m.Num(1), m.Num(len(names))), (), v.span)
     each = m.Stack((share,) * len(names), (many,))
     equal = m.FamilyCall(categorical, 0, (("p", each),), (), (("K", many),), v.span)
     domain = m.Domain("category", levels=many)
-    return m.Variable("latent", f"{v.name} is", v.plates, (), domain, equal, span=v.span)
+    return m.Variable("latent", name, v.plates, (), domain, equal, span=v.span)
 
 
 def _element(v: m.Variable, name: str) -> m.Expr:
