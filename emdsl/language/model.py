@@ -168,7 +168,7 @@ class Variable:
     `shape` lists all three. An element (what `~` speaks of) has the axes of the domain alone.
     For latent and observed variables without a written domain the resolver fills it in from the family.
     A prior of a param is its `distribution`; `default` is a given's `= value`; `data_of` names the variable, latent
-    where it is missing, of which this one holds what was seen.
+    where it is missing, of which this one holds what was seen; `says` what a latent that the compiler adds stands for.
     """
 
     kind: VariableKind
@@ -179,6 +179,7 @@ class Variable:
     distribution: Dist | None = None
     default: Expr | None = None
     data_of: str = ""
+    says: str = field(default="", compare=False)
     span: Span = field(default=NOWHERE, compare=False, repr=False)
 
     @property

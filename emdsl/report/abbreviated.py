@@ -12,6 +12,7 @@ from emdsl.report.page import SHORT, THEN, Say, Show
 from emdsl.report.walking import parts, rebuilt
 
 WORTH = 60  # letters that a name saves, where it is worth one
+LONG = 24  # letters of two terms that are worth one
 LETTERS = "RCDFGHMUVWXYZ"
 
 Key = frozenset[tuple[bool, Formula]]
@@ -45,7 +46,8 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
     before = body[at - 1] if at else None
     at -= isinstance(before, Say) and not before.text.endswith(".")  # what leads to the equation stays beside it
     meant = [Show(f.Relation("=", left, e)) for left, e in zip(named.values(), often, strict=True)]
-    return (*lines[:at], SHORT, *meant, THEN, *lines[at:])
+    then = (THEN,) if isinstance(lines[at], Show) else ()
+    return (*lines[:at], SHORT, *meant, *then, *lines[at:])
 
 
 def _repeated(shown: Sequence[Formula]) -> list[f.Plus]:
@@ -66,8 +68,9 @@ def _of_others(terms: Key, all_: Sequence[Key]) -> bool:
 
 
 def _saved(same: list[f.Plus]) -> int:
-    """The letters that a name saves; of two terms it must save them often."""
-    return (len(same) - 1) * measure(same[0]) if len(same[0].terms) > 2 or len(same) > 3 else 0
+    """The letters that a name saves; two terms must be long, and stand often."""
+    long = len(same[0].terms) > 2 or (len(same) > 3 and measure(same[0]) > LONG)
+    return (len(same) - 1) * measure(same[0]) if long else 0
 
 
 def _free(e: Formula, taken: Collection[str]) -> tuple[Formula, ...]:

@@ -69,24 +69,35 @@ class Bends:
                 return self._element(e)
             case x.Mul():
                 odd = [p for p, n in Counter(e.factors).items() if n % 2]
-                return all(self.least(p) for p in odd)
+                asked = [
+                    p.args[0] for p in odd if isinstance(p, x.Fn) and p.name in ("gt", "ge") and p.args[1] == x.ZERO
+                ]
+                return all(p in asked or self.least(p) for p in odd)
             case x.Pow(base, x.Num(v)):
                 return v == 2 or self.least(base)
             case x.Sum(_, body):
                 return self.least(body)
             case x.Add(terms):
-                return all(self.least(t) for t in terms)
+                return all(self.least(t) for t in terms) or self._rest_of_one(terms)
             case x.Fn(name, _):
                 return name in (*x.COMPARISONS, "not", "and", "or", "abs")
             case x.Sel() | x.Delta() | x.SizeN():
                 return True
         return False
 
+    def _rest_of_one(self, terms: Sequence[Expr]) -> bool:
+        """`1 - a` of what is 1 at most."""
+        numbers = [t for t in terms if isinstance(t, x.Num) and t.value >= 1]
+        others = [x.neg(t) for t in terms if t not in numbers]
+        if not numbers or len(others) != 1:
+            return False
+        return isinstance(a := others[0], El) and (a.var in Q or self.kinds.get(a.var) in ("unit", "bool", "binary"))
+
     def _element(self, e: El) -> bool:
         if e.var in STATISTIC:
             return self.least(x.mul(*self.statistics.get(STATISTIC.named(e.var), (x.num(-1),))))
         made = any(e.var in kind for kind in (Q, PAIR, FIRST, CLIQUE, PRESENT, COUNT)) or e.var == WEIGHT
-        return made or self.kinds.get(e.var) in ("positive", "unit", "count", "binary")
+        return made or self.kinds.get(e.var) in ("positive", "unit", "count", "binary", "bool", "category", "index")
 
     # ------------------------------------------------------------ shapes
 
@@ -242,6 +253,9 @@ def _paired(terms: list[Expr], bends: Bends) -> list[Expr]:
         wanted = [x.mul(x.num(-1), weight, x.fn("lgamma", p)) for p in parts]
         if isinstance(total, x.Sum):
             wanted = [x.mul(x.num(-1), weight, x.total(total.ix, x.fn("lgamma", total.body)))]
+        if isinstance(total, x.Mul) and (many := [p for p in total.factors if isinstance(p, x.SizeN)]):  # all alike
+            one = x.mul(*(p for p in total.factors if p not in many))
+            wanted = [x.mul(x.num(-1), weight, *many, x.fn("lgamma", one))]
         if wanted and bends.least(weight) and all(any(_same(w, o) for o in terms) for w in wanted):
             bends.by["the log of a Dirichlet's normaliser"] = None
             left = [o for o in terms if o is not t and not any(_same(w, o) for w in wanted)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -70,9 +70,6 @@ class Derivation:
         """The derivation of a plan, in the coordinates of the model file; with a module's text, its lines."""
         model = plan.joint.model
         shown = readable(plan)
-        place = {s.name: n for n, s in enumerate(plan.expected.statistics)}  # as the code has them: their numbers
-        ordered = sorted(shown.expected.statistics, key=lambda s: place.get(s.name, len(place)))
-        shown = replace(shown, expected=replace(shown.expected, statistics=tuple(ordered)))
         written = [*steps(shown), *reference_step(plan, bool(shown.shifts)), *missing_step(shown)]
         if shown.shifts:
             written[0] = as_written(plan, written)

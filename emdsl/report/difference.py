@@ -1,21 +1,27 @@
 """Two derivations beside each other: which steps and equations a change of the model changes.
 
 Steps meet by their titles, then by the latents or parameters they speak of; their lines as in any comparison of texts.
-Numbers alone are no difference.
+Numbers alone are no difference, nor is the order of arguments and terms, the letter that stands for a long sum, or a
+name that is another throughout.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from html import escape
+from itertools import takewhile
 from typing import Any
 
+from emdsl.report import formula as f
+from emdsl.report.formula import Formula
 from emdsl.report.latex import inside
-from emdsl.report.page import BESIDE, COLUMNS, Say, Show, Step, labels
+from emdsl.report.page import BESIDE, COLUMNS, SHORT, Say, Show, Step, labels
 from emdsl.report.unicode import lines, text
+from emdsl.report.walking import rebuilt
 
 Numbered = tuple[int, Step]
 
@@ -45,6 +51,7 @@ class Difference:
     model: tuple[tuple[str, str], ...]
     changes: tuple[Change, ...]
     same: tuple[str, ...]  # titles of the steps without a change
+    names: tuple[tuple[str, str], ...] = ()  # where nothing but names differ: the first's, the second's
 
     def __str__(self) -> str:
         return self.to_text()
@@ -52,7 +59,8 @@ class Difference:
     def to_text(self, columns: int = COLUMNS) -> str:
         """Plain text for a page of so many columns."""
         if not self.changes:
-            return "The derivations are the same."
+            but = ", ".join(f"{old} is {new}" for old, new in self.names)
+            return f"The derivations are the same{f', but for names: {but}' if but else ''}."
         out = ["The model", *(f"  {sign} {line}" for sign, line in self.model), ""] if self.model else []
         for c in self.changes:
             out.append(f"{_number(c.numbers)} {c.title.replace('`', '')}")
@@ -80,11 +88,15 @@ class Difference:
                 for c in self.changes
             ],
             "same": [t.replace("`", "") for t in self.same],
+            "names": [{"old": old, "new": new} for old, new in self.names],
         }
 
 
 def difference(steps: tuple[Sequence[Step], Sequence[Step]], sources: tuple[str, str]) -> Difference:
     """What changes from the first of two derivations to the second, each its steps and its model's text."""
+    names = _renamed(*sources)
+    if names:
+        return Difference(tuple(_texts(*sources)), (), tuple(s.title for s in steps[1]), names)
     changes, same = [], []
     for one, other in _met(*steps):
         found = tuple(_lines(one, other))
@@ -141,10 +153,58 @@ def _keyed(step: Numbered | None) -> list[tuple[str, tuple[Say | Show, str]]]:
     """The lines of a step by what they say, which the numbers have no part in."""
     if step is None:
         return []
-    return [
-        (_in_one_order(line.text) if isinstance(line, Say) else text(line.formula), (line, label))
-        for line, label in zip(step[1].body, labels(*step), strict=True)
-    ]
+    letters = _letters(step[1])
+
+    def said(line: Say | Show) -> str:
+        return _in_one_order(line.text) if isinstance(line, Say) else text(_sorted(rebuilt(line.formula, letters.get)))
+
+    return [(said(line), (line, label)) for line, label in zip(step[1].body, labels(*step), strict=True)]
+
+
+def _letters(step: Step) -> dict[Formula, Formula | None]:
+    """What the letters that stand for long sums are called in a comparison: by their order."""
+    if SHORT not in step.body:
+        return {}
+    after = step.body[step.body.index(SHORT) + 1 :]
+    meant = (e.formula for e in takewhile(lambda e: isinstance(e, Show), after) if isinstance(e, Show))
+    names = (e.left.base if isinstance(e.left, f.At) else e.left for e in meant if isinstance(e, f.Relation))
+    return {name: f.Name(f"letter {n}") for n, name in enumerate(names)}
+
+
+def _sorted(e: Formula) -> Formula:
+    """The formula with the terms of sums, and what densities and Q are of, in one order."""
+
+    def step(p: Formula) -> Formula | None:
+        match p:
+            case f.Plus(terms):
+                inner = ((minus, _sorted(t)) for minus, t in terms)
+                return f.Plus(tuple(sorted(inner, key=lambda t: (t[0], text(t[1])))))
+            case f.Apply(f.Word("p" | "Q") as of, (f.Relation("|", a, b),)):
+                return f.Apply(of, (f.Relation("|", _listed(a), _listed(b)),))
+            case f.Apply(f.Word("p" | "Q") as of, arguments):
+                return f.Apply(of, tuple(sorted(map(_listed, arguments), key=text)))
+        return None
+
+    return rebuilt(e, step)
+
+
+def _listed(e: Formula) -> Formula:
+    return f.Listed(tuple(sorted(e.items, key=text))) if isinstance(e, f.Listed) else e
+
+
+def _renamed(old: str, new: str) -> tuple[tuple[str, str], ...]:
+    """The names that are others in two texts that are the same besides, comments and spaces apart."""
+    sides = [re.findall(r"[^\W\d]\w*'*|\d[\w.]*|\n\s*|[^\w\s]", re.sub(r"#.*", "", s.strip())) for s in (old, new)]
+    if len(sides[0]) != len(sides[1]):
+        return ()
+    pairs = dict.fromkeys((a, b) for a, b in zip(*sides, strict=True) if a != b)
+    words = all(a.isidentifier() and b.isidentifier() for a, b in pairs)
+    known = {t for side in sides for t in side} - {n for pair in pairs for n in pair}
+    apart = len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
+    moved = all(a not in sides[1] and b not in sides[0] for a, b in pairs)  # each wherever it stands
+    return (
+        tuple(pairs) if pairs and words and apart and moved and not known & {n for pair in pairs for n in pair} else ()
+    )
 
 
 def _in_one_order(said: str) -> str:

@@ -17,7 +17,7 @@ import sympy as sp
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import STATISTIC
+from emdsl.derive.algebra.made import REFERENCE, STATISTIC
 from emdsl.derive.joint.centre import at_reference, of_one_number
 from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.joint.constants import opened
@@ -47,13 +47,25 @@ def readable(plan: Plan) -> Plan:
     """The same derivation in the coordinates of the model file: reference points are for computing only.
 
     Where the statistics differ (a location that only some of the data are measured from), or latents move with
-    parameters, so that Q is another, the plan as it is.
+    parameters, so that Q is another, the plan as it is. Statistics that are 0 at the origin are kept, though no term
+    holds them: the code has them.
     """
     if not plan.shifts or moving(plan.joint.model, plan.shifts):
         return plan
     shown = _uncentred(plan)
-    same = {s.name for s in shown.expected.statistics} == {s.name for s in plan.expected.statistics}
-    return shown if same else plan
+    same = {s.name for s in shown.expected.statistics}
+    added = [s for s in plan.expected.statistics if s.name not in same]
+    if len(same) + len(added) > len(plan.expected.statistics) or not all(map(_zero_at_origin, added)):
+        return plan
+    place = {s.name: n for n, s in enumerate(plan.expected.statistics)}  # in the order of the code
+    every = sorted((*shown.expected.statistics, *added), key=lambda s: place[s.name])
+    return replace(shown, expected=replace(shown.expected, statistics=tuple(every)))
+
+
+def _zero_at_origin(s: Statistic) -> bool:
+    """Whether the reference point is a factor of a statistic."""
+    bases = (p.base if isinstance(p, x.Pow) else p for p in s.factors)
+    return any(isinstance(p, El) and p.var in REFERENCE for p in bases)
 
 
 def _uncentred(plan: Plan) -> Plan:

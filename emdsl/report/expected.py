@@ -5,6 +5,8 @@ Q = sum_n sum_k q(z[n] = k) (log w[k] - (x[n] - m[k])^2 / (2 v)) + const
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
 from emdsl.derive.joint.sides import REST
@@ -29,8 +31,8 @@ def has_priors(plan: Plan) -> bool:
 
 
 def has_latents(plan: Plan) -> bool:
-    """Whether anything is latent: without it Q is the log-likelihood itself."""
-    return bool(plan.joint.model.of_kind("latent")) or bool(plan.joint.incomplete) or plan.draws is not None
+    """Whether anything has a posterior: without it Q is the log-likelihood itself."""
+    return bool(plan.elimination.blocks) or plan.draws is not None
 
 
 def expected_step(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset) -> Step:
@@ -62,7 +64,19 @@ def opened(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Expr:
     q = plan.expected
     found = whole_q or Unopened(q.terms, tuple(one.term for one in q.mixed))
     parts = [tidy(x.totals(term.ixs, term.body), t.known) for term in (*found.terms, *found.densities, *q.prior)]
-    return _of_parameters(tidy(x.add(*parts), t.known), plan, t)
+    params = _named(plan, t)
+    return _of_parameters(tidy(x.rebuild(x.add(*parts), lambda n: _number_less(n, params)), t.known), plan, t)
+
+
+def _number_less(e: Expr, params: Set[str]) -> Expr | None:
+    """`S (log(1/4) + log a)` as `S log a`: what it leaves out is a constant."""
+    if not isinstance(e, x.Mul):
+        return None
+    held = [p for p in e.factors if x.variables(p) & params]
+    if len(held) != 1 or not isinstance(logs := held[0], x.Add):
+        return None
+    left = [t for t in logs.terms if x.variables(t) or not isinstance(x.split_number(t)[1], x.Fn)]
+    return None if len(left) == len(logs.terms) else x.mul(*(p for p in e.factors if p is not logs), x.add(*left))
 
 
 def _of_parameters(e: Expr, plan: Plan, t: Typeset) -> Expr:

@@ -35,8 +35,11 @@ def cut_lines(
     yield Say("It is cut to the interval that the conditions on it leave. So q is Normal, cut at low and at high, with")
     for name, value in (("low", lower), ("high", upper), ("precision", precision)):
         yield Show(f.Relation("=", named[name], t.of(tidy(value, t.known), names)))
-    top = t.of(tidy(naturals.get("id", x.ZERO), t.known), names)
-    mean = top if precision == x.ONE else f.under(top, named["precision"])
+    linear = tidy(naturals.get("id", x.ZERO), t.known)
+    top = t.of(linear, names)
+    mean = f.under(top, named["precision"])
+    if not isinstance(precision, x.Add):  # one density alone: its own mean
+        mean = t.of(tidy(x.mul(linear, x.power(precision, x.num(-1))), t.known), names)
     yield Show(f.Relation("=", named["mean"], mean))
     yield from map(Show, ends(named))
     yield Say("Its moments are (Johnson, Kotz and Balakrishnan 1994, section 13.10.1)")

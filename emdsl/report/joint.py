@@ -40,6 +40,12 @@ OURS = {
     "nu": "what its step says",
     "E": "the mean under q",
 }
+SPARE: Mapping[tuple[str, ...], Sequence[tuple[str, ...]]] = {  # letters of ours where the model has some of these
+    ("J",): [("P",), ("W",), ("H",)],
+    ("h",): [("g",), ("l",), ("v",)],
+    ("alpha", "beta"): [("a", "b"), ("u", "v"), ("r", "l")],
+    ("Lambda", "nu"): [("L", "l"), ("P", "g"), ("W", "w")],
+}
 CURLED = "calligraphic Q"
 OUR_Q = re.compile(
     r"(?<![`\w\[(*/^])Q(?![`\w\[(*/^])(?! [*/^])"
@@ -67,6 +73,7 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     body += [Show(f.Relation("=", left, right), about) for about, left, right, _ in parts]
     if lets:
         body += [Say("with"), *(Show(e) for e in meanings(joint.model, lets, t))]
+    body += [Say(f"`{v.name}` {v.says}.") for v in plan.joint.model.of_kind("latent") if v.says]
     body += [Say(f"The density of {names_of(about)} is 0 but where {ends}.") for about, _, _, ends in parts if ends]
     if spikes := [n for n in plan.joint.told if n not in plan.joint.tails]:
         text = f"Where {names_of(*spikes)} is a point, the point is read; what is written of it there holds no "
@@ -168,9 +175,19 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
         seen = [replace(factor, body=_with_points(factor.body, plan.joint.multipliers)) for factor in factors]
         bare = [apart(factor, free) for factor in seen]
         shown = [summed(factor, e, t) for factor, (e, _) in zip(seen, bare, strict=True)]
-        held = [(plates, e) for plates, e in shown if e != x.ZERO] or shown[:1]
+        held = [(plates, e) for plates, e in _in_all_states(shown, t) if e != x.ZERO] or shown[:1]
         ends = dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for _, own in bare for c in own)
         yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), " and ".join(ends)
+
+
+def _in_all_states(shown: Sequence[tuple[tuple[Ix, ...], Expr]], t: Typeset) -> list[tuple[tuple[Ix, ...], Expr]]:
+    """What factors hold in every state of a latent as one: `[z = 0] log 2 + [z = 1] log 2`."""
+    out: dict[tuple[Ix, ...], list[Expr]] = {}
+    for plates, e in shown:
+        out.setdefault(plates, []).extend([e] if e != x.ZERO else [])
+    whole = {plates: tidy(x.add(*own), t.known) for plates, own in out.items() if len(own) > 1}
+    fewer = {plates for plates, e in whole.items() if len(x.terms_of(e)) < len(out[plates])}
+    return [(plates, e) for plates, e in shown if plates not in fewer] + [(plates, whole[plates]) for plates in fewer]
 
 
 def _bounded_by(factor: Factor, plan: Plan) -> str:
@@ -264,9 +281,35 @@ def told_apart(plan: Plan, found: list[Step]) -> list[Step]:
         found = [_curled(step) for step in found]
         said = Say(f"The model has `Q` of its own: 𝒬 is {OURS['Q']}.")
         found[0] = replace(found[0], body=(*found[0].body, said))
+    taken = own | {p.index for v in model.variables for p in v.plates}
+    for letters in [pair for pair in SPARE if {*pair} & {*shared}]:
+        other = next((to for to in SPARE[letters] if not taken & {*to}), None)
+        if other is not None:
+            found = [_lettered(step, dict(zip(letters, other, strict=True))) for step in found]
+            shared = [n for n in shared if n not in letters]
     first, body = found[0], list(found[0].body)
     if shared:
         body.append(Say(_two_meanings(shared)))
     if {"π", "pi"} & own and any(isinstance(p, f.Word) and p.text == "pi" for p in shown):
         body.append(Say("The model has π of its own. Beside a 2 under a logarithm, log(2 π ...), it is 3.14159...."))
     return [replace(first, body=tuple(body)), *found[1:]]
+
+
+def _lettered(step: Step, to: Mapping[str, str]) -> Step:
+    """The step with other letters of ours, where the model has these; names of the model stand in backticks."""
+    spelt = {text(f.Word(n)): new for n, new in to.items()}
+    ours = re.compile(rf"(?<![`A-Za-z0-9_])({'|'.join(spelt)})(?![`A-Za-z0-9_])")
+
+    def said(part: str) -> str:
+        return ours.sub(lambda met: spelt[met.group()], part)
+
+    def formula(p: Formula) -> Formula | None:
+        return f.Word(to[p.text]) if isinstance(p, f.Word) and p.text in to else None
+
+    body = (
+        replace(e, formula=rebuilt(e.formula, formula))
+        if isinstance(e, Show)
+        else Say("`".join(part if n % 2 else said(part) for n, part in enumerate(e.text.split("`"))))
+        for e in step.body
+    )
+    return replace(step, body=tuple(body))

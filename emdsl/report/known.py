@@ -19,6 +19,7 @@ from emdsl.report.folded import Meaning
 from emdsl.report.marginals import summable
 from emdsl.report.together import Together
 
+SIMPLE = 12  # denominators that literal entries are read as
 SHORT = 4  # literal rows and sums up to this length are written out
 
 Pairs = Mapping[str, tuple[int, int]]  # arrays that are symmetric in two of their axes
@@ -38,7 +39,7 @@ class Known:
     binary: frozenset[str] = frozenset()  # probabilities of latents with two states
     levels: frozenset[str] = frozenset()  # data that are one of the levels of their kind
     places: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # states of probabilities
-    constants: Mapping[str, float] = field(default_factory=dict)  # literal tables of one number
+    constants: Mapping[str, Fraction | float] = field(default_factory=dict)  # literal tables of one number
     literal: Mapping[str, int] = field(default_factory=dict)  # probabilities of latents with so many states
     whole: Whole = field(default_factory=dict)
     tables: Mapping[str, tuple[object, ...]] = field(default_factory=dict)  # literal tables
@@ -69,7 +70,7 @@ def known(plan: Plan) -> Known:
         empty=empty(plan), weighted=plan.weighted is not None,
         whole={v.name: _levels(v) for v in observed if v.domain.discrete},
         tables=plan.joint.tables,
-        constants={n: next(iter(v)) for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
+        constants={n: exact(next(iter(v))).value for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
     )  # fmt: skip
 
 
@@ -120,9 +121,15 @@ def entry_of(e: El, facts: Known) -> Expr | None:
     if not isinstance(value, tuple) or not all(isinstance(v, int | float) for v in value):
         return None
     if isinstance(last, int):
-        return x.num(value[last])
+        return exact(value[last])
     row = before and isinstance(last, Ix) and len(value) <= SHORT
-    return x.add(*(x.mul(x.num(v), x.delta(last, k)) for k, v in enumerate(value))) if row else None
+    return x.add(*(x.mul(exact(v), x.delta(last, k)) for k, v in enumerate(value))) if row else None
+
+
+def exact(v: Fraction | float) -> x.Num:
+    """A number as it is, or the simple fraction that no decimals say: a third."""
+    near = Fraction(v).limit_denominator(SIMPLE) if isfinite(v) else Fraction(0)
+    return x.Num(near if float(near) == v and any(near.denominator % p == 0 for p in (3, 7, 11)) else v)
 
 
 def _entries(table: object) -> set[float]:

@@ -12,7 +12,7 @@ from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Broken, Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
-from emdsl.report.measure import GREEK, measure
+from emdsl.report.measure import GREEK, lowered, measure
 
 WIDE, INNER = 76, 60  # of a display equation and of a sum within one, in characters of the plain text
 SIZES = ((122, r"\scriptsize"), (102, r"\footnotesize"), (88, r"\small"))  # of what is wider than so many letters
@@ -231,6 +231,9 @@ def _name(name: str) -> str:
         return rf"S^{{\mathrm{{{escaped(STATISTIC.named(bare), math=True)}}}}}{primes}"
     if bare in GREEK:
         return rf"\{bare}{primes}"
+    if low := lowered(bare):
+        letter, below = low
+        return rf"{{{_name(letter)}_{{{_name(below) if below.isalpha() else below}}}}}{primes}"
     if len(bare) == 1 and bare.isascii():
         return bare + primes
     greek = _greek(bare)

@@ -9,7 +9,7 @@ from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
-from emdsl.report.measure import GREEK, measure
+from emdsl.report.measure import GREEK, lowered, measure
 
 SIZES = ((150, "55%"), (125, "65%"), (102, "80%"))  # of what is wider than so many letters
 WIDE, INNER = 84, 66  # of a display equation and of a sum within one, in characters of the plain text
@@ -108,6 +108,9 @@ def _of(e: Formula) -> str:
         case f.Name(name):
             bare = name.rstrip("'")
             letters = f"<mi>{escape(LETTERS.get(bare, bare))}</mi>"
+            if low := lowered(bare):
+                sign = "mn" if low[1].isdecimal() else "mi"
+                letters = f"<msub><mi>{LETTERS.get(low[0], low[0])}</mi><{sign}>{low[1]}</{sign}></msub>"
             return letters if bare == name else f"<msup>{letters}<mo>{'′' * (len(name) - len(bare))}</mo></msup>"
         case f.Number(digits):
             return f"<mn>{escape(digits).replace('-', '−')}</mn>"

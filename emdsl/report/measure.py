@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from math import ceil
 
@@ -14,9 +15,16 @@ GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
     "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 ).split()
+LOWERED = re.compile(rf"([A-Za-z]|{'|'.join(GREEK)})(0|_[A-Za-z0-9]{{1,4}})")
 SMALL = 0.7  # of a letter in an index or an exponent
 WORD, UPRIGHT = 10, 1.2  # letters of a long name, and how wide one is
 SIGN, SPACE = 3.0, 0.5  # of an operator with the room around it, and between factors
+
+
+def lowered(name: str) -> tuple[str, str] | None:
+    """A letter and what stands below it: `mu0` is μ with a 0, `sigma_b` σ with a b. Other digits count, or raise."""
+    found = LOWERED.fullmatch(name)
+    return (found[1], found[2].removeprefix("_")) if found else None
 
 
 def measure(e: Formula) -> int:
@@ -61,6 +69,8 @@ def _wide(e: Formula) -> float:
             return 1 + SMALL * _letters(len(text) - 2)
         case f.Name(text) if text.rstrip("'") in GREEK:
             return 1
+        case f.Name(text) if low := lowered(text.rstrip("'")):
+            return 1 + SMALL * len(low[1])
         case f.Name():
             return _letters(len(unicode.text(e)))
     return len(unicode.text(e))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from emdsl.report.formula import Formula
@@ -68,7 +69,7 @@ def shown_of(step: Step, name: str) -> list[Formula]:
     found = [e.formula for e in shown if e.name == name]
     if not found or SHORT not in step.body:
         return found
-    letters = step.body[step.body.index(SHORT) + 1 : step.body.index(THEN)]
+    letters = takewhile(lambda e: isinstance(e, Show), step.body[step.body.index(SHORT) + 1 :])
     return [*(e.formula for e in letters if isinstance(e, Show)), *found]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
-from emdsl.derive.algebra.made import STATISTIC
+from emdsl.derive.algebra.made import REFERENCE, STATISTIC
 from emdsl.derive.joint.moving import moving
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import expanded
@@ -27,6 +27,7 @@ from emdsl.report.lets import with_tensors_named
 from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of
+from emdsl.report.symbolic import spelt
 from emdsl.report.tidy import tidy
 from emdsl.report.together import Together
 from emdsl.report.typeset import Typeset, typeset
@@ -177,7 +178,7 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     if t.known.together:
         body.append(Say("Below, the mean of a product has one name; the code adds its two parts up apart:"))
         body += [Show(one) for pair in t.known.together for one in _whole(pair, t)]
-    notes = []
+    notes = [_at_the_origin(plan)]
     if plan.joint.incomplete:
         notes.append("Of a cell that was seen E is its value and cov is 0: what is averaged is what is missing.")
     if plan.weighted is not None:
@@ -188,9 +189,20 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
         )
     if any("present:" in repr(s.factors) for s in plan.expected.statistics):
         notes.append("A missing value leaves its factor out: it is 0 in these sums.")
-    body += [Say(n) for n in notes]
+    body += [Say(n) for n in notes if n]
     title = "Expected sufficient statistics" if has_latents(plan) else "Sufficient statistics"
     return Step(title, tuple(body), {"kind": "statistics", "code": "e_step", "statistics": facts})
+
+
+def _at_the_origin(plan: Plan) -> str:
+    """What is said of statistics that the code has for its reference points, and no equation holds."""
+    added = {p.var for s in plan.expected.statistics for p in s.factors for p in x.walk(p) if isinstance(p, El)}
+    if plan.shifts or not any(n in REFERENCE for n in added):
+        return ""
+    held = {n for t in plan.expected.terms for n in x.variables(t.body)}
+    names = [s.name for s in plan.expected.statistics if STATISTIC.of(s.name) not in held]
+    listed = names_of(*(spelt(STATISTIC.of(n)) for n in names))
+    return f"The code has {listed} for its reference point: with that at 0 they are 0, and no equation holds them."
 
 
 # ------------------------------------------------------------------ the objective
@@ -264,6 +276,7 @@ def _bound_reported(plan: Plan) -> Step:
         how += " That holds but for what quadrature leaves out: a sweep under twice the points tells how much that is."
     body = (
         Say(say),
+        Show(_bound_value(plan)),
         Say("The entropy of a factor is its log-normaliser less the expectation of its log joint."),
         Say(how),
     )
@@ -272,6 +285,19 @@ def _bound_reported(plan: Plan) -> Step:
         "kind": "objective", "exact": False, "priors": prior, "climbs": True, "conditional": held, "code": "e_step",
     }  # fmt: skip
     return Step("The objective", body, facts)
+
+
+def _bound_value(plan: Plan) -> Formula:
+    """`F = E[log p(x, z | theta)] - E[log q(z)] - ...`, a term for each factor of q."""
+    model = plan.joint.as_written.model
+    taken = {*(v.name for v in model.variables), *(s.name for s in model.sizes)}
+    letter = next((c for c in "FLB" if c not in taken), "bound")
+    gone = {*plan.joint.multipliers, *plan.joint.tails}
+    random = [v.name for kind in ("observed", "latent") for v in model.of_kind(kind) if v.name not in gone]
+    factors = [f.Apply(f.Word("q"), (f.Listed(tuple(map(f.Name, p.latents))),)) for p in plan.elimination.parts]
+    entropies = [(True, f.Mean(f.Apply(f.Word("log"), (q,)))) for q in factors]
+    whole = f.Mean(log_density(random, [v.name for v in model.of_kind("param")]))
+    return f.Relation("=", f.Word(letter), f.plus(f.Plus(((False, whole), *entropies)), *_added(plan)[1]))
 
 
 # ------------------------------------------------------------------ reference points

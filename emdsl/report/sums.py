@@ -10,6 +10,7 @@ from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import Q
 
 MOST_ALIKE = 48  # sums of one shape whose pairs are looked through
 MOST = 3  # indices of one length that are matched in every order
@@ -44,6 +45,28 @@ def all_states(e: Expr, literal: Mapping[str, int]) -> Expr:
             if len(left) == len(terms) - count:
                 return all_states(x.add(*left, x.totals(sums, x.mul(x.Num(c), *rest))), literal)
     return e
+
+
+def in_every_state(terms: Sequence[Expr], literal: Mapping[str, int]) -> list[Expr]:
+    """`[z = 0] a + [z = 1] a` of two states is a; `literal` says how many there are."""
+    out = list(terms)
+    for t in terms:
+        factors = x.factors_of(t)
+        for p in factors:
+            match p:
+                case x.Sel(El(var), 0):
+                    count = literal.get(Q.of(var), 0)
+                    each: list[Expr] = [x.Sel(p.of, k) for k in range(count)]
+                case x.Delta(x.Ix() as i, 0) if i.dim.isdigit():
+                    each = [x.Delta(i, k) for k in range(int(i.dim))]
+                case _:
+                    continue
+            rest = [q for q in factors if q is not p]
+            every = [{*rest, one} for one in each]
+            met = [o for o in out if {*x.factors_of(o)} in every]
+            if each and len(met) == len(every):
+                return in_every_state([*(o for o in out if o not in met), x.mul(*rest)], literal)
+    return out
 
 
 Parts = tuple[Fraction | float, list[Expr], list[Ix]]

@@ -28,9 +28,9 @@ from emdsl.report.conditions import (
 )
 from emdsl.report.factored import out_of_sums, power_of, product_of
 from emdsl.report.folded import folded
-from emdsl.report.known import SHORT, Known, entry_of, is_empty, placed_in_order
+from emdsl.report.known import SHORT, Known, entry_of, exact, is_empty, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
-from emdsl.report.sums import all_states, cancelled
+from emdsl.report.sums import all_states, cancelled, in_every_state
 from emdsl.report.together import held_together
 
 NO_MASS = x.Fn("log", (x.ZERO,))  # minus infinity: whatever is added to it
@@ -67,6 +67,8 @@ class Tidying(x.Rebuilding):
                 return x.MatInv(i, j, of, (b, a))
             case x.MatInv(i, j, x.Mul() as of, (a, b)) if repr(a) > repr(b) and _scaled(of, i, j, facts):
                 return x.MatInv(i, j, of, (b, a))
+            case x.Num(float() as v):
+                return exact(v)
             case x.SizeN(dim) if dim.isdigit():
                 return x.num(int(dim))  # beside other numbers it is one with them
             case El() if n.var == WEIGHT and not facts.weighted:
@@ -85,7 +87,9 @@ class Tidying(x.Rebuilding):
                     return NO_MASS
                 met = _met(shares_met(own), facts)
                 met = all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
-                return x.add(*statistics_met(met.terms)) if isinstance(met, x.Add) else met
+                if isinstance(met, x.Add):
+                    met = x.add(*in_every_state(statistics_met(met.terms), facts.literal))
+                return x.add(*_number_logs(list(met.terms))) if isinstance(met, x.Add) else met
             case x.Mul():
                 return product_of(out_of_sums([go(f) for f in placed(pointed(followed(n.factors, facts.whole)))]))
             case x.Pow(base, exponent):

@@ -114,7 +114,9 @@ def _rule(
         case _:
             assert_never(u.rule)
     if found:
-        yield Say("In terms of the data:" if len(found) == 1 else "In terms of the data, each with the others held:")
+        seen = ", where none is missing" if any("present:" in repr(f.masks) for f in plan.joint.factors) else ""
+        apart = ", each with the others held" if len(found) > 1 else ""
+        yield Say(f"In terms of the data{seen}{apart}:")
     if plan.drawn:
         found = [(over_draws(a, plan.drawn), over_draws(tidy(joined(b), t.known), plan.drawn)) for a, b in found]
     for name, (left, right) in zip(in_data(plan, u), found, strict=False):
@@ -136,7 +138,16 @@ def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]
                     continue  # of a symmetric matrix each entry once
                 yield from _equations(x.substitute(left, {i: n}), x.substitute(right, {i: n}), name, t)
             return
-    yield Show(equation(left, tidy(right, t.known), t), name)
+    yield Show(_minus_inside(equation(left, tidy(right, t.known), t)), name)
+
+
+def _minus_inside(e: Formula) -> Formula:
+    """`a = -(b - c) / d` as `a = (c - b) / d`."""
+    match e:
+        case f.Relation("=", left, f.Plus(((True, f.Over(f.Plus(terms), below)),))) if any(minus for minus, _ in terms):
+            turned = sorted(((not minus, term) for minus, term in terms), key=lambda term: term[0])
+            return f.Relation("=", left, f.Over(f.Plus(tuple(turned)), below))
+    return e
 
 
 def _below(row: Idx, column: int) -> bool:

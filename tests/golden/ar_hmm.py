@@ -297,9 +297,9 @@ def e_step(params, data, prepared, rng=None):
         "z_n_y": sums_z[:, 0],  # (5.3)
         "z_y_y": sums_z[:, 1],  # (5.4)
         "z_y": sums_z[:, 2],  # (5.5)
-        "z_y_y_2": sums_z[:, 3],  # (5.6)
-        "z_y_2": sums_z[:, 4],  # (5.7)
-        "z_y_y_3": sums_z[:, 5],  # (5.8)
+        "z_y_y_before": sums_z[:, 3],  # (5.6)
+        "z_y_before": sums_z[:, 4],  # (5.7)
+        "z_y_before_y_before": sums_z[:, 5],  # (5.8)
     }
 
 
@@ -316,29 +316,29 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_pair = statistics["z_pair"]
     S_z_n_y = statistics["z_n_y"]
     K = sizes["K"]
-    S_z_y_2 = statistics["z_y_2"]
+    S_z_y_before = statistics["z_y_before"]
     S_z_y = statistics["z_y"]
-    S_z_y_y_3 = statistics["z_y_y_3"]
-    S_z_y_y_2 = statistics["z_y_y_2"]
+    S_z_y_before_y_before = statistics["z_y_before_y_before"]
+    S_z_y_y_before = statistics["z_y_y_before"]
     S_z_y_y = statistics["z_y_y"]
     # (7) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
     # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
     # (9) level, slope: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
-    left = np.concatenate([np.concatenate([S_z_n_y.reshape(K, 1, 1), S_z_y_2.reshape(K, 1, 1)], axis=-1), np.concatenate([S_z_y_2.reshape(K, 1, 1), S_z_y_y_3.reshape(K, 1, 1)], axis=-1)], axis=-2)
-    right = np.concatenate([S_z_y.reshape(K, 1), S_z_y_y_2.reshape(K, 1)], axis=-1)
+    left = np.concatenate([np.concatenate([S_z_n_y.reshape(K, 1, 1), S_z_y_before.reshape(K, 1, 1)], axis=-1), np.concatenate([S_z_y_before.reshape(K, 1, 1), S_z_y_before_y_before.reshape(K, 1, 1)], axis=-1)], axis=-2)
+    right = np.concatenate([S_z_y.reshape(K, 1), S_z_y_y_before.reshape(K, 1)], axis=-1)
     solved = solve_normal(left, right, "level and slope", np.concatenate([np.reshape(level, (K, 1,)), np.reshape(slope, (K, 1,))], axis=-1), policy)
     level = solved[..., 0:1].reshape(K)
     slope = solved[..., 1:1 + 1].reshape(K)
     # (10) sd: closed form. the score has one positive root
-    part = slope * S_z_y_2
+    part = slope * S_z_y_before
     part_2 = level * (part - S_z_y)
-    part_3 = slope * S_z_y_y_2
+    part_3 = slope * S_z_y_y_before
     t = level ** 2
     part_4 = t * S_z_n_y
     t_2 = slope ** 2
-    part_5 = t_2 * S_z_y_y_3
+    part_5 = t_2 * S_z_y_before_y_before
     t_3 = 1 / S_z_n_y
     part_6 = (part_2 + 0.5 * (S_z_y_y + part_4 + part_5) - part_3) * t_3
     t_4 = np.sqrt(part_6)

@@ -315,49 +315,49 @@ def e_step(params, data, prepared, rng=None):
     t_2 = (np.logical_not(t) + 0.0)  # (5.1)
     t_3 = ((first_T_5_0 == 0) + 0.0)  # (5.2)
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.2)
-    S_s_s = 0.0
-    S_cov_s = 0.0
-    S_s_s_2 = 0.0
+    S_s_0_s_0 = 0.0
+    S_cov_s_0_0 = 0.0
+    S_s_0_s_before = 0.0
     S_tie_s = 0.0
-    S_s_s_3 = 0.0
-    S_cov_s_2 = 0.0
-    S_y_s = 0.0
-    S_y_s_2 = 0.0
-    S_n_y_s = 0.0
-    S_n_y_s_2 = 0.0
-    S_n_y_s_s = 0.0
-    S_n_y_cov_s = 0.0
-    S_n_y_s_s_2 = 0.0
-    S_n_y_cov_s_2 = 0.0
-    S_n_y_s_s_3 = 0.0
-    S_n_y_cov_s_3 = 0.0
+    S_s_before_s_before = 0.0
+    S_cov_s_before = 0.0
+    S_y_s_0 = 0.0
+    S_y_s_1 = 0.0
+    S_n_y_s_0 = 0.0
+    S_n_y_s_1 = 0.0
+    S_n_y_s_0_s_0 = 0.0
+    S_n_y_cov_s_0_0 = 0.0
+    S_n_y_s_0_s_1 = 0.0
+    S_n_y_cov_s_0_1 = 0.0
+    S_n_y_s_1_s_1 = 0.0
+    S_n_y_cov_s_1_1 = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     part = t_2 * means_s[0][:, 0]  # (5.1)
-    S_s_s = S_s_s + means_s[0][:, 0] @ part  # (5.1)
+    S_s_0_s_0 = S_s_0_s_0 + means_s[0][:, 0] @ part  # (5.1)
     summed = covariances_s.summed(0, t_4, prepared["the kinds"]["T_5"])  # (5.2)
-    S_cov_s = S_cov_s + summed[0, 0]  # (5.2)
+    S_cov_s_0_0 = S_cov_s_0_0 + summed[0, 0]  # (5.2)
     before_2 = displaced(means_s[0], -1, T, 0)  # (5.3)
-    S_s_s_2 = S_s_s_2 + before_2.T @ part  # (5.3)
+    S_s_0_s_before = S_s_0_s_before + before_2.T @ part  # (5.3)
     summed_2 = covariances_s.summed(3, t_4, prepared["the kinds"]["T_5"])  # (5.4)
     S_tie_s = S_tie_s + summed_2[0, :]  # (5.4)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_4, prepared["the kinds"]["T_5"])  # (5.5)
-    S_s_s_3 = S_s_s_3 + summed_3  # (5.5)
+    S_s_before_s_before = S_s_before_s_before + summed_3  # (5.5)
     summed_4 = covariances_s.summed(0, sum_count[first_T_6_0], prepared["the kinds"]["T_6"])  # (5.6)
-    S_cov_s_2 = S_cov_s_2 + summed_4  # (5.6)
-    S_y_s = S_y_s + y @ means_s[0][:, 0]  # (5.11)
-    S_y_s_2 = S_y_s_2 + y @ means_s[0][:, 1]  # (5.12)
-    S_n_y_s = S_n_y_s + present_y @ means_s[0][:, 0]  # (5.13)
-    S_n_y_s_2 = S_n_y_s_2 + present_y @ means_s[0][:, 1]  # (5.14)
+    S_cov_s_before = S_cov_s_before + summed_4  # (5.6)
+    S_y_s_0 = S_y_s_0 + y @ means_s[0][:, 0]  # (5.11)
+    S_y_s_1 = S_y_s_1 + y @ means_s[0][:, 1]  # (5.12)
+    S_n_y_s_0 = S_n_y_s_0 + present_y @ means_s[0][:, 0]  # (5.13)
+    S_n_y_s_1 = S_n_y_s_1 + present_y @ means_s[0][:, 1]  # (5.14)
     part_2 = present_y * means_s[0][:, 0]  # (5.15)
-    S_n_y_s_s = S_n_y_s_s + means_s[0][:, 0] @ part_2  # (5.15)
+    S_n_y_s_0_s_0 = S_n_y_s_0_s_0 + means_s[0][:, 0] @ part_2  # (5.15)
     summed_5 = covariances_s.summed(0, present_y[first_T_7_0], prepared["the kinds"]["T_7"])  # (5.16)
-    S_n_y_cov_s = S_n_y_cov_s + summed_5[0, 0]  # (5.16)
-    S_n_y_s_s_2 = S_n_y_s_s_2 + means_s[0][:, 1] @ part_2  # (5.17)
-    S_n_y_cov_s_2 = S_n_y_cov_s_2 + summed_5[0, 1]  # (5.18)
+    S_n_y_cov_s_0_0 = S_n_y_cov_s_0_0 + summed_5[0, 0]  # (5.16)
+    S_n_y_s_0_s_1 = S_n_y_s_0_s_1 + means_s[0][:, 1] @ part_2  # (5.17)
+    S_n_y_cov_s_0_1 = S_n_y_cov_s_0_1 + summed_5[0, 1]  # (5.18)
     part_3 = present_y * means_s[0][:, 1]  # (5.19)
-    S_n_y_s_s_3 = S_n_y_s_s_3 + means_s[0][:, 1] @ part_3  # (5.19)
-    S_n_y_cov_s_3 = S_n_y_cov_s_3 + summed_5[1, 1]  # (5.20)
+    S_n_y_s_1_s_1 = S_n_y_s_1_s_1 + means_s[0][:, 1] @ part_3  # (5.19)
+    S_n_y_cov_s_1_1 = S_n_y_cov_s_1_1 + summed_5[1, 1]  # (5.20)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_s
     # (5) expected statistics that lack the rows
@@ -381,26 +381,26 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * (level ** 2) / noise * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
-        "s_s": S_s_s,  # (5.1)
-        "cov_s": S_cov_s,  # (5.2)
-        "s_s_2": S_s_s_2,  # (5.3)
+        "s_0_s_0": S_s_0_s_0,  # (5.1)
+        "cov_s_0_0": S_cov_s_0_0,  # (5.2)
+        "s_0_s_before": S_s_0_s_before,  # (5.3)
         "tie_s": S_tie_s,  # (5.4)
-        "s_s_3": S_s_s_3,  # (5.5)
-        "cov_s_2": S_cov_s_2,  # (5.6)
+        "s_before_s_before": S_s_before_s_before,  # (5.5)
+        "cov_s_before": S_cov_s_before,  # (5.6)
         "count": S_count,  # (5.7)
         "n_y": S_n_y,  # (5.8)
         "y_y": S_y_y,  # (5.9)
         "y": S_y,  # (5.10)
-        "y_s": S_y_s,  # (5.11)
-        "y_s_2": S_y_s_2,  # (5.12)
-        "n_y_s": S_n_y_s,  # (5.13)
-        "n_y_s_2": S_n_y_s_2,  # (5.14)
-        "n_y_s_s": S_n_y_s_s,  # (5.15)
-        "n_y_cov_s": S_n_y_cov_s,  # (5.16)
-        "n_y_s_s_2": S_n_y_s_s_2,  # (5.17)
-        "n_y_cov_s_2": S_n_y_cov_s_2,  # (5.18)
-        "n_y_s_s_3": S_n_y_s_s_3,  # (5.19)
-        "n_y_cov_s_3": S_n_y_cov_s_3,  # (5.20)
+        "y_s_0": S_y_s_0,  # (5.11)
+        "y_s_1": S_y_s_1,  # (5.12)
+        "n_y_s_0": S_n_y_s_0,  # (5.13)
+        "n_y_s_1": S_n_y_s_1,  # (5.14)
+        "n_y_s_0_s_0": S_n_y_s_0_s_0,  # (5.15)
+        "n_y_cov_s_0_0": S_n_y_cov_s_0_0,  # (5.16)
+        "n_y_s_0_s_1": S_n_y_s_0_s_1,  # (5.17)
+        "n_y_cov_s_0_1": S_n_y_cov_s_0_1,  # (5.18)
+        "n_y_s_1_s_1": S_n_y_s_1_s_1,  # (5.19)
+        "n_y_cov_s_1_1": S_n_y_cov_s_1_1,  # (5.20)
     }
 
 
@@ -413,43 +413,43 @@ def m_step(statistics, params, prepared, policy="raise"):
     theta = params["theta"]
     shock = params["shock"]
     noise = params["noise"]
-    S_s_s_3 = statistics["s_s_3"]
-    S_cov_s_2 = statistics["cov_s_2"]
-    S_s_s_2 = statistics["s_s_2"]
+    S_s_before_s_before = statistics["s_before_s_before"]
+    S_cov_s_before = statistics["cov_s_before"]
+    S_s_0_s_before = statistics["s_0_s_before"]
     S_tie_s = statistics["tie_s"]
-    S_s_s = statistics["s_s"]
-    S_cov_s = statistics["cov_s"]
+    S_s_0_s_0 = statistics["s_0_s_0"]
+    S_cov_s_0_0 = statistics["cov_s_0_0"]
     S_count = statistics["count"]
     S_n_y = statistics["n_y"]
-    S_n_y_s_2 = statistics["n_y_s_2"]
+    S_n_y_s_1 = statistics["n_y_s_1"]
     S_y = statistics["y"]
-    S_n_y_s = statistics["n_y_s"]
-    S_n_y_s_s_3 = statistics["n_y_s_s_3"]
-    S_n_y_cov_s_3 = statistics["n_y_cov_s_3"]
-    S_y_s_2 = statistics["y_s_2"]
-    S_n_y_s_s_2 = statistics["n_y_s_s_2"]
-    S_n_y_cov_s_2 = statistics["n_y_cov_s_2"]
+    S_n_y_s_0 = statistics["n_y_s_0"]
+    S_n_y_s_1_s_1 = statistics["n_y_s_1_s_1"]
+    S_n_y_cov_s_1_1 = statistics["n_y_cov_s_1_1"]
+    S_y_s_1 = statistics["y_s_1"]
+    S_n_y_s_0_s_1 = statistics["n_y_s_0_s_1"]
+    S_n_y_cov_s_0_1 = statistics["n_y_cov_s_0_1"]
     S_y_y = statistics["y_y"]
-    S_y_s = statistics["y_s"]
-    S_n_y_s_s = statistics["n_y_s_s"]
-    S_n_y_cov_s = statistics["n_y_cov_s"]
+    S_y_s_0 = statistics["y_s_0"]
+    S_n_y_s_0_s_0 = statistics["n_y_s_0_s_0"]
+    S_n_y_cov_s_0_0 = statistics["n_y_cov_s_0_0"]
     # (7) phi: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
-    left = (0.5 * (S_s_s_3 + S_s_s_3.T + S_cov_s_2 + S_cov_s_2.T)).reshape(2, 2)
-    right = (S_s_s_2 + S_tie_s).reshape(2)
+    left = (0.5 * (S_s_before_s_before + S_s_before_s_before.T + S_cov_s_before + S_cov_s_before.T)).reshape(2, 2)
+    right = (S_s_0_s_before + S_tie_s).reshape(2)
     solved = solve_normal(left, right, "phi", np.reshape(phi, (2,)), policy)
     phi = solved.reshape(2)
     # (8) shock: closed form. the score has one root
-    t = phi @ S_s_s_3
-    t_2 = phi @ S_cov_s_2
-    shock = positive((S_s_s + S_cov_s + phi @ t + phi @ t_2 - 2 * (phi @ S_s_s_2 + phi @ S_tie_s)) / S_count, "shock", shock, policy, 1e-14 * (S_s_s + S_cov_s) / S_count, -0.5 * S_count)
+    t = phi @ S_s_before_s_before
+    t_2 = phi @ S_cov_s_before
+    shock = positive((S_s_0_s_0 + S_cov_s_0_0 + phi @ t + phi @ t_2 - 2 * (phi @ S_s_0_s_before + phi @ S_tie_s)) / S_count, "shock", shock, policy, 1e-14 * (S_s_0_s_0 + S_cov_s_0_0) / S_count, -0.5 * S_count)
     # (9) level, theta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
-    left_2 = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_s_2)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_s_2), np.full((1, 1), S_n_y_s_s_3 + S_n_y_cov_s_3)], axis=-1)], axis=-2)
-    right_2 = np.concatenate([np.full((1,), S_y - S_n_y_s), np.full((1,), S_y_s_2 - S_n_y_s_s_2 - S_n_y_cov_s_2)], axis=-1)
+    left_2 = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_s_1)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_s_1), np.full((1, 1), S_n_y_s_1_s_1 + S_n_y_cov_s_1_1)], axis=-1)], axis=-2)
+    right_2 = np.concatenate([np.full((1,), S_y - S_n_y_s_0), np.full((1,), S_y_s_1 - S_n_y_s_0_s_1 - S_n_y_cov_s_0_1)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "level and theta", np.concatenate([np.reshape(level, (1,)), np.reshape(theta, (1,))], axis=-1), policy)
     level = solved_2[..., 0:1][..., 0]
     theta = solved_2[..., 1:1 + 1][..., 0]
     # (10) noise: closed form. the score has one root
-    noise = positive((S_y_y + (level ** 2) * S_n_y + S_n_y_s_s + S_n_y_cov_s + (theta ** 2) * S_n_y_s_s_3 + (theta ** 2) * S_n_y_cov_s_3 + 2 * (level * S_n_y_s + level * theta * S_n_y_s_2 + theta * S_n_y_s_s_2 + theta * S_n_y_cov_s_2 - level * S_y - S_y_s - theta * S_y_s_2)) / S_n_y, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
+    noise = positive((S_y_y + (level ** 2) * S_n_y + S_n_y_s_0_s_0 + S_n_y_cov_s_0_0 + (theta ** 2) * S_n_y_s_1_s_1 + (theta ** 2) * S_n_y_cov_s_1_1 + 2 * (level * S_n_y_s_0 + level * theta * S_n_y_s_1 + theta * S_n_y_s_0_s_1 + theta * S_n_y_cov_s_0_1 - level * S_y - S_y_s_0 - theta * S_y_s_1)) / S_n_y, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "level": level + reference_y,  # (12)
         "phi": phi,

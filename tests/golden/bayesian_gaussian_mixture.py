@@ -184,13 +184,13 @@ def factor_of_weights(params, prepared, factors, rng=None):
     """q(weights): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     a0 = prepared["a0"]
-    sum_z = factors["sum z"]
+    sum_count = factors["sum count"]
     # (4) what the posterior of weights takes from the parameters
-    eta_log_weights = (a0 - 1) + sum_z
+    eta_log_weights = (a0 - 1) + sum_count
     log_z_weights, moments_weights = dirichlet_posterior(eta_log_weights, axis=0)
     # (4) natural parameters of the posterior of weights (Dirichlet); its moments and log-normaliser
     normaliser = log_z_weights  # (8)
-    entropy = normaliser - ((a0 - 1) * moments_weights["log"].sum() + moments_weights["log"] @ sum_z)  # (8)
+    entropy = normaliser - ((a0 - 1) * moments_weights["log"].sum() + moments_weights["log"] @ sum_count)  # (8)
     return {
         "E:weights:log": np.array(moments_weights["log"]),  # (4)
         "E:weights:id": np.array(moments_weights["id"]),  # (4)
@@ -202,27 +202,27 @@ def factor_of_weights(params, prepared, factors, rng=None):
 def factor_of_mean_prec(params, prepared, factors, rng=None):
     """q(mean, prec): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
-    sum_z_n_x = factors["sum z_n_x"]
+    sum_n_x = factors["sum n_x"]
     reference_x = prepared["reference x"]
-    sum_z_x = factors["sum z_x"]
+    sum_x = factors["sum x"]
     D = sizes["D"]
-    sum_z_x_x = factors["sum z_x_x"]
+    sum_x_x = factors["sum x_x"]
     # (5) what the posterior of mean takes from the parameters
-    h_mean = sum_z_x.T + (-0.1 * reference_x)[:, None]
-    variance_mean = -0.5 / (-0.05 - 0.5 * sum_z_n_x)
+    h_mean = sum_x.T + (-0.1 * reference_x)[:, None]
+    variance_mean = -0.5 / (-0.05 - 0.5 * sum_n_x)
     location_mean = h_mean * variance_mean
     fit_mean = h_mean[:, None, :] * location_mean
     log_norm_mean = 0.5 * D * np.log(2 * np.pi * variance_mean)
     # (6) what the posterior of prec takes from the parameters
-    eta_logdet_prec = 0.5 + 0.5 * sum_z_n_x
+    eta_logdet_prec = 0.5 + 0.5 * sum_n_x
     part = reference_x[:, None] * reference_x
-    eta_id_prec = (-0.5 * sum_z_x_x).transpose(1, 2, 0) + 0.5 * fit_mean + (-0.5 * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + (-0.05 * part)[:, :, None]
+    eta_id_prec = (-0.5 * sum_x_x).transpose(1, 2, 0) + 0.5 * fit_mean + (-0.5 * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + (-0.05 * part)[:, :, None]
     log_z_prec, moments_prec = wishart_posterior(eta_logdet_prec, eta_id_prec, axes=(0, 1))
-    part_2 = location_mean * sum_z_n_x  # (8)
+    part_2 = location_mean * sum_n_x  # (8)
     # (5) mean: its precision is a matrix of another latent times a number; its mean, and 1 / that number
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
     normaliser = log_norm_mean.sum() + log_z_prec.sum()  # (8)
-    entropy = normaliser - (moments_prec["logdet"].sum() + 0.5 * (moments_prec["logdet"] @ sum_z_n_x) + np.vdot(sum_z_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]).T) - 0.5 * np.einsum("aab->ab", moments_prec["id"]).sum() - 0.05 * np.vdot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"])) - 0.05 * D * variance_mean.sum() - 0.1 * (reference_x @ np.tensordot(location_mean, moments_prec["id"], ([0, 1], [0, 2]))) - 0.05 * (reference_x @ (reference_x @ moments_prec["id"].sum(axis=2))) - 0.5 * np.vdot(moments_prec["id"], sum_z_x_x.transpose(1, 2, 0)) - 0.5 * np.vdot(part_2, np.einsum("ab,cab->cb", location_mean, moments_prec["id"])) - 0.5 * D * (variance_mean @ sum_z_n_x))  # (8)
+    entropy = normaliser - (moments_prec["logdet"].sum() + 0.5 * (moments_prec["logdet"] @ sum_n_x) + np.vdot(sum_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]).T) - 0.5 * np.einsum("aab->ab", moments_prec["id"]).sum() - 0.05 * np.vdot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"])) - 0.05 * D * variance_mean.sum() - 0.1 * (reference_x @ np.tensordot(location_mean, moments_prec["id"], ([0, 1], [0, 2]))) - 0.05 * (reference_x @ (reference_x @ moments_prec["id"].sum(axis=2))) - 0.5 * np.vdot(moments_prec["id"], sum_x_x.transpose(1, 2, 0)) - 0.5 * np.vdot(part_2, np.einsum("ab,cab->cb", location_mean, moments_prec["id"])) - 0.5 * D * (variance_mean @ sum_n_x))  # (8)
     return {
         "location:mean": np.array(location_mean),  # (5), (6)
         "variance:mean": np.array(variance_mean),  # (5), (6)
@@ -266,17 +266,17 @@ def factor_of_z(params, prepared, factors, rng=None, whole=False):
         if whole:
             all_z[..., rows] = q_z
         normaliser += (log_z_z @ weight[rows])  # (8)
-    sum_z = sums_z[:, 0]  # (7)
-    sum_z_n_x = sums_z[:, 1]  # (7)
-    sum_z_x = sums_z[:, 2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D].reshape(K, D)  # (7)
-    sum_z_x_x = unpacked(sums_z[:, 2:2 + D * (D + 1) // 2], D)  # (7)
-    part = location_mean * sum_z_n_x  # (8)
-    entropy = normaliser - ((E_weights_log @ sum_z) + (0.5 * (E_prec_logdet @ sum_z_n_x)) + (-0.5 * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()) + (-0.5 * np.vdot(E_prec_id, sum_z_x_x.transpose(1, 2, 0))) + np.vdot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id).T) + (-0.5 * np.vdot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id))) + (-0.5 * D * (variance_mean @ sum_z_n_x)))  # (8)
+    sum_count = sums_z[:, 0]  # (7)
+    sum_n_x = sums_z[:, 1]  # (7)
+    sum_x = sums_z[:, 2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D].reshape(K, D)  # (7)
+    sum_x_x = unpacked(sums_z[:, 2:2 + D * (D + 1) // 2], D)  # (7)
+    part = location_mean * sum_n_x  # (8)
+    entropy = normaliser - ((E_weights_log @ sum_count) + (0.5 * (E_prec_logdet @ sum_n_x)) + (-0.5 * D * (math.log(2) + math.log(np.pi)) * sum_n_x.sum()) + (-0.5 * np.vdot(E_prec_id, sum_x_x.transpose(1, 2, 0))) + np.vdot(sum_x, np.einsum("ab,cab->cb", location_mean, E_prec_id).T) + (-0.5 * np.vdot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id))) + (-0.5 * D * (variance_mean @ sum_n_x)))  # (8)
     out = {
-        "sum z": sum_z,  # (7)
-        "sum z_n_x": sum_z_n_x,  # (7)
-        "sum z_x": sum_z_x,  # (7)
-        "sum z_x_x": sum_z_x_x,  # (7)
+        "sum count": sum_count,  # (7)
+        "sum n_x": sum_n_x,  # (7)
+        "sum x": sum_x,  # (7)
+        "sum x_x": sum_x_x,  # (7)
         "normaliser z": float(normaliser),
         "entropy z": float(entropy),
     }
@@ -292,25 +292,25 @@ def sums_under_z(prepared, q):
     present_x = prepared["present x"]
     x = prepared["x"]
     N = sizes["N"]
-    sum_z = 0.0
-    sum_z_n_x = 0.0
-    sum_z_x = 0.0
-    sum_z_x_x = 0.0
+    sum_count = 0.0
+    sum_n_x = 0.0
+    sum_x = 0.0
+    sum_x_x = 0.0
     for rows in chunks(N, 8192):  # (7)
         n_rows = row_count(rows)
         q_z = q[..., rows]
-        sum_z = sum_z + weight[rows] @ q_z.T  # (7)
+        sum_count = sum_count + weight[rows] @ q_z.T  # (7)
         part = weight[rows] * present_x[rows]  # (7)
-        sum_z_n_x = sum_z_n_x + q_z @ part  # (7)
+        sum_n_x = sum_n_x + q_z @ part  # (7)
         part_2 = weight[rows] * x[:, rows]  # (7)
-        sum_z_x = sum_z_x + q_z @ part_2.T  # (7)
+        sum_x = sum_x + q_z @ part_2.T  # (7)
         part_3 = x[:, rows][:, None, :] * part_2  # (7)
-        sum_z_x_x = sum_z_x_x + np.tensordot(q_z, part_3, ([1], [2])).transpose(0, 2, 1)  # (7)
+        sum_x_x = sum_x_x + np.tensordot(q_z, part_3, ([1], [2])).transpose(0, 2, 1)  # (7)
     return {
-        "sum z": sum_z,
-        "sum z_n_x": sum_z_n_x,
-        "sum z_x": sum_z_x,
-        "sum z_x_x": sum_z_x_x,
+        "sum count": sum_count,
+        "sum n_x": sum_n_x,
+        "sum x": sum_x,
+        "sum x_x": sum_x_x,
     }
 
 
@@ -326,12 +326,12 @@ def whole_bound(params, prepared, factors):
     location_mean = factors["location:mean"]
     variance_mean = factors["variance:mean"]
     reference_x = prepared["reference x"]
-    sum_z = factors["sum z"]
-    sum_z_n_x = factors["sum z_n_x"]
-    sum_z_x_x = factors["sum z_x_x"]
-    sum_z_x = factors["sum z_x"]
+    sum_count = factors["sum count"]
+    sum_n_x = factors["sum n_x"]
+    sum_x_x = factors["sum x_x"]
+    sum_x = factors["sum x"]
     t = scipy.special.gammaln((1 + 0.5 * (D - np.arange(D))))  # (8)
-    part = location_mean * sum_z_n_x  # (8)
+    part = location_mean * sum_n_x  # (8)
     log_likelihood = 0.0
     log_likelihood += scipy.special.gammaln((K * a0))  # (8)
     log_likelihood += -K * scipy.special.gammaln(a0)  # (8)
@@ -347,13 +347,13 @@ def whole_bound(params, prepared, factors):
     log_likelihood += -0.05 * D * variance_mean.sum()  # (8)
     log_likelihood += -0.1 * (reference_x @ np.tensordot(location_mean, E_prec_id, ([0, 1], [0, 2])))  # (8)
     log_likelihood += -0.05 * (reference_x @ (reference_x @ E_prec_id.sum(axis=2)))  # (8)
-    log_likelihood += E_weights_log @ sum_z  # (8)
-    log_likelihood += 0.5 * (E_prec_logdet @ sum_z_n_x)  # (8)
-    log_likelihood += -0.5 * D * (math.log(2) + math.log(np.pi)) * sum_z_n_x.sum()  # (8)
-    log_likelihood += -0.5 * np.vdot(E_prec_id, sum_z_x_x.transpose(1, 2, 0))  # (8)
-    log_likelihood += np.vdot(sum_z_x, np.einsum("ab,cab->cb", location_mean, E_prec_id).T)  # (8)
+    log_likelihood += E_weights_log @ sum_count  # (8)
+    log_likelihood += 0.5 * (E_prec_logdet @ sum_n_x)  # (8)
+    log_likelihood += -0.5 * D * (math.log(2) + math.log(np.pi)) * sum_n_x.sum()  # (8)
+    log_likelihood += -0.5 * np.vdot(E_prec_id, sum_x_x.transpose(1, 2, 0))  # (8)
+    log_likelihood += np.vdot(sum_x, np.einsum("ab,cab->cb", location_mean, E_prec_id).T)  # (8)
     log_likelihood += -0.5 * np.vdot(part, np.einsum("ab,cab->cb", location_mean, E_prec_id))  # (8)
-    log_likelihood += -0.5 * D * (variance_mean @ sum_z_n_x)  # (8)
+    log_likelihood += -0.5 * D * (variance_mean @ sum_n_x)  # (8)
     log_likelihood += factors["entropy weights"]  # (8)
     log_likelihood += factors["entropy mean"]  # (8)
     log_likelihood += factors["entropy z"]  # (8)

@@ -150,37 +150,37 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
 
     def added(chunks):
-        S_genotype = 0.0
+        S_genotype_0 = 0.0
+        S_genotype_1 = 0.0
         S_genotype_2 = 0.0
         S_genotype_3 = 0.0
         S_genotype_4 = 0.0
         S_genotype_5 = 0.0
-        S_genotype_6 = 0.0
         log_likelihood = 0.0
         for rows in chunks:
             n_rows = row_count(rows)
             q_genotype, log_z_genotype = on(rows, rng)
             # (5) expected statistics, added up
             q_genotype_weighted = q_genotype if prepared["the weights are even"] else q_genotype * weight[rows]  # (5.1)
-            S_genotype = S_genotype + q_genotype_weighted[0, :].sum()  # (5.1)
-            S_genotype_2 = S_genotype_2 + q_genotype_weighted[1, :].sum()  # (5.2)
-            S_genotype_3 = S_genotype_3 + q_genotype_weighted[2, :].sum()  # (5.3)
-            S_genotype_4 = S_genotype_4 + q_genotype_weighted[3, :].sum()  # (5.4)
-            S_genotype_5 = S_genotype_5 + q_genotype_weighted[4, :].sum()  # (5.5)
-            S_genotype_6 = S_genotype_6 + q_genotype_weighted[5, :].sum()  # (5.6)
+            S_genotype_0 = S_genotype_0 + q_genotype_weighted[0, :].sum()  # (5.1)
+            S_genotype_1 = S_genotype_1 + q_genotype_weighted[1, :].sum()  # (5.2)
+            S_genotype_2 = S_genotype_2 + q_genotype_weighted[2, :].sum()  # (5.3)
+            S_genotype_3 = S_genotype_3 + q_genotype_weighted[3, :].sum()  # (5.4)
+            S_genotype_4 = S_genotype_4 + q_genotype_weighted[4, :].sum()  # (5.5)
+            S_genotype_5 = S_genotype_5 + q_genotype_weighted[5, :].sum()  # (5.6)
             # (8) the log-likelihood, added up
             log_likelihood += log_z_genotype @ weight[rows]
-        return S_genotype, S_genotype_2, S_genotype_3, S_genotype_4, S_genotype_5, S_genotype_6, log_likelihood
+        return S_genotype_0, S_genotype_1, S_genotype_2, S_genotype_3, S_genotype_4, S_genotype_5, log_likelihood
 
-    S_genotype, S_genotype_2, S_genotype_3, S_genotype_4, S_genotype_5, S_genotype_6, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
+    S_genotype_0, S_genotype_1, S_genotype_2, S_genotype_3, S_genotype_4, S_genotype_5, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
-        "genotype": S_genotype,  # (5.1)
-        "genotype_2": S_genotype_2,  # (5.2)
-        "genotype_3": S_genotype_3,  # (5.3)
-        "genotype_4": S_genotype_4,  # (5.4)
-        "genotype_5": S_genotype_5,  # (5.5)
-        "genotype_6": S_genotype_6,  # (5.6)
+        "genotype_0": S_genotype_0,  # (5.1)
+        "genotype_1": S_genotype_1,  # (5.2)
+        "genotype_2": S_genotype_2,  # (5.3)
+        "genotype_3": S_genotype_3,  # (5.4)
+        "genotype_4": S_genotype_4,  # (5.5)
+        "genotype_5": S_genotype_5,  # (5.6)
     }
 
 
@@ -188,14 +188,14 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     allele = params["allele"]
-    S_genotype = statistics["genotype"]
+    S_genotype_0 = statistics["genotype_0"]
+    S_genotype_1 = statistics["genotype_1"]
     S_genotype_2 = statistics["genotype_2"]
     S_genotype_3 = statistics["genotype_3"]
     S_genotype_4 = statistics["genotype_4"]
     S_genotype_5 = statistics["genotype_5"]
-    S_genotype_6 = statistics["genotype_6"]
     # (7) allele: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    allele = shares(S_genotype_2 * ((np.arange(3) == 0) + 0.0) + S_genotype_2 * ((np.arange(3) == 2) + 0.0) + S_genotype_3 * ((np.arange(3) == 0) + 0.0) + S_genotype_3 * ((np.arange(3) == 1) + 0.0) + S_genotype_5 * ((np.arange(3) == 1) + 0.0) + S_genotype_5 * ((np.arange(3) == 2) + 0.0) + 2 * (S_genotype * ((np.arange(3) == 0) + 0.0) + S_genotype_4 * ((np.arange(3) == 1) + 0.0) + S_genotype_6 * ((np.arange(3) == 2) + 0.0)), "allele", allele, policy)
+    allele = shares(S_genotype_1 * ((np.arange(3) == 0) + 0.0) + S_genotype_1 * ((np.arange(3) == 2) + 0.0) + S_genotype_2 * ((np.arange(3) == 0) + 0.0) + S_genotype_2 * ((np.arange(3) == 1) + 0.0) + S_genotype_4 * ((np.arange(3) == 1) + 0.0) + S_genotype_4 * ((np.arange(3) == 2) + 0.0) + 2 * (S_genotype_0 * ((np.arange(3) == 0) + 0.0) + S_genotype_3 * ((np.arange(3) == 1) + 0.0) + S_genotype_5 * ((np.arange(3) == 2) + 0.0)), "allele", allele, policy)
     return {
         "allele": allele,
     }

@@ -268,10 +268,10 @@ def e_step(params, data, prepared, rng=None):
     part = t_4 * mean  # (10)
     t_5 = mean ** 2  # (10)
     part_2 = t_4 * t_5  # (10)
-    S_f_f = 0.0
+    S_f_f_before = 0.0
     S_tie_f = 0.0
-    S_f_f_2 = 0.0
-    S_cov_f = 0.0
+    S_f_before_f_before = 0.0
+    S_cov_f_before = 0.0
     S_x_f = 0.0
     S_n_x_f = 0.0
     S_n_x_f_f = 0.0
@@ -280,13 +280,13 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     before_2 = displaced(means_f[0], -1, T, 0)  # (5.1)
     summed = moments_by_kind(means_f[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.1)
-    S_f_f = S_f_f + summed.T  # (5.1)
+    S_f_f_before = S_f_f_before + summed.T  # (5.1)
     summed_2 = covariances_f.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.2)
     S_tie_f = S_tie_f + summed_2  # (5.2)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.3)
-    S_f_f_2 = S_f_f_2 + summed_3  # (5.3)
+    S_f_before_f_before = S_f_before_f_before + summed_3  # (5.3)
     summed_4 = covariances_f.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.4)
-    S_cov_f = S_cov_f + summed_4  # (5.4)
+    S_cov_f_before = S_cov_f_before + summed_4  # (5.4)
     S_x_f = S_x_f + x @ means_f[0]  # (5.8)
     S_n_x_f = S_n_x_f + present_x @ means_f[0]  # (5.9)
     summed_5 = moments_by_kind(means_f[0].T, means_f[0].T, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.10)
@@ -310,10 +310,10 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * (sum_n_x @ part_2)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
-        "f_f": S_f_f,  # (5.1)
+        "f_f_before": S_f_f_before,  # (5.1)
         "tie_f": S_tie_f,  # (5.2)
-        "f_f_2": S_f_f_2,  # (5.3)
-        "cov_f": S_cov_f,  # (5.4)
+        "f_before_f_before": S_f_before_f_before,  # (5.3)
+        "cov_f_before": S_cov_f_before,  # (5.4)
         "n_x": S_n_x,  # (5.5)
         "x_x": S_x_x,  # (5.6)
         "x": S_x,  # (5.7)
@@ -332,10 +332,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     mean = params["mean"] - reference_x  # (11)
     load = params["load"]
     noise = params["noise"]
-    S_f_f_2 = statistics["f_f_2"]
-    S_cov_f = statistics["cov_f"]
+    S_f_before_f_before = statistics["f_before_f_before"]
+    S_cov_f_before = statistics["cov_f_before"]
     Q = sizes["Q"]
-    S_f_f = statistics["f_f"]
+    S_f_f_before = statistics["f_f_before"]
     S_tie_f = statistics["tie_f"]
     S_n_x = statistics["n_x"]
     D = sizes["D"]
@@ -346,8 +346,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_f = statistics["x_f"]
     S_x_x = statistics["x_x"]
     # (7) A: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
-    left = (0.5 * (S_f_f_2 + S_f_f_2.T + S_cov_f + S_cov_f.T)).reshape(Q, Q)
-    right = (S_f_f + S_tie_f.T).T.reshape(Q, Q)
+    left = (0.5 * (S_f_before_f_before + S_f_before_f_before.T + S_cov_f_before + S_cov_f_before.T)).reshape(Q, Q)
+    right = (S_f_f_before + S_tie_f.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
     # (8) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite

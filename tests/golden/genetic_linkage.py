@@ -143,7 +143,7 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
 
     def added(chunks):
-        S_cell = 0.0
+        S_cell_1 = 0.0
         S_cell_2 = 0.0
         S_cell_3 = 0.0
         S_cell_4 = 0.0
@@ -153,18 +153,18 @@ def e_step(params, data, prepared, rng=None):
             q_cell, log_z_cell = on(rows, rng)
             # (5) expected statistics, added up
             q_cell_weighted = q_cell if prepared["the weights are even"] else q_cell * weight[rows]  # (5.1)
-            S_cell = S_cell + q_cell_weighted[1, :].sum()  # (5.1)
+            S_cell_1 = S_cell_1 + q_cell_weighted[1, :].sum()  # (5.1)
             S_cell_2 = S_cell_2 + q_cell_weighted[2, :].sum()  # (5.2)
             S_cell_3 = S_cell_3 + q_cell_weighted[3, :].sum()  # (5.3)
             S_cell_4 = S_cell_4 + q_cell_weighted[4, :].sum()  # (5.4)
             # (8) the log-likelihood, added up
             log_likelihood += log_z_cell @ weight[rows]
-        return S_cell, S_cell_2, S_cell_3, S_cell_4, log_likelihood
+        return S_cell_1, S_cell_2, S_cell_3, S_cell_4, log_likelihood
 
-    S_cell, S_cell_2, S_cell_3, S_cell_4, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
+    S_cell_1, S_cell_2, S_cell_3, S_cell_4, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
-        "cell": S_cell,  # (5.1)
+        "cell_1": S_cell_1,  # (5.1)
         "cell_2": S_cell_2,  # (5.2)
         "cell_3": S_cell_3,  # (5.3)
         "cell_4": S_cell_4,  # (5.4)
@@ -175,12 +175,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     t = params["t"]
-    S_cell = statistics["cell"]
+    S_cell_1 = statistics["cell_1"]
     S_cell_4 = statistics["cell_4"]
     S_cell_2 = statistics["cell_2"]
     S_cell_3 = statistics["cell_3"]
     # (7) t: closed form. the score has one root
-    t = checked((-S_cell - S_cell_4) / (-S_cell - S_cell_4 - S_cell_2 - S_cell_3), "t", t, policy, 0.0, 1.0)
+    t = checked((-S_cell_1 - S_cell_4) / (-S_cell_1 - S_cell_4 - S_cell_2 - S_cell_3), "t", t, policy, 0.0, 1.0)
     return {
         "t": t,
     }

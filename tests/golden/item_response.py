@@ -199,7 +199,7 @@ def e_step(params, data, prepared, rng=None):
 
     def added(chunks):
         S_ability_y = 0.0
-        S_ability_y_2 = 0.0
+        S_y = 0.0
         log_likelihood = 0.0
         for rows in chunks:
             n_rows = row_count(rows)
@@ -207,16 +207,16 @@ def e_step(params, data, prepared, rng=None):
             # (5) expected statistics, added up
             q_ability_weighted = q_ability if prepared["the weights are even"] else q_ability * weight[rows]  # (5.1)
             S_ability_y = S_ability_y + y[:, rows] @ np.einsum("ab,ab->b", points_ability[0], q_ability_weighted)  # (5.1)
-            S_ability_y_2 = S_ability_y_2 + y[:, rows] @ q_ability_weighted.sum(axis=0)  # (5.2)
+            S_y = S_y + y[:, rows] @ q_ability_weighted.sum(axis=0)  # (5.2)
             # (8) the log-likelihood, added up
             log_likelihood += log_z_ability @ weight[rows]
-        return S_ability_y, S_ability_y_2, log_likelihood
+        return S_ability_y, S_y, log_likelihood
 
-    S_ability_y, S_ability_y_2, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
+    S_ability_y, S_y, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "ability_y": S_ability_y,  # (5.1)
-        "ability_y_2": S_ability_y_2,  # (5.2)
+        "y": S_y,  # (5.2)
     }
 
 
@@ -246,7 +246,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     slope = params["slope"]
     easy = params["easy"]
     S_ability_y = statistics["ability_y"]
-    S_ability_y_2 = statistics["ability_y_2"]
+    S_y = statistics["y"]
     present_y = prepared["present y"]
     weight = prepared["the weight"]
     # (7) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
@@ -255,7 +255,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
         easy_2 = values_2["easy"]
         total = 0.0
         slope_slope = S_ability_y
-        slope_easy = S_ability_y_2
+        slope_easy = S_y
         curve_slope = 0.0
         curve_slope_2 = 0.0
         curve_easy = 0.0
@@ -279,7 +279,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             curve_slope = curve_slope + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_6, part_7))
             curve_slope_2 = curve_slope_2 + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_4, part_7))
             curve_easy = curve_easy + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_2, part_7))
-        return (slope_2 @ S_ability_y, easy_2 @ S_ability_y_2, total,), {"slope": slope_slope, "easy": slope_easy}, {("slope", "slope"): curve_slope, ("slope", "easy"): curve_slope_2, ("easy", "easy"): curve_easy}
+        return (slope_2 @ S_ability_y, easy_2 @ S_y, total,), {"slope": slope_slope, "easy": slope_easy}, {("slope", "slope"): curve_slope, ("slope", "easy"): curve_slope_2, ("easy", "easy"): curve_easy}
     found = ascend(objective, {"slope": slope, "easy": easy}, {"slope": "positive", "easy": "real"}, {"slope": (None, None), "easy": (None, None)}, {"slope": (0,), "easy": (0,)})
     slope = found["slope"]
     easy = found["easy"]

@@ -164,14 +164,14 @@ def factor_of_theta(params, prepared, factors, rng=None):
     """q(theta): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     alpha = params["alpha"]
-    sum_z = factors["sum z"]
+    sum_count = factors["sum count"]
     weight = prepared["the weight"]
     # (4) what the posterior of theta takes from the parameters
-    eta_log_theta = (alpha - 1)[:, None] + sum_z
+    eta_log_theta = (alpha - 1)[:, None] + sum_count
     log_z_theta, moments_theta = dirichlet_posterior(eta_log_theta, axis=0)
     # (4) natural parameters of the posterior of theta (Dirichlet); its moments and log-normaliser
     normaliser = log_z_theta @ weight  # (10)
-    entropy = normaliser - ((alpha - 1) @ (moments_theta["log"] @ weight) + weight @ (moments_theta["log"] * sum_z).sum(axis=0))  # (10)
+    entropy = normaliser - ((alpha - 1) @ (moments_theta["log"] @ weight) + weight @ (moments_theta["log"] * sum_count).sum(axis=0))  # (10)
     return {
         "E:theta:log": np.array(moments_theta["log"]),  # (4)
         "E:theta:id": np.array(moments_theta["id"]),  # (4)
@@ -189,13 +189,13 @@ def factor_of_z(params, prepared, factors, rng=None, whole=False):
     # (5) log weights of z, looked up by L and w
     t = log0(topic)
     rows_of_z = tables_of_rows(prepared["the tables of z"], [E_theta_log, t], None, prepared["the weights of z"])
-    sum_z = rows_of_z.sums(0)  # (5)
-    sum_z_n_w_w = rows_of_z.sums(1)  # (5)
+    sum_count = rows_of_z.sums(0)  # (5)
+    sum_n_w_w = rows_of_z.sums(1)  # (5)
     normaliser = rows_of_z.total_log_norm()  # (10)
-    entropy = normaliser - ((weight @ (E_theta_log * sum_z).sum(axis=0)) + np.vdot(t, sum_z_n_w_w))  # (10)
+    entropy = normaliser - ((weight @ (E_theta_log * sum_count).sum(axis=0)) + np.vdot(t, sum_n_w_w))  # (10)
     out = {
-        "sum z": sum_z,  # (5)
-        "sum z_n_w_w": sum_z_n_w_w,  # (5)
+        "sum count": sum_count,  # (5)
+        "sum n_w_w": sum_n_w_w,  # (5)
         "normaliser z": float(normaliser),
         "entropy z": float(entropy),
     }
@@ -215,22 +215,22 @@ def sums_under_z(prepared, q):
     present_w = prepared["present w"]
     V = sizes["V"]
     L = sizes["L[]"]
-    sum_z = 0.0
-    sum_z_n_w_w = 0.0
+    sum_count = 0.0
+    sum_n_w_w = 0.0
     for rows in chunks(L, 8192):  # (5)
         n_rows = row_count(rows)
         q_z = q[..., rows]
         part = count_L[rows] * q_z  # (5)
         sums = segment_sum(part, row_L[rows], D)  # (5)
-        sum_z = sum_z + sums  # (5)
+        sum_count = sum_count + sums  # (5)
         part_2 = weight[row_L[rows]] * count_L[rows]  # (5)
         part_3 = present_w[rows] * part_2  # (5)
         part_4 = q_z * part_3  # (5)
         sums_2 = segment_sum(part_4, w[rows], V)  # (5)
-        sum_z_n_w_w = sum_z_n_w_w + sums_2  # (5)
+        sum_n_w_w = sum_n_w_w + sums_2  # (5)
     return {
-        "sum z": sum_z,
-        "sum z_n_w_w": sum_z_n_w_w,
+        "sum count": sum_count,
+        "sum n_w_w": sum_n_w_w,
     }
 
 
@@ -254,17 +254,17 @@ def whole_bound(params, prepared, factors):
     sum_count = prepared["the sums"]["count"]
     E_theta_log = factors["E:theta:log"]
     weight = prepared["the weight"]
-    sum_z = factors["sum z"]
+    sum_count_ = factors["sum count"]
     topic = params["topic"]
-    sum_z_n_w_w = factors["sum z_n_w_w"]
+    sum_n_w_w = factors["sum n_w_w"]
     t = scipy.special.gammaln(alpha)  # (10)
     t_2 = log0(topic)  # (10)
     log_likelihood = 0.0
     log_likelihood += scipy.special.gammaln(alpha.sum()) * sum_count  # (10)
     log_likelihood += -sum_count * t.sum()  # (10)
     log_likelihood += (alpha - 1) @ (E_theta_log @ weight)  # (10)
-    log_likelihood += weight @ (E_theta_log * sum_z).sum(axis=0)  # (10)
-    log_likelihood += np.vdot(t_2, sum_z_n_w_w)  # (10)
+    log_likelihood += weight @ (E_theta_log * sum_count_).sum(axis=0)  # (10)
+    log_likelihood += np.vdot(t_2, sum_n_w_w)  # (10)
     log_likelihood += factors["entropy theta"]  # (10)
     log_likelihood += factors["entropy z"]  # (10)
     return log_likelihood
@@ -333,14 +333,14 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     sum_count = prepared["the sums"]["count"]
     E_theta_log = factors["E:theta:log"]
     weight = prepared["the weight"]
-    sum_z_n_w_w = factors["sum z_n_w_w"]
+    sum_n_w_w = factors["sum n_w_w"]
     alpha = params["alpha"]
     t = scipy.special.gammaln(alpha)  # (10)
     log_likelihood = 0.0
     # (6) expected statistics that lack the rows
     S_count = sum_count  # (6.1)
     S_log_theta = E_theta_log @ weight  # (6.2)
-    S_z_n_w_w = sum_z_n_w_w  # (6.3)
+    S_z_n_w_w = sum_n_w_w  # (6.3)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += scipy.special.gammaln(alpha.sum()) * sum_count
     log_likelihood += -sum_count * t.sum()

@@ -259,26 +259,26 @@ def e_step(params, data, prepared, rng=None):
     t_3 = start ** 2  # (11)
     t_4 = log0(noise)  # (11)
     t_5 = 1 / noise  # (11)
-    S_h = 0.0
-    S_h_h = 0.0
+    S_h_0 = 0.0
+    S_h_h_before = 0.0
     S_tie_h = 0.0
-    S_h_h_2 = 0.0
-    S_cov_h = 0.0
+    S_h_before_h_before = 0.0
+    S_cov_h_before = 0.0
     S_x_h = 0.0
     S_n_x_h_h = 0.0
     S_n_x_cov_h = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_h = S_h + means_h[0][0, :]  # (5.1)
+    S_h_0 = S_h_0 + means_h[0][0, :]  # (5.1)
     before_2 = displaced(means_h[0], -1, T, 0)  # (5.2)
     summed = moments_by_kind(means_h[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.2)
-    S_h_h = S_h_h + summed.T  # (5.2)
+    S_h_h_before = S_h_h_before + summed.T  # (5.2)
     summed_2 = covariances_h.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.3)
     S_tie_h = S_tie_h + summed_2  # (5.3)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.4)
-    S_h_h_2 = S_h_h_2 + summed_3  # (5.4)
+    S_h_before_h_before = S_h_before_h_before + summed_3  # (5.4)
     summed_4 = covariances_h.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.5)
-    S_cov_h = S_cov_h + summed_4  # (5.5)
+    S_cov_h_before = S_cov_h_before + summed_4  # (5.5)
     S_x_h = S_x_h + x @ means_h[0]  # (5.8)
     summed_5 = moments_by_kind(means_h[0].T, means_h[0].T, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.9)
     S_n_x_h_h = S_n_x_h_h + summed_5  # (5.9)
@@ -299,11 +299,11 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * (t_5 @ sum_x_x)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
-        "h": S_h,  # (5.1)
-        "h_h": S_h_h,  # (5.2)
+        "h_0": S_h_0,  # (5.1)
+        "h_h_before": S_h_h_before,  # (5.2)
         "tie_h": S_tie_h,  # (5.3)
-        "h_h_2": S_h_h_2,  # (5.4)
-        "cov_h": S_cov_h,  # (5.5)
+        "h_before_h_before": S_h_before_h_before,  # (5.4)
+        "cov_h_before": S_cov_h_before,  # (5.5)
         "n_x": S_n_x,  # (5.6)
         "x_x": S_x_x,  # (5.7)
         "x_h": S_x_h,  # (5.8)
@@ -319,21 +319,21 @@ def m_step(statistics, params, prepared, policy="raise"):
     C = params["C"]
     start = params["start"]
     noise = params["noise"]
-    S_h_h_2 = statistics["h_h_2"]
-    S_cov_h = statistics["cov_h"]
+    S_h_before_h_before = statistics["h_before_h_before"]
+    S_cov_h_before = statistics["cov_h_before"]
     Q = sizes["Q"]
-    S_h_h = statistics["h_h"]
+    S_h_h_before = statistics["h_h_before"]
     S_tie_h = statistics["tie_h"]
     S_n_x_h_h = statistics["n_x_h_h"]
     S_n_x_cov_h = statistics["n_x_cov_h"]
     D = sizes["D"]
     S_x_h = statistics["x_h"]
-    S_h = statistics["h"]
+    S_h_0 = statistics["h_0"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
     # (7) A: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
-    left = (0.5 * (S_h_h_2 + S_h_h_2.T + S_cov_h + S_cov_h.T)).reshape(Q, Q)
-    right = (S_h_h + S_tie_h.T).T.reshape(Q, Q)
+    left = (0.5 * (S_h_before_h_before + S_h_before_h_before.T + S_cov_h_before + S_cov_h_before.T)).reshape(Q, Q)
+    right = (S_h_h_before + S_tie_h.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
     # (8) C: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
@@ -342,7 +342,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     solved_2 = solve_normal(left_2, right_2, "C", np.reshape(C, (D, Q,)), policy)
     C = solved_2.reshape(D, Q)
     # (9) start: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
-    start = checked(S_h / 1, "start", start, policy, -np.inf, np.inf)
+    start = checked(S_h_0 / 1, "start", start, policy, -np.inf, np.inf)
     # (10) noise: closed form. the score has one root
     t = (C * S_x_h).sum(axis=1)
     t_2 = np.einsum("ab,abc->ac", C, S_n_x_h_h)

@@ -246,10 +246,10 @@ def e_step(params, data, prepared, rng=None):
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.3)
     S_level_level = 0.0
     S_cov_level = 0.0
-    S_level_level_2 = 0.0
+    S_level_level_before = 0.0
     S_tie_level = 0.0
-    S_level_level_3 = 0.0
-    S_cov_level_2 = 0.0
+    S_level_before_level_before = 0.0
+    S_cov_level_before = 0.0
     S_flow_level = 0.0
     S_n_flow_level_level = 0.0
     S_n_flow_cov_level = 0.0
@@ -260,13 +260,13 @@ def e_step(params, data, prepared, rng=None):
     summed = covariances_level.summed(0, t_4, prepared["the kinds"]["T_3"])  # (5.3)
     S_cov_level = S_cov_level + summed  # (5.3)
     before_2 = displaced(means_level[0], -1, T, 0)  # (5.4)
-    S_level_level_2 = S_level_level_2 + before_2 @ part  # (5.4)
+    S_level_level_before = S_level_level_before + before_2 @ part  # (5.4)
     summed_2 = covariances_level.summed(1, t_4, prepared["the kinds"]["T_3"])  # (5.5)
     S_tie_level = S_tie_level + summed_2  # (5.5)
     part_2 = t_2 * before_2  # (5.6)
-    S_level_level_3 = S_level_level_3 + before_2 @ part_2  # (5.6)
+    S_level_before_level_before = S_level_before_level_before + before_2 @ part_2  # (5.6)
     summed_3 = covariances_level.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.7)
-    S_cov_level_2 = S_cov_level_2 + summed_3  # (5.7)
+    S_cov_level_before = S_cov_level_before + summed_3  # (5.7)
     S_flow_level = S_flow_level + flow @ means_level[0]  # (5.10)
     part_3 = present_flow * means_level[0]  # (5.11)
     S_n_flow_level_level = S_n_flow_level_level + means_level[0] @ part_3  # (5.11)
@@ -295,10 +295,10 @@ def e_step(params, data, prepared, rng=None):
         "count": S_count,  # (5.1)
         "level_level": S_level_level,  # (5.2)
         "cov_level": S_cov_level,  # (5.3)
-        "level_level_2": S_level_level_2,  # (5.4)
+        "level_level_before": S_level_level_before,  # (5.4)
         "tie_level": S_tie_level,  # (5.5)
-        "level_level_3": S_level_level_3,  # (5.6)
-        "cov_level_2": S_cov_level_2,  # (5.7)
+        "level_before_level_before": S_level_before_level_before,  # (5.6)
+        "cov_level_before": S_cov_level_before,  # (5.7)
         "n_flow": S_n_flow,  # (5.8)
         "flow_flow": S_flow_flow,  # (5.9)
         "flow_level": S_flow_level,  # (5.10)
@@ -319,15 +319,15 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_flow = statistics["n_flow"]
     S_level_level = statistics["level_level"]
     S_cov_level = statistics["cov_level"]
-    S_level_level_2 = statistics["level_level_2"]
+    S_level_level_before = statistics["level_level_before"]
     S_tie_level = statistics["tie_level"]
-    S_level_level_3 = statistics["level_level_3"]
-    S_cov_level_2 = statistics["cov_level_2"]
+    S_level_before_level_before = statistics["level_before_level_before"]
+    S_cov_level_before = statistics["cov_level_before"]
     S_count = statistics["count"]
     # (7) noise: closed form. the score has one root
     noise = positive((S_flow_flow + S_n_flow_level_level + S_n_flow_cov_level - 2 * S_flow_level) / S_n_flow, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_flow)
     # (8) drift: closed form. the score has one root
-    drift = positive((S_level_level + S_cov_level + S_level_level_3 + S_cov_level_2 - 2 * (S_level_level_2 + S_tie_level)) / S_count, "drift", drift, policy, 0.0, -0.5 * S_count)
+    drift = positive((S_level_level + S_cov_level + S_level_before_level_before + S_cov_level_before - 2 * (S_level_level_before + S_tie_level)) / S_count, "drift", drift, policy, 0.0, -0.5 * S_count)
     return {
         "noise": noise,
         "drift": drift,

@@ -175,15 +175,15 @@ def factor_of_theta(params, prepared, factors, rng=None):
     """q(theta): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     a = prepared["a"]
-    sum_topic = factors["sum topic"]
+    sum_count = factors["sum count"]
     E_beta_id = factors["E:beta:id"]
     # (4) what the posterior of theta takes from the parameters
-    eta_log_theta = (a - 1) + sum_topic.T
+    eta_log_theta = (a - 1) + sum_count.T
     eta_id_theta = -a - E_beta_id.sum(axis=0)
     log_z_theta, moments_theta = gamma_posterior(eta_log_theta, eta_id_theta)
     # (4) natural parameters of the posterior of theta (Gamma); its moments and log-normaliser
     normaliser = log_z_theta.sum()  # (7)
-    entropy = normaliser - ((a - 1) * moments_theta["log"].sum() + np.vdot(moments_theta["log"], sum_topic.T) - a * moments_theta["id"].sum() - (E_beta_id.sum(axis=0) @ moments_theta["id"].sum(axis=0)))  # (7)
+    entropy = normaliser - ((a - 1) * moments_theta["log"].sum() + np.vdot(moments_theta["log"], sum_count.T) - a * moments_theta["id"].sum() - (E_beta_id.sum(axis=0) @ moments_theta["id"].sum(axis=0)))  # (7)
     return {
         "E:theta:log": np.array(moments_theta["log"]),  # (4)
         "E:theta:id": np.array(moments_theta["id"]),  # (4)
@@ -199,15 +199,15 @@ def factor_of_beta(params, prepared, factors, rng=None):
     """q(beta): exp of the expected log joint under the other factors; its moments and entropy."""
     sizes = prepared["the sizes"]
     b = prepared["b"]
-    sum_topic_item = factors["sum topic_item"]
+    sum_item = factors["sum item"]
     E_theta_id = factors["E:theta:id"]
     # (5) what the posterior of beta takes from the parameters
-    eta_log_beta = (b - 1) + sum_topic_item.T
+    eta_log_beta = (b - 1) + sum_item.T
     eta_id_beta = -b - E_theta_id.sum(axis=0)
     log_z_beta, moments_beta = gamma_posterior(eta_log_beta, eta_id_beta)
     # (5) natural parameters of the posterior of beta (Gamma); its moments and log-normaliser
     normaliser = log_z_beta.sum()  # (7)
-    entropy = normaliser - ((b - 1) * moments_beta["log"].sum() + np.vdot(moments_beta["log"], sum_topic_item.T) - b * moments_beta["id"].sum() - (E_theta_id.sum(axis=0) @ moments_beta["id"].sum(axis=0)))  # (7)
+    entropy = normaliser - ((b - 1) * moments_beta["log"].sum() + np.vdot(moments_beta["log"], sum_item.T) - b * moments_beta["id"].sum() - (E_theta_id.sum(axis=0) @ moments_beta["id"].sum(axis=0)))  # (7)
     return {
         "E:beta:log": np.array(moments_beta["log"]),  # (5)
         "E:beta:id": np.array(moments_beta["id"]),  # (5)
@@ -226,13 +226,13 @@ def factor_of_topic(params, prepared, factors, rng=None, whole=False):
     E_beta_log = factors["E:beta:log"]
     # (6) log weights of topic, looked up by L and item
     rows_of_topic = tables_of_rows(prepared["the tables of topic"], [E_theta_log.T, E_beta_log.T], None, prepared["the weights of topic"])
-    sum_topic = rows_of_topic.sums(0)  # (6)
-    sum_topic_item = rows_of_topic.sums(1)  # (6)
+    sum_count = rows_of_topic.sums(0)  # (6)
+    sum_item = rows_of_topic.sums(1)  # (6)
     normaliser = rows_of_topic.total_log_norm()  # (7)
-    entropy = normaliser - (np.vdot(E_theta_log, sum_topic.T) + np.vdot(E_beta_log, sum_topic_item.T))  # (7)
+    entropy = normaliser - (np.vdot(E_theta_log, sum_count.T) + np.vdot(E_beta_log, sum_item.T))  # (7)
     out = {
-        "sum topic": sum_topic,  # (6)
-        "sum topic_item": sum_topic_item,  # (6)
+        "sum count": sum_count,  # (6)
+        "sum item": sum_item,  # (6)
         "entropy topic": float(entropy),
     }
     if whole:
@@ -249,19 +249,19 @@ def sums_under_topic(prepared, q):
     item = prepared["item"]
     I = sizes["I"]
     L = sizes["L[]"]
-    sum_topic = 0.0
-    sum_topic_item = 0.0
+    sum_count = 0.0
+    sum_item = 0.0
     for rows in chunks(L, 8192):  # (6)
         n_rows = row_count(rows)
         q_topic = q[..., rows]
         part = count_L[rows] * q_topic  # (6)
         sums = segment_sum(part, row_L[rows], U)  # (6)
-        sum_topic = sum_topic + sums  # (6)
+        sum_count = sum_count + sums  # (6)
         sums_2 = segment_sum(part, item[rows], I)  # (6)
-        sum_topic_item = sum_topic_item + sums_2  # (6)
+        sum_item = sum_item + sums_2  # (6)
     return {
-        "sum topic": sum_topic,
-        "sum topic_item": sum_topic_item,
+        "sum count": sum_count,
+        "sum item": sum_item,
     }
 
 
@@ -324,7 +324,7 @@ def settle(params, data, prepared, learned=None):
     """Factors of q: sweeps until the bound stays; those of the population as they were `learned`, where given."""
     factors = start(params, data, prepared, np.random.default_rng(0), {})
     if learned is not None:
-        factors.update({k: learned[k] for k in ("E:theta:log", "E:theta:id", "E:theta:recip", "E:theta:square", "argument:theta:shape", "argument:theta:rate", "E:beta:log", "E:beta:id", "E:beta:recip", "E:beta:square", "argument:beta:shape", "argument:beta:rate", "sum topic", "sum topic_item", "entropy theta", "entropy beta", "entropy topic",)})
+        factors.update({k: learned[k] for k in ("E:theta:log", "E:theta:id", "E:theta:recip", "E:theta:square", "argument:theta:shape", "argument:theta:rate", "E:beta:log", "E:beta:id", "E:beta:recip", "E:beta:square", "argument:beta:shape", "argument:beta:rate", "sum count", "sum item", "entropy theta", "entropy beta", "entropy topic",)})
     sweep = "all" if learned is None else "rows"
     return settled(lambda here: e_step(params, data, prepared, here, sweep=sweep), factors)
 
@@ -347,8 +347,8 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     b = prepared["b"]
     E_beta_log = factors["E:beta:log"]
     E_beta_id = factors["E:beta:id"]
-    sum_topic = factors["sum topic"]
-    sum_topic_item = factors["sum topic_item"]
+    sum_count = factors["sum count"]
+    sum_item = factors["sum item"]
     log_likelihood = 0.0
     # (7) the log-likelihood's terms that lack the rows
     log_likelihood += U * K * a * log0(a)
@@ -360,8 +360,8 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     log_likelihood += (b - 1) * E_beta_log.sum()
     log_likelihood += -b * E_beta_id.sum()
     log_likelihood += -(E_theta_id.sum(axis=0) @ E_beta_id.sum(axis=0))
-    log_likelihood += np.vdot(E_theta_log, sum_topic.T)
-    log_likelihood += np.vdot(E_beta_log, sum_topic_item.T)
+    log_likelihood += np.vdot(E_theta_log, sum_count.T)
+    log_likelihood += np.vdot(E_beta_log, sum_item.T)
     # (7) the bound's own terms
     log_likelihood += factors["entropy theta"]
     log_likelihood += factors["entropy beta"]

@@ -193,8 +193,8 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
 
     def added(chunks):
+        S_count = 0.0
         S_rate = 0.0
-        S_rate_2 = 0.0
         S_rate_log = 0.0
         log_likelihood = 0.0
         for rows in chunks:
@@ -202,20 +202,20 @@ def e_step(params, data, prepared, rng=None):
             points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows, rng)
             # (5) expected statistics, added up
             q_rate_weighted = q_rate if prepared["the weights are even"] else q_rate * weight[rows]  # (5.1)
-            S_rate = S_rate + q_rate_weighted.sum()  # (5.1)
+            S_count = S_count + q_rate_weighted.sum()  # (5.1)
             t = log0(points_rate[0])  # (5.2)
             t_2 = t ** 2  # (5.2)
-            S_rate_2 = S_rate_2 + np.vdot(t_2, q_rate_weighted)  # (5.2)
+            S_rate = S_rate + np.vdot(t_2, q_rate_weighted)  # (5.2)
             S_rate_log = S_rate_log + np.vdot(t, q_rate_weighted)  # (5.3)
             # (9) the log-likelihood, added up
             log_likelihood += log_z_rate @ weight[rows]
-        return S_rate, S_rate_2, S_rate_log, log_likelihood
+        return S_count, S_rate, S_rate_log, log_likelihood
 
-    S_rate, S_rate_2, S_rate_log, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
+    S_count, S_rate, S_rate_log, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "rate": S_rate,  # (5.1)
-        "rate_2": S_rate_2,  # (5.2)
+        "count": S_count,  # (5.1)
+        "rate": S_rate,  # (5.2)
         "rate_log": S_rate_log,  # (5.3)
     }
 
@@ -225,13 +225,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     mean = params["mean"]
     spread_ = params["spread"]
-    S_rate = statistics["rate"]
+    S_count = statistics["count"]
     S_rate_log = statistics["rate_log"]
-    S_rate_2 = statistics["rate_2"]
+    S_rate = statistics["rate"]
     # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
-    mean = checked(S_rate_log / S_rate, "mean", mean, policy, -np.inf, np.inf)
+    mean = checked(S_rate_log / S_count, "mean", mean, policy, -np.inf, np.inf)
     # (8) spread: closed form. the score has one positive root
-    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_rate_2 + (mean ** 2) * S_rate) - mean * S_rate_log) / S_rate), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_rate_2 / S_rate), -S_rate)
+    spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_rate + (mean ** 2) * S_count) - mean * S_rate_log) / S_count), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_rate / S_count), -S_count)
     return {
         "mean": mean,
         "spread": spread_,

@@ -253,22 +253,22 @@ def e_step(params, data, prepared, rng=None):
     sum_X_y_group = prepared["the sums"]["X_y_group"]
     on = expectations(params, prepared)
     points_b, volume_b, table_b, q_b, log_z_b = on(rng)
-    S_b = 0.0
+    S_count = 0.0
     S_b_b_b = 0.0
-    S_b_y_X_group = 0.0
+    S_y_X_group = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_b = S_b + q_b.sum()  # (5.1)
+    S_count = S_count + q_b.sum()  # (5.1)
     t = points_b[0] ** 2  # (5.2)
     S_b_b_b = S_b_b_b + np.vdot(t, q_b)  # (5.2)
-    S_b_y_X_group = S_b_y_X_group + q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
+    S_y_X_group = S_y_X_group + q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
-        "b": S_b,  # (5.1)
+        "count": S_count,  # (5.1)
         "b_b_b": S_b_b_b,  # (5.2)
-        "b_y_X_group": S_b_y_X_group,  # (5.3)
+        "y_X_group": S_y_X_group,  # (5.3)
     }
 
 
@@ -280,9 +280,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     beta = params["beta"] - t  # (10)
     tau = params["tau"]
     S_b_b_b = statistics["b_b_b"]
-    S_b = statistics["b"]
+    S_count = statistics["count"]
     # (7) tau: closed form. the score has one positive root
-    tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_b), "tau", tau, policy, 0.0, -S_b)
+    tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_count), "tau", tau, policy, 0.0, -S_count)
     # (8) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_2 = mixing_X @ beta  # (10)
     return {
@@ -302,7 +302,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     mixing_X = prepared["mixing X"]
     t = mixing_X @ params["beta"]  # (10)
     beta = params["beta"] - t  # (10)
-    S_b_y_X_group = statistics["b_y_X_group"]
+    S_y_X_group = statistics["y_X_group"]
     present_y = prepared["present y"]
     X = prepared["X"]
     group = prepared["group"]
@@ -311,7 +311,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     def objective(values_2):
         beta_2 = values_2["beta"]
         total = 0.0
-        slope_beta = S_b_y_X_group
+        slope_beta = S_y_X_group
         curve_beta = 0.0
         for rows in chunks(N, max(1, 8192 // max(1, b_points))):
             n_rows = row_count(rows)
@@ -329,7 +329,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             total = total + -(part_2 @ np.einsum("ab,ab->b", t_4, picked_2))
             slope_beta = slope_beta + -(X[:, rows] @ part_5)
             curve_beta = curve_beta + -(X[:, rows] @ part_6.T)
-        return (beta_2 @ S_b_y_X_group, total,), {"beta": slope_beta}, {("beta", "beta"): curve_beta}
+        return (beta_2 @ S_y_X_group, total,), {"beta": slope_beta}, {("beta", "beta"): curve_beta}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
     beta = found["beta"]
     t_5 = mixing_X @ beta  # (10)

@@ -347,11 +347,11 @@ def e_step(params, data, prepared, rng=None):
     mean = params["mean"] - reference_y  # (9)
 
     def added(chunks):
-        S_h_h_2 = 0.0
-        S_h_2 = 0.0
-        S_h_h_3 = 0.0
-        S_h_3 = 0.0
-        S_h_h_4 = 0.0
+        S_h_h = 0.0
+        S_h = 0.0
+        S_h_h_before = 0.0
+        S_h_before = 0.0
+        S_h_before_h_before = 0.0
         S_y_exp_h = 0.0
         S_n_y_exp_h = 0.0
         log_likelihood = 0.0
@@ -362,16 +362,16 @@ def e_step(params, data, prepared, rng=None):
             t_2 = (np.logical_not(t) + 0.0)  # (4.4)
             t_3 = h[rows] ** 2  # (4.4)
             part = t_2 * t_3  # (4.4)
-            S_h_h_2 = S_h_h_2 + weight[rows] @ part  # (4.4)
+            S_h_h = S_h_h + weight[rows] @ part  # (4.4)
             part_2 = t_2 * h[rows]  # (4.5)
-            S_h_2 = S_h_2 + weight[rows] @ part_2  # (4.5)
+            S_h = S_h + weight[rows] @ part_2  # (4.5)
             part_3 = h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)] * weight[rows]  # (4.6)
-            S_h_h_3 = S_h_h_3 + part_2 @ part_3  # (4.6)
+            S_h_h_before = S_h_h_before + part_2 @ part_3  # (4.6)
             part_4 = t_2 * h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)]  # (4.7)
-            S_h_3 = S_h_3 + weight[rows] @ part_4  # (4.7)
+            S_h_before = S_h_before + weight[rows] @ part_4  # (4.7)
             t_4 = h[np.clip(np.arange(T)[rows] - 1, 0, h.shape[0] - 1)] ** 2  # (4.8)
             part_5 = t_2 * t_4  # (4.8)
-            S_h_h_4 = S_h_h_4 + weight[rows] @ part_5  # (4.8)
+            S_h_before_h_before = S_h_before_h_before + weight[rows] @ part_5  # (4.8)
             t_5 = np.exp((-h[rows]))  # (4.9)
             part_6 = y[rows] * t_5  # (4.9)
             S_y_exp_h = S_y_exp_h + weight[rows] @ part_6  # (4.9)
@@ -392,12 +392,12 @@ def e_step(params, data, prepared, rng=None):
             log_likelihood += -0.5 * (weight[rows] @ part_9)
             log_likelihood += mean * (weight[rows] @ part_6)
             log_likelihood += -0.5 * (mean ** 2) * (weight[rows] @ part_7)
-        return S_h_h_2, S_h_2, S_h_h_3, S_h_3, S_h_h_4, S_y_exp_h, S_n_y_exp_h, log_likelihood
+        return S_h_h, S_h, S_h_h_before, S_h_before, S_h_before_h_before, S_y_exp_h, S_n_y_exp_h, log_likelihood
 
-    S_h_h_2, S_h_2, S_h_h_3, S_h_3, S_h_h_4, S_y_exp_h, S_n_y_exp_h, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
+    S_h_h, S_h, S_h_h_before, S_h_before, S_h_before_h_before, S_y_exp_h, S_n_y_exp_h, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (4) expected statistics that lack the rows
-    S_h_h = h[0] ** 2  # (4.1)
-    S_h = h[0]  # (4.2)
+    S_h_0_h_0 = h[0] ** 2  # (4.1)
+    S_h_0 = h[0]  # (4.2)
     S_count = sum_count  # (4.3)
     # (8) the log-likelihood's terms that lack the rows
     log_likelihood += -log0(spread_)
@@ -417,14 +417,14 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_y
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
-        "h_h": S_h_h,  # (4.1)
-        "h": S_h,  # (4.2)
+        "h_0_h_0": S_h_0_h_0,  # (4.1)
+        "h_0": S_h_0,  # (4.2)
         "count": S_count,  # (4.3)
-        "h_h_2": S_h_h_2,  # (4.4)
-        "h_2": S_h_2,  # (4.5)
-        "h_h_3": S_h_h_3,  # (4.6)
-        "h_3": S_h_3,  # (4.7)
-        "h_h_4": S_h_h_4,  # (4.8)
+        "h_h": S_h_h,  # (4.4)
+        "h": S_h,  # (4.5)
+        "h_h_before": S_h_h_before,  # (4.6)
+        "h_before": S_h_before,  # (4.7)
+        "h_before_h_before": S_h_before_h_before,  # (4.8)
         "y_exp_h": S_y_exp_h,  # (4.9)
         "n_y_exp_h": S_n_y_exp_h,  # (4.10)
     }
@@ -507,19 +507,19 @@ def m_step(statistics, params, prepared, policy="raise"):
     spread_ = params["spread"]
     S_n_y_exp_h = statistics["n_y_exp_h"]
     S_y_exp_h = statistics["y_exp_h"]
+    S_h_0_h_0 = statistics["h_0_h_0"]
+    S_h_0 = statistics["h_0"]
+    S_count = statistics["count"]
     S_h_h = statistics["h_h"]
     S_h = statistics["h"]
-    S_count = statistics["count"]
-    S_h_h_2 = statistics["h_h_2"]
-    S_h_2 = statistics["h_2"]
-    S_h_h_3 = statistics["h_h_3"]
-    S_h_3 = statistics["h_3"]
-    S_h_h_4 = statistics["h_h_4"]
+    S_h_h_before = statistics["h_h_before"]
+    S_h_before = statistics["h_before"]
+    S_h_before_h_before = statistics["h_before_h_before"]
     # (6) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_y_exp_h / S_n_y_exp_h, "mean", mean, policy, -np.inf, np.inf)
     # (7) level, keep, spread: newton. no closed root where Q holds log(1 - keep^2), keep^2, keep; level, keep, spread together by Newton with step-halving, to convergence
     def objective_of_level_keep_spread(level_2, keep_2, spread_2):
-        return level_2 * (spread_2 ** -2.0) * S_h + level_2 * (spread_2 ** -2.0) * S_h_2 + keep_2 * (spread_2 ** -2.0) * S_h_h_3 + (level_2 ** 2) * keep_2 * (spread_2 ** -2.0) * S_count + (keep_2 ** 2) * level_2 * (spread_2 ** -2.0) * S_h_3 + 0.5 * (log0((1 - keep_2 ** 2)) + (spread_2 ** -2.0) * (keep_2 ** 2) * S_h_h + (level_2 ** 2) * (spread_2 ** -2.0) * (keep_2 ** 2) - (spread_2 ** -2.0) * S_h_h - (level_2 ** 2) * (spread_2 ** -2.0) - (spread_2 ** -2.0) * S_h_h_2 - (level_2 ** 2) * (spread_2 ** -2.0) * S_count - (keep_2 ** 2) * (spread_2 ** -2.0) * S_h_h_4 - (keep_2 ** 2) * (level_2 ** 2) * (spread_2 ** -2.0) * S_count) - log0(spread_2) - level_2 * (spread_2 ** -2.0) * (keep_2 ** 2) * S_h - log0(spread_2) * S_count - keep_2 * level_2 * (spread_2 ** -2.0) * S_h_2 - level_2 * keep_2 * (spread_2 ** -2.0) * S_h_3, S_h * (spread_2 ** -2.0) + S_h_2 * (spread_2 ** -2.0) + S_h_3 * (keep_2 ** 2) * (spread_2 ** -2.0) + level_2 * (keep_2 ** 2) * (spread_2 ** -2.0) + 2 * S_count * level_2 * keep_2 * (spread_2 ** -2.0) - level_2 * (spread_2 ** -2.0) - S_h * (keep_2 ** 2) * (spread_2 ** -2.0) - S_count * level_2 * (spread_2 ** -2.0) - S_h_2 * keep_2 * (spread_2 ** -2.0) - S_h_3 * keep_2 * (spread_2 ** -2.0) - S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -2.0), S_h_h_3 * (spread_2 ** -2.0) + S_h_h * keep_2 * (spread_2 ** -2.0) + S_count * (level_2 ** 2) * (spread_2 ** -2.0) + keep_2 * (level_2 ** 2) * (spread_2 ** -2.0) + 2 * (S_h_3 * level_2 * keep_2 * (spread_2 ** -2.0) - S_h * level_2 * keep_2 * (spread_2 ** -2.0)) - keep_2 / (1 - keep_2 ** 2) - S_h_h_4 * keep_2 * (spread_2 ** -2.0) - S_h_2 * level_2 * (spread_2 ** -2.0) - S_h_3 * level_2 * (spread_2 ** -2.0) - S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -2.0), S_h_h * (spread_2 ** -3.0) + S_h_h_2 * (spread_2 ** -3.0) + (level_2 ** 2) * (spread_2 ** -3.0) + S_h_h_4 * (keep_2 ** 2) * (spread_2 ** -3.0) + S_count * (level_2 ** 2) * (spread_2 ** -3.0) + S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0) + 2 * (S_h * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0) + S_h_2 * level_2 * keep_2 * (spread_2 ** -3.0) + S_h_3 * level_2 * keep_2 * (spread_2 ** -3.0) - S_h * level_2 * (spread_2 ** -3.0) - S_h_2 * level_2 * (spread_2 ** -3.0) - S_h_h_3 * keep_2 * (spread_2 ** -3.0) - S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0) - S_h_3 * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) - 1 / spread_2 - S_count / spread_2 - S_h_h * (keep_2 ** 2) * (spread_2 ** -3.0) - (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0), (keep_2 ** 2) * (spread_2 ** -2.0) + 2 * S_count * keep_2 * (spread_2 ** -2.0) - spread_2 ** -2.0 - S_count * (spread_2 ** -2.0) - S_count * (keep_2 ** 2) * (spread_2 ** -2.0), 2 * (S_count * level_2 * (spread_2 ** -2.0) + S_h_3 * keep_2 * (spread_2 ** -2.0) + level_2 * keep_2 * (spread_2 ** -2.0) - S_h * keep_2 * (spread_2 ** -2.0) - S_count * level_2 * keep_2 * (spread_2 ** -2.0)) - S_h_2 * (spread_2 ** -2.0) - S_h_3 * (spread_2 ** -2.0), 2 * (level_2 * (spread_2 ** -3.0) + S_h * (keep_2 ** 2) * (spread_2 ** -3.0) + S_count * level_2 * (spread_2 ** -3.0) + S_h_2 * keep_2 * (spread_2 ** -3.0) + S_h_3 * keep_2 * (spread_2 ** -3.0) + S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0) - S_h * (spread_2 ** -3.0) - S_h_2 * (spread_2 ** -3.0) - S_h_3 * (keep_2 ** 2) * (spread_2 ** -3.0) - level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) - 4 * S_count * level_2 * keep_2 * (spread_2 ** -3.0), S_h_h * (spread_2 ** -2.0) + (level_2 ** 2) * (spread_2 ** -2.0) + 2 * (S_h_3 * level_2 * (spread_2 ** -2.0) - (keep_2 ** 2) * ((1 - keep_2 ** 2) ** -2.0) - S_h * level_2 * (spread_2 ** -2.0)) - 1 / (1 - keep_2 ** 2) - S_h_h_4 * (spread_2 ** -2.0) - S_count * (level_2 ** 2) * (spread_2 ** -2.0), 2 * (S_h_h_4 * keep_2 * (spread_2 ** -3.0) + S_h_2 * level_2 * (spread_2 ** -3.0) + S_h_3 * level_2 * (spread_2 ** -3.0) + S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0) - S_h_h_3 * (spread_2 ** -3.0) - S_h_h * keep_2 * (spread_2 ** -3.0) - S_count * (level_2 ** 2) * (spread_2 ** -3.0) - keep_2 * (level_2 ** 2) * (spread_2 ** -3.0)) + 4 * (S_h * level_2 * keep_2 * (spread_2 ** -3.0) - S_h_3 * level_2 * keep_2 * (spread_2 ** -3.0)), spread_2 ** -2.0 + S_count * (spread_2 ** -2.0) + 3 * (S_h_h * (keep_2 ** 2) * (spread_2 ** -4.0) + (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h_h * (spread_2 ** -4.0) - S_h_h_2 * (spread_2 ** -4.0) - (level_2 ** 2) * (spread_2 ** -4.0) - S_h_h_4 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_count * (level_2 ** 2) * (spread_2 ** -4.0) - S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0)) + 6 * (S_h * level_2 * (spread_2 ** -4.0) + S_h_2 * level_2 * (spread_2 ** -4.0) + S_h_h_3 * keep_2 * (spread_2 ** -4.0) + S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -4.0) + S_h_3 * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h_2 * level_2 * keep_2 * (spread_2 ** -4.0) - S_h_3 * level_2 * keep_2 * (spread_2 ** -4.0))
+        return level_2 * (spread_2 ** -2.0) * S_h_0 + level_2 * (spread_2 ** -2.0) * S_h + keep_2 * (spread_2 ** -2.0) * S_h_h_before + (level_2 ** 2) * keep_2 * (spread_2 ** -2.0) * S_count + (keep_2 ** 2) * level_2 * (spread_2 ** -2.0) * S_h_before + 0.5 * (log0((1 - keep_2 ** 2)) + (spread_2 ** -2.0) * (keep_2 ** 2) * S_h_0_h_0 + (level_2 ** 2) * (spread_2 ** -2.0) * (keep_2 ** 2) - (spread_2 ** -2.0) * S_h_0_h_0 - (level_2 ** 2) * (spread_2 ** -2.0) - (spread_2 ** -2.0) * S_h_h - (level_2 ** 2) * (spread_2 ** -2.0) * S_count - (keep_2 ** 2) * (spread_2 ** -2.0) * S_h_before_h_before - (keep_2 ** 2) * (level_2 ** 2) * (spread_2 ** -2.0) * S_count) - log0(spread_2) - level_2 * (spread_2 ** -2.0) * (keep_2 ** 2) * S_h_0 - log0(spread_2) * S_count - keep_2 * level_2 * (spread_2 ** -2.0) * S_h - level_2 * keep_2 * (spread_2 ** -2.0) * S_h_before, S_h_0 * (spread_2 ** -2.0) + S_h * (spread_2 ** -2.0) + S_h_before * (keep_2 ** 2) * (spread_2 ** -2.0) + level_2 * (keep_2 ** 2) * (spread_2 ** -2.0) + 2 * S_count * level_2 * keep_2 * (spread_2 ** -2.0) - level_2 * (spread_2 ** -2.0) - S_h_0 * (keep_2 ** 2) * (spread_2 ** -2.0) - S_count * level_2 * (spread_2 ** -2.0) - S_h * keep_2 * (spread_2 ** -2.0) - S_h_before * keep_2 * (spread_2 ** -2.0) - S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -2.0), S_h_h_before * (spread_2 ** -2.0) + S_h_0_h_0 * keep_2 * (spread_2 ** -2.0) + S_count * (level_2 ** 2) * (spread_2 ** -2.0) + keep_2 * (level_2 ** 2) * (spread_2 ** -2.0) + 2 * (S_h_before * level_2 * keep_2 * (spread_2 ** -2.0) - S_h_0 * level_2 * keep_2 * (spread_2 ** -2.0)) - keep_2 / (1 - keep_2 ** 2) - S_h_before_h_before * keep_2 * (spread_2 ** -2.0) - S_h * level_2 * (spread_2 ** -2.0) - S_h_before * level_2 * (spread_2 ** -2.0) - S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -2.0), S_h_0_h_0 * (spread_2 ** -3.0) + S_h_h * (spread_2 ** -3.0) + (level_2 ** 2) * (spread_2 ** -3.0) + S_h_before_h_before * (keep_2 ** 2) * (spread_2 ** -3.0) + S_count * (level_2 ** 2) * (spread_2 ** -3.0) + S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0) + 2 * (S_h_0 * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0) + S_h * level_2 * keep_2 * (spread_2 ** -3.0) + S_h_before * level_2 * keep_2 * (spread_2 ** -3.0) - S_h_0 * level_2 * (spread_2 ** -3.0) - S_h * level_2 * (spread_2 ** -3.0) - S_h_h_before * keep_2 * (spread_2 ** -3.0) - S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0) - S_h_before * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) - 1 / spread_2 - S_count / spread_2 - S_h_0_h_0 * (keep_2 ** 2) * (spread_2 ** -3.0) - (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -3.0), (keep_2 ** 2) * (spread_2 ** -2.0) + 2 * S_count * keep_2 * (spread_2 ** -2.0) - spread_2 ** -2.0 - S_count * (spread_2 ** -2.0) - S_count * (keep_2 ** 2) * (spread_2 ** -2.0), 2 * (S_count * level_2 * (spread_2 ** -2.0) + S_h_before * keep_2 * (spread_2 ** -2.0) + level_2 * keep_2 * (spread_2 ** -2.0) - S_h_0 * keep_2 * (spread_2 ** -2.0) - S_count * level_2 * keep_2 * (spread_2 ** -2.0)) - S_h * (spread_2 ** -2.0) - S_h_before * (spread_2 ** -2.0), 2 * (level_2 * (spread_2 ** -3.0) + S_h_0 * (keep_2 ** 2) * (spread_2 ** -3.0) + S_count * level_2 * (spread_2 ** -3.0) + S_h * keep_2 * (spread_2 ** -3.0) + S_h_before * keep_2 * (spread_2 ** -3.0) + S_count * level_2 * (keep_2 ** 2) * (spread_2 ** -3.0) - S_h_0 * (spread_2 ** -3.0) - S_h * (spread_2 ** -3.0) - S_h_before * (keep_2 ** 2) * (spread_2 ** -3.0) - level_2 * (keep_2 ** 2) * (spread_2 ** -3.0)) - 4 * S_count * level_2 * keep_2 * (spread_2 ** -3.0), S_h_0_h_0 * (spread_2 ** -2.0) + (level_2 ** 2) * (spread_2 ** -2.0) + 2 * (S_h_before * level_2 * (spread_2 ** -2.0) - (keep_2 ** 2) * ((1 - keep_2 ** 2) ** -2.0) - S_h_0 * level_2 * (spread_2 ** -2.0)) - 1 / (1 - keep_2 ** 2) - S_h_before_h_before * (spread_2 ** -2.0) - S_count * (level_2 ** 2) * (spread_2 ** -2.0), 2 * (S_h_before_h_before * keep_2 * (spread_2 ** -3.0) + S_h * level_2 * (spread_2 ** -3.0) + S_h_before * level_2 * (spread_2 ** -3.0) + S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -3.0) - S_h_h_before * (spread_2 ** -3.0) - S_h_0_h_0 * keep_2 * (spread_2 ** -3.0) - S_count * (level_2 ** 2) * (spread_2 ** -3.0) - keep_2 * (level_2 ** 2) * (spread_2 ** -3.0)) + 4 * (S_h_0 * level_2 * keep_2 * (spread_2 ** -3.0) - S_h_before * level_2 * keep_2 * (spread_2 ** -3.0)), spread_2 ** -2.0 + S_count * (spread_2 ** -2.0) + 3 * (S_h_0_h_0 * (keep_2 ** 2) * (spread_2 ** -4.0) + (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h_0_h_0 * (spread_2 ** -4.0) - S_h_h * (spread_2 ** -4.0) - (level_2 ** 2) * (spread_2 ** -4.0) - S_h_before_h_before * (keep_2 ** 2) * (spread_2 ** -4.0) - S_count * (level_2 ** 2) * (spread_2 ** -4.0) - S_count * (level_2 ** 2) * (keep_2 ** 2) * (spread_2 ** -4.0)) + 6 * (S_h_0 * level_2 * (spread_2 ** -4.0) + S_h * level_2 * (spread_2 ** -4.0) + S_h_h_before * keep_2 * (spread_2 ** -4.0) + S_count * keep_2 * (level_2 ** 2) * (spread_2 ** -4.0) + S_h_before * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h_0 * level_2 * (keep_2 ** 2) * (spread_2 ** -4.0) - S_h * level_2 * keep_2 * (spread_2 ** -4.0) - S_h_before * level_2 * keep_2 * (spread_2 ** -4.0))
     found = maximise_elements(objective_of_level_keep_spread, [level, keep, spread_], ["real", "unit", "positive"], [(None, None), (None, None), (None, None)])
     level = checked(found[0], "level", level, policy, -np.inf, np.inf)
     keep = checked(found[1], "keep", keep, policy, 0.0, 1.0)

@@ -383,40 +383,40 @@ def e_step(params, data, prepared, rng=None):
     t_8 = (np.logical_not(t_7) + 0.0)  # (5.20)
     S_level_level = 0.0
     S_cov_level = 0.0
-    S_level_level_2 = 0.0
+    S_level_level_before = 0.0
     S_tie_level = 0.0
-    S_level_slope = 0.0
+    S_level_slope_before = 0.0
     S_tie_level_slope = 0.0
-    S_level_level_3 = 0.0
-    S_cov_level_2 = 0.0
-    S_level_slope_2 = 0.0
-    S_cov_level_slope = 0.0
+    S_level_before_level_before = 0.0
+    S_cov_level_before = 0.0
+    S_level_before_slope_before = 0.0
+    S_cov_level_slope_before = 0.0
+    S_slope_before_slope_before = 0.0
+    S_cov_slope_before = 0.0
     S_slope_slope = 0.0
     S_cov_slope = 0.0
-    S_slope_slope_2 = 0.0
-    S_cov_slope_2 = 0.0
-    S_slope_slope_3 = 0.0
+    S_slope_slope_before = 0.0
     S_tie_slope = 0.0
     S_season_season = 0.0
     S_cov_season = 0.0
-    S_season_season_2 = 0.0
+    S_season_season_before = 0.0
     S_tie_season = 0.0
-    S_season_season_3 = 0.0
+    S_season_season_2_before = 0.0
     S_tie_season_2 = 0.0
-    S_season_season_4 = 0.0
+    S_season_season_3_before = 0.0
     S_tie_season_3 = 0.0
-    S_season_season_5 = 0.0
-    S_cov_season_2 = 0.0
-    S_season_season_6 = 0.0
+    S_season_before_season_before = 0.0
+    S_cov_season_before = 0.0
+    S_season_before_season_2_before = 0.0
     S_tie_season_4 = 0.0
-    S_season_season_7 = 0.0
+    S_season_before_season_3_before = 0.0
     S_tie_season_5 = 0.0
-    S_season_season_8 = 0.0
-    S_cov_season_3 = 0.0
-    S_season_season_9 = 0.0
+    S_season_2_before_season_2_before = 0.0
+    S_cov_season_2_before = 0.0
+    S_season_2_before_season_3_before = 0.0
     S_tie_season_6 = 0.0
-    S_season_season_10 = 0.0
-    S_cov_season_4 = 0.0
+    S_season_3_before_season_3_before = 0.0
+    S_cov_season_3_before = 0.0
     S_y_level = 0.0
     S_y_season = 0.0
     S_n_y_level_level = 0.0
@@ -432,29 +432,29 @@ def e_step(params, data, prepared, rng=None):
     summed = covariances_level.summed(0, t_4, prepared["the kinds"]["T_8"])  # (5.3)
     S_cov_level = S_cov_level + summed  # (5.3)
     before_2 = displaced(means_level[0], -1, T, 0)  # (5.4)
-    S_level_level_2 = S_level_level_2 + before_2 @ part  # (5.4)
+    S_level_level_before = S_level_level_before + before_2 @ part  # (5.4)
     summed_2 = covariances_level.summed(5, t_4, prepared["the kinds"]["T_8"])  # (5.5)
     S_tie_level = S_tie_level + summed_2  # (5.5)
     before_3 = displaced(means_level[1], -1, T, 0)  # (5.6)
-    S_level_slope = S_level_slope + before_3 @ part  # (5.6)
+    S_level_slope_before = S_level_slope_before + before_3 @ part  # (5.6)
     summed_3 = covariances_level.summed(6, t_4, prepared["the kinds"]["T_8"])  # (5.7)
     S_tie_level_slope = S_tie_level_slope + summed_3  # (5.7)
     part_2 = t_2 * before_2  # (5.8)
-    S_level_level_3 = S_level_level_3 + before_2 @ part_2  # (5.8)
+    S_level_before_level_before = S_level_before_level_before + before_2 @ part_2  # (5.8)
     summed_4 = covariances_level.summed(0, sum_count[first_T_9_0], prepared["the kinds"]["T_9"])  # (5.9)
-    S_cov_level_2 = S_cov_level_2 + summed_4  # (5.9)
-    S_level_slope_2 = S_level_slope_2 + before_3 @ part_2  # (5.10)
+    S_cov_level_before = S_cov_level_before + summed_4  # (5.9)
+    S_level_before_slope_before = S_level_before_slope_before + before_3 @ part_2  # (5.10)
     summed_5 = covariances_level.summed(1, sum_count[first_T_10_0], prepared["the kinds"]["T_10"])  # (5.11)
-    S_cov_level_slope = S_cov_level_slope + summed_5  # (5.11)
+    S_cov_level_slope_before = S_cov_level_slope_before + summed_5  # (5.11)
     part_3 = t_2 * before_3  # (5.12)
-    S_slope_slope = S_slope_slope + before_3 @ part_3  # (5.12)
+    S_slope_before_slope_before = S_slope_before_slope_before + before_3 @ part_3  # (5.12)
     summed_6 = covariances_level.summed(3, sum_count[first_T_11_0], prepared["the kinds"]["T_11"])  # (5.13)
-    S_cov_slope = S_cov_slope + summed_6  # (5.13)
+    S_cov_slope_before = S_cov_slope_before + summed_6  # (5.13)
     part_4 = t_2 * means_level[1]  # (5.14)
-    S_slope_slope_2 = S_slope_slope_2 + means_level[1] @ part_4  # (5.14)
+    S_slope_slope = S_slope_slope + means_level[1] @ part_4  # (5.14)
     summed_7 = covariances_level.summed(3, t_4, prepared["the kinds"]["T_8"])  # (5.15)
-    S_cov_slope_2 = S_cov_slope_2 + summed_7  # (5.15)
-    S_slope_slope_3 = S_slope_slope_3 + before_3 @ part_4  # (5.16)
+    S_cov_slope = S_cov_slope + summed_7  # (5.15)
+    S_slope_slope_before = S_slope_slope_before + before_3 @ part_4  # (5.16)
     summed_8 = covariances_level.summed(7, t_4, prepared["the kinds"]["T_8"])  # (5.17)
     S_tie_slope = S_tie_slope + summed_8  # (5.17)
     part_5 = t_6 * means_level[2]  # (5.19)
@@ -462,38 +462,38 @@ def e_step(params, data, prepared, rng=None):
     summed_9 = covariances_level.summed(4, t_8, prepared["the kinds"]["T_12"])  # (5.20)
     S_cov_season = S_cov_season + summed_9  # (5.20)
     before_4 = displaced(means_level[2], -1, T, 0)  # (5.21)
-    S_season_season_2 = S_season_season_2 + before_4 @ part_5  # (5.21)
+    S_season_season_before = S_season_season_before + before_4 @ part_5  # (5.21)
     summed_10 = covariances_level.summed(8, t_8, prepared["the kinds"]["T_12"])  # (5.22)
     S_tie_season = S_tie_season + summed_10  # (5.22)
     before_5 = displaced(means_level[2], -2, T, 0)  # (5.23)
-    S_season_season_3 = S_season_season_3 + before_5 @ part_5  # (5.23)
+    S_season_season_2_before = S_season_season_2_before + before_5 @ part_5  # (5.23)
     summed_11 = covariances_level.summed(9, t_8, prepared["the kinds"]["T_12"])  # (5.24)
     S_tie_season_2 = S_tie_season_2 + summed_11  # (5.24)
     before_6 = displaced(means_level[2], -3, T, 0)  # (5.25)
-    S_season_season_4 = S_season_season_4 + before_6 @ part_5  # (5.25)
+    S_season_season_3_before = S_season_season_3_before + before_6 @ part_5  # (5.25)
     summed_12 = covariances_level.summed(10, t_8, prepared["the kinds"]["T_12"])  # (5.26)
     S_tie_season_3 = S_tie_season_3 + summed_12  # (5.26)
     part_6 = t_6 * before_4  # (5.27)
-    S_season_season_5 = S_season_season_5 + before_4 @ part_6  # (5.27)
+    S_season_before_season_before = S_season_before_season_before + before_4 @ part_6  # (5.27)
     summed_13 = covariances_level.summed(4, sum_count_2[first_T_13_0], prepared["the kinds"]["T_13"])  # (5.28)
-    S_cov_season_2 = S_cov_season_2 + summed_13  # (5.28)
-    S_season_season_6 = S_season_season_6 + before_5 @ part_6  # (5.29)
+    S_cov_season_before = S_cov_season_before + summed_13  # (5.28)
+    S_season_before_season_2_before = S_season_before_season_2_before + before_5 @ part_6  # (5.29)
     summed_14 = covariances_level.summed(11, t_8, prepared["the kinds"]["T_12"])  # (5.30)
     S_tie_season_4 = S_tie_season_4 + summed_14  # (5.30)
-    S_season_season_7 = S_season_season_7 + before_6 @ part_6  # (5.31)
+    S_season_before_season_3_before = S_season_before_season_3_before + before_6 @ part_6  # (5.31)
     summed_15 = covariances_level.summed(12, t_8, prepared["the kinds"]["T_12"])  # (5.32)
     S_tie_season_5 = S_tie_season_5 + summed_15  # (5.32)
     part_7 = t_6 * before_5  # (5.33)
-    S_season_season_8 = S_season_season_8 + before_5 @ part_7  # (5.33)
+    S_season_2_before_season_2_before = S_season_2_before_season_2_before + before_5 @ part_7  # (5.33)
     summed_16 = covariances_level.summed(4, sum_count_3[first_T_14_0], prepared["the kinds"]["T_14"])  # (5.34)
-    S_cov_season_3 = S_cov_season_3 + summed_16  # (5.34)
-    S_season_season_9 = S_season_season_9 + before_6 @ part_7  # (5.35)
+    S_cov_season_2_before = S_cov_season_2_before + summed_16  # (5.34)
+    S_season_2_before_season_3_before = S_season_2_before_season_3_before + before_6 @ part_7  # (5.35)
     summed_17 = covariances_level.summed(13, t_8, prepared["the kinds"]["T_12"])  # (5.36)
     S_tie_season_6 = S_tie_season_6 + summed_17  # (5.36)
     part_8 = t_6 * before_6  # (5.37)
-    S_season_season_10 = S_season_season_10 + before_6 @ part_8  # (5.37)
+    S_season_3_before_season_3_before = S_season_3_before_season_3_before + before_6 @ part_8  # (5.37)
     summed_18 = covariances_level.summed(4, sum_count_4[first_T_15_0], prepared["the kinds"]["T_15"])  # (5.38)
-    S_cov_season_4 = S_cov_season_4 + summed_18  # (5.38)
+    S_cov_season_3_before = S_cov_season_3_before + summed_18  # (5.38)
     S_y_level = S_y_level + y @ means_level[0]  # (5.41)
     S_y_season = S_y_season + y @ means_level[2]  # (5.42)
     part_9 = present_y * means_level[0]  # (5.43)
@@ -538,41 +538,41 @@ def e_step(params, data, prepared, rng=None):
         "count": S_count,  # (5.1)
         "level_level": S_level_level,  # (5.2)
         "cov_level": S_cov_level,  # (5.3)
-        "level_level_2": S_level_level_2,  # (5.4)
+        "level_level_before": S_level_level_before,  # (5.4)
         "tie_level": S_tie_level,  # (5.5)
-        "level_slope": S_level_slope,  # (5.6)
+        "level_slope_before": S_level_slope_before,  # (5.6)
         "tie_level_slope": S_tie_level_slope,  # (5.7)
-        "level_level_3": S_level_level_3,  # (5.8)
-        "cov_level_2": S_cov_level_2,  # (5.9)
-        "level_slope_2": S_level_slope_2,  # (5.10)
-        "cov_level_slope": S_cov_level_slope,  # (5.11)
-        "slope_slope": S_slope_slope,  # (5.12)
-        "cov_slope": S_cov_slope,  # (5.13)
-        "slope_slope_2": S_slope_slope_2,  # (5.14)
-        "cov_slope_2": S_cov_slope_2,  # (5.15)
-        "slope_slope_3": S_slope_slope_3,  # (5.16)
+        "level_before_level_before": S_level_before_level_before,  # (5.8)
+        "cov_level_before": S_cov_level_before,  # (5.9)
+        "level_before_slope_before": S_level_before_slope_before,  # (5.10)
+        "cov_level_slope_before": S_cov_level_slope_before,  # (5.11)
+        "slope_before_slope_before": S_slope_before_slope_before,  # (5.12)
+        "cov_slope_before": S_cov_slope_before,  # (5.13)
+        "slope_slope": S_slope_slope,  # (5.14)
+        "cov_slope": S_cov_slope,  # (5.15)
+        "slope_slope_before": S_slope_slope_before,  # (5.16)
         "tie_slope": S_tie_slope,  # (5.17)
         "count_2": S_count_2,  # (5.18)
         "season_season": S_season_season,  # (5.19)
         "cov_season": S_cov_season,  # (5.20)
-        "season_season_2": S_season_season_2,  # (5.21)
+        "season_season_before": S_season_season_before,  # (5.21)
         "tie_season": S_tie_season,  # (5.22)
-        "season_season_3": S_season_season_3,  # (5.23)
+        "season_season_2_before": S_season_season_2_before,  # (5.23)
         "tie_season_2": S_tie_season_2,  # (5.24)
-        "season_season_4": S_season_season_4,  # (5.25)
+        "season_season_3_before": S_season_season_3_before,  # (5.25)
         "tie_season_3": S_tie_season_3,  # (5.26)
-        "season_season_5": S_season_season_5,  # (5.27)
-        "cov_season_2": S_cov_season_2,  # (5.28)
-        "season_season_6": S_season_season_6,  # (5.29)
+        "season_before_season_before": S_season_before_season_before,  # (5.27)
+        "cov_season_before": S_cov_season_before,  # (5.28)
+        "season_before_season_2_before": S_season_before_season_2_before,  # (5.29)
         "tie_season_4": S_tie_season_4,  # (5.30)
-        "season_season_7": S_season_season_7,  # (5.31)
+        "season_before_season_3_before": S_season_before_season_3_before,  # (5.31)
         "tie_season_5": S_tie_season_5,  # (5.32)
-        "season_season_8": S_season_season_8,  # (5.33)
-        "cov_season_3": S_cov_season_3,  # (5.34)
-        "season_season_9": S_season_season_9,  # (5.35)
+        "season_2_before_season_2_before": S_season_2_before_season_2_before,  # (5.33)
+        "cov_season_2_before": S_cov_season_2_before,  # (5.34)
+        "season_2_before_season_3_before": S_season_2_before_season_3_before,  # (5.35)
         "tie_season_6": S_tie_season_6,  # (5.36)
-        "season_season_10": S_season_season_10,  # (5.37)
-        "cov_season_4": S_cov_season_4,  # (5.38)
+        "season_3_before_season_3_before": S_season_3_before_season_3_before,  # (5.37)
+        "cov_season_3_before": S_cov_season_3_before,  # (5.38)
         "n_y": S_n_y,  # (5.39)
         "y_y": S_y_y,  # (5.40)
         "y_level": S_y_level,  # (5.41)
@@ -605,50 +605,50 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y = statistics["n_y"]
     S_level_level = statistics["level_level"]
     S_cov_level = statistics["cov_level"]
-    S_level_level_2 = statistics["level_level_2"]
+    S_level_level_before = statistics["level_level_before"]
     S_tie_level = statistics["tie_level"]
-    S_level_slope = statistics["level_slope"]
+    S_level_slope_before = statistics["level_slope_before"]
     S_tie_level_slope = statistics["tie_level_slope"]
-    S_level_level_3 = statistics["level_level_3"]
-    S_cov_level_2 = statistics["cov_level_2"]
-    S_level_slope_2 = statistics["level_slope_2"]
-    S_cov_level_slope = statistics["cov_level_slope"]
+    S_level_before_level_before = statistics["level_before_level_before"]
+    S_cov_level_before = statistics["cov_level_before"]
+    S_level_before_slope_before = statistics["level_before_slope_before"]
+    S_cov_level_slope_before = statistics["cov_level_slope_before"]
+    S_slope_before_slope_before = statistics["slope_before_slope_before"]
+    S_cov_slope_before = statistics["cov_slope_before"]
+    S_count = statistics["count"]
     S_slope_slope = statistics["slope_slope"]
     S_cov_slope = statistics["cov_slope"]
-    S_count = statistics["count"]
-    S_slope_slope_2 = statistics["slope_slope_2"]
-    S_cov_slope_2 = statistics["cov_slope_2"]
-    S_slope_slope_3 = statistics["slope_slope_3"]
+    S_slope_slope_before = statistics["slope_slope_before"]
     S_tie_slope = statistics["tie_slope"]
     S_season_season = statistics["season_season"]
     S_cov_season = statistics["cov_season"]
-    S_season_season_2 = statistics["season_season_2"]
+    S_season_season_before = statistics["season_season_before"]
     S_tie_season = statistics["tie_season"]
-    S_season_season_3 = statistics["season_season_3"]
+    S_season_season_2_before = statistics["season_season_2_before"]
     S_tie_season_2 = statistics["tie_season_2"]
-    S_season_season_4 = statistics["season_season_4"]
+    S_season_season_3_before = statistics["season_season_3_before"]
     S_tie_season_3 = statistics["tie_season_3"]
-    S_season_season_5 = statistics["season_season_5"]
-    S_cov_season_2 = statistics["cov_season_2"]
-    S_season_season_6 = statistics["season_season_6"]
+    S_season_before_season_before = statistics["season_before_season_before"]
+    S_cov_season_before = statistics["cov_season_before"]
+    S_season_before_season_2_before = statistics["season_before_season_2_before"]
     S_tie_season_4 = statistics["tie_season_4"]
-    S_season_season_7 = statistics["season_season_7"]
+    S_season_before_season_3_before = statistics["season_before_season_3_before"]
     S_tie_season_5 = statistics["tie_season_5"]
-    S_season_season_8 = statistics["season_season_8"]
-    S_cov_season_3 = statistics["cov_season_3"]
-    S_season_season_9 = statistics["season_season_9"]
+    S_season_2_before_season_2_before = statistics["season_2_before_season_2_before"]
+    S_cov_season_2_before = statistics["cov_season_2_before"]
+    S_season_2_before_season_3_before = statistics["season_2_before_season_3_before"]
     S_tie_season_6 = statistics["tie_season_6"]
-    S_season_season_10 = statistics["season_season_10"]
-    S_cov_season_4 = statistics["cov_season_4"]
+    S_season_3_before_season_3_before = statistics["season_3_before_season_3_before"]
+    S_cov_season_3_before = statistics["cov_season_3_before"]
     S_count_2 = statistics["count_2"]
     # (7) noise: closed form. the score has one root
     noise = positive((S_y_y + S_n_y_level_level + S_n_y_cov_level + S_n_y_season_season + S_n_y_cov_season + 2 * (S_n_y_level_season + S_n_y_cov_level_season - S_y_level - S_y_season)) / S_n_y, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     # (8) drift: closed form. the score has one root
-    drift = positive((S_level_level + S_cov_level + S_level_level_3 + S_cov_level_2 + S_slope_slope + S_cov_slope + 2 * (S_level_slope_2 + S_cov_level_slope - S_level_level_2 - S_tie_level - S_level_slope - S_tie_level_slope)) / S_count, "drift", drift, policy, 0.0, -0.5 * S_count)
+    drift = positive((S_level_level + S_cov_level + S_level_before_level_before + S_cov_level_before + S_slope_before_slope_before + S_cov_slope_before + 2 * (S_level_before_slope_before + S_cov_level_slope_before - S_level_level_before - S_tie_level - S_level_slope_before - S_tie_level_slope)) / S_count, "drift", drift, policy, 0.0, -0.5 * S_count)
     # (9) bend: closed form. the score has one root
-    bend = positive((S_slope_slope_2 + S_cov_slope_2 + S_slope_slope + S_cov_slope - 2 * (S_slope_slope_3 + S_tie_slope)) / S_count, "bend", bend, policy, 0.0, -0.5 * S_count)
+    bend = positive((S_slope_slope + S_cov_slope + S_slope_before_slope_before + S_cov_slope_before - 2 * (S_slope_slope_before + S_tie_slope)) / S_count, "bend", bend, policy, 0.0, -0.5 * S_count)
     # (10) turn: closed form. the score has one root
-    turn = positive((S_season_season + S_cov_season + S_season_season_5 + S_cov_season_2 + S_season_season_8 + S_cov_season_3 + S_season_season_10 + S_cov_season_4 + 2 * (S_season_season_2 + S_tie_season + S_season_season_3 + S_tie_season_2 + S_season_season_4 + S_tie_season_3 + S_season_season_6 + S_tie_season_4 + S_season_season_7 + S_tie_season_5 + S_season_season_9 + S_tie_season_6)) / S_count_2, "turn", turn, policy, 0.0, -0.5 * S_count_2)
+    turn = positive((S_season_season + S_cov_season + S_season_before_season_before + S_cov_season_before + S_season_2_before_season_2_before + S_cov_season_2_before + S_season_3_before_season_3_before + S_cov_season_3_before + 2 * (S_season_season_before + S_tie_season + S_season_season_2_before + S_tie_season_2 + S_season_season_3_before + S_tie_season_3 + S_season_before_season_2_before + S_tie_season_4 + S_season_before_season_3_before + S_tie_season_5 + S_season_2_before_season_3_before + S_tie_season_6)) / S_count_2, "turn", turn, policy, 0.0, -0.5 * S_count_2)
     return {
         "noise": noise,
         "drift": drift,

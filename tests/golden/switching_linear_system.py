@@ -436,10 +436,10 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     S_rule = t_2 @ q_rule.T  # (6.2)
     S_rule_level_level = q_rule @ part_2  # (6.3)
     S_rule_cov_level = q_rule @ part_3  # (6.4)
-    S_rule_level_level_2 = q_rule @ part_4  # (6.5)
+    S_rule_level_level_before = q_rule @ part_4  # (6.5)
     S_rule_tie_level = q_rule @ part_5  # (6.6)
-    S_rule_level_level_3 = q_rule @ part_7  # (6.7)
-    S_rule_cov_level_2 = q_rule @ part_8  # (6.8)
+    S_rule_level_before_level_before = q_rule @ part_7  # (6.7)
+    S_rule_cov_level_before = q_rule @ part_8  # (6.8)
     S_n_y = sum_n_y  # (6.9)
     S_y_y = sum_y_y  # (6.10)
     S_y_level = y @ mean_level  # (6.11)
@@ -469,10 +469,10 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
         "rule": S_rule,  # (6.2)
         "rule_level_level": S_rule_level_level,  # (6.3)
         "rule_cov_level": S_rule_cov_level,  # (6.4)
-        "rule_level_level_2": S_rule_level_level_2,  # (6.5)
+        "rule_level_level_before": S_rule_level_level_before,  # (6.5)
         "rule_tie_level": S_rule_tie_level,  # (6.6)
-        "rule_level_level_3": S_rule_level_level_3,  # (6.7)
-        "rule_cov_level_2": S_rule_cov_level_2,  # (6.8)
+        "rule_level_before_level_before": S_rule_level_before_level_before,  # (6.7)
+        "rule_cov_level_before": S_rule_cov_level_before,  # (6.8)
         "n_y": S_n_y,  # (6.9)
         "y_y": S_y_y,  # (6.10)
         "y_level": S_y_level,  # (6.11)
@@ -490,9 +490,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     drift = params["drift"]
     noise = params["noise"]
     S_rule_pair = statistics["rule_pair"]
-    S_rule_level_level_3 = statistics["rule_level_level_3"]
-    S_rule_cov_level_2 = statistics["rule_cov_level_2"]
-    S_rule_level_level_2 = statistics["rule_level_level_2"]
+    S_rule_level_before_level_before = statistics["rule_level_before_level_before"]
+    S_rule_cov_level_before = statistics["rule_cov_level_before"]
+    S_rule_level_level_before = statistics["rule_level_level_before"]
     S_rule_tie_level = statistics["rule_tie_level"]
     S_rule_level_level = statistics["rule_level_level"]
     S_rule_cov_level = statistics["rule_cov_level"]
@@ -505,12 +505,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (8) stay: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     stay = shares(S_rule_pair, "stay", stay, policy)
     # (9) slope: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
-    slope = checked((S_rule_level_level_2 + S_rule_tie_level) / (S_rule_level_level_3 + S_rule_cov_level_2), "slope", slope, policy, -np.inf, np.inf)
+    slope = checked((S_rule_level_level_before + S_rule_tie_level) / (S_rule_level_before_level_before + S_rule_cov_level_before), "slope", slope, policy, -np.inf, np.inf)
     # (10) drift: closed form. the score has one root
-    part = slope * (-2 * (S_rule_level_level_2 + S_rule_tie_level))
+    part = slope * (-2 * (S_rule_level_level_before + S_rule_tie_level))
     t = slope ** 2
-    part_2 = t * S_rule_level_level_3
-    part_3 = t * S_rule_cov_level_2
+    part_2 = t * S_rule_level_before_level_before
+    part_3 = t * S_rule_cov_level_before
     t_2 = 1 / S_rule
     part_4 = (S_rule_level_level + S_rule_cov_level + part + part_2 + part_3) * t_2
     part_5 = (S_rule_level_level + S_rule_cov_level) * t_2

@@ -201,30 +201,30 @@ def e_step(params, data, prepared, rng=None):
 
     def added(chunks):
         sums_z = 0.0
-        S_z_n_x = 0.0
-        S_z_x_x = 0.0
+        S_n_x = 0.0
+        S_x_x = 0.0
         log_likelihood = 0.0
         for rows in chunks:
             n_rows = row_count(rows)
             q_z, log_z_z, features_2 = on(rows, rng)
             # (5) expected statistics, added up
             q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
-            S_z_n_x = S_z_n_x + present_x[rows] @ q_z_weighted.sum(axis=0)  # (5.2)
+            S_n_x = S_n_x + present_x[rows] @ q_z_weighted.sum(axis=0)  # (5.2)
             part = x[:, rows] * q_z_weighted.sum(axis=0)  # (5.3)
-            S_z_x_x = S_z_x_x + (x[:, rows] @ part.T).T  # (5.3)
+            S_x_x = S_x_x + (x[:, rows] @ part.T).T  # (5.3)
             sums_z = sums_z + q_z_weighted @ features_2.T
             # (10) the log-likelihood, added up
             log_likelihood += log_z_z @ weight[rows]
-        return sums_z, S_z_n_x, S_z_x_x, log_likelihood
+        return sums_z, S_n_x, S_x_x, log_likelihood
 
-    sums_z, S_z_n_x, S_z_x_x, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
+    sums_z, S_n_x, S_x_x, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z": sums_z[:, 0],  # (5.1)
-        "z_n_x": S_z_n_x,  # (5.2)
-        "z_x_x": S_z_x_x,  # (5.3)
+        "n_x": S_n_x,  # (5.2)
+        "x_x": S_x_x,  # (5.3)
         "z_x": sums_z[:, 2 + D * (D + 1) // 2:2 + D * (D + 1) // 2 + D].reshape(K, D),  # (5.4)
-        "z_n_x_2": sums_z[:, 1],  # (5.5)
+        "z_n_x": sums_z[:, 1],  # (5.5)
     }
 
 
@@ -236,20 +236,20 @@ def m_step(statistics, params, prepared, policy="raise"):
     mean = params["mean"] - reference_x  # (11)
     cov = params["cov"]
     S_z = statistics["z"]
-    S_z_n_x_2 = statistics["z_n_x_2"]
-    S_z_x = statistics["z_x"]
-    S_z_x_x = statistics["z_x_x"]
     S_z_n_x = statistics["z_n_x"]
+    S_z_x = statistics["z_x"]
+    S_x_x = statistics["x_x"]
+    S_n_x = statistics["n_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (8) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
-    mean = checked(S_z_x / S_z_n_x_2[:, None], "mean", mean, policy, -np.inf, np.inf)
+    mean = checked(S_z_x / S_z_n_x[:, None], "mean", mean, policy, -np.inf, np.inf)
     # (9) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     t = mean.T @ S_z_x
-    part = mean * S_z_n_x_2[:, None]
+    part = mean * S_z_n_x[:, None]
     t_2 = (mean.T @ part).T
-    scatter_cov = S_z_x_x + t_2 + (-2 * t).T
-    cov = spread(scatter_cov, S_z_n_x, "cov", cov, policy, prepared["the scale"])
+    scatter_cov = S_x_x + t_2 + (-2 * t).T
+    cov = spread(scatter_cov, S_n_x, "cov", cov, policy, prepared["the scale"])
     return {
         "weights": weights,
         "mean": mean + reference_x,  # (11)

@@ -183,29 +183,29 @@ def e_step(params, data, prepared, rng=None):
 
     def added(chunks):
         sums_immune = 0.0
-        S_immune_y = 0.0
-        S_immune_n_y = 0.0
+        S_immune_0_y = 0.0
+        S_immune_0_n_y = 0.0
         log_likelihood = 0.0
         for rows in chunks:
             n_rows = row_count(rows)
             q_immune, log_z_immune, features_2 = on(rows, rng)
             # (5) expected statistics, added up
             q_immune_weighted = q_immune if prepared["the weights are even"] else q_immune * weight[rows]
-            S_immune_y = S_immune_y + y[rows] @ q_immune_weighted[0, :]  # (5.2)
-            S_immune_n_y = S_immune_n_y + present_y[rows] @ q_immune_weighted[0, :]  # (5.3)
+            S_immune_0_y = S_immune_0_y + y[rows] @ q_immune_weighted[0, :]  # (5.2)
+            S_immune_0_n_y = S_immune_0_n_y + present_y[rows] @ q_immune_weighted[0, :]  # (5.3)
             sums_immune = sums_immune + q_immune_weighted @ features_2.T
             # (9) the log-likelihood, added up
             log_likelihood += log_z_immune @ weight[rows]
-        return sums_immune, S_immune_y, S_immune_n_y, log_likelihood
+        return sums_immune, S_immune_0_y, S_immune_0_n_y, log_likelihood
 
-    sums_immune, S_immune_y, S_immune_n_y, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
+    sums_immune, S_immune_0_y, S_immune_0_n_y, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     sums_immune = unfolded(sums_immune, prepared["the fold of immune"])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "immune": sums_immune[:, 0],  # (5.1)
-        "immune_y": S_immune_y,  # (5.2)
-        "immune_n_y": S_immune_n_y,  # (5.3)
+        "immune_0_y": S_immune_0_y,  # (5.2)
+        "immune_0_n_y": S_immune_0_n_y,  # (5.3)
     }
 
 
@@ -215,12 +215,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     zero = params["zero"]
     rate = params["rate"]
     S_immune = statistics["immune"]
-    S_immune_y = statistics["immune_y"]
-    S_immune_n_y = statistics["immune_n_y"]
+    S_immune_0_y = statistics["immune_0_y"]
+    S_immune_0_n_y = statistics["immune_0_n_y"]
     # (7) zero: closed form. the score has one root
     zero = checked(-(np.arange(2) @ S_immune) / (-np.arange(2) @ S_immune - (1 - np.arange(2)) @ S_immune), "zero", zero, policy, 0.0, 1.0)
     # (8) rate: closed form. the score has one root
-    rate = positive(S_immune_y / S_immune_n_y, "rate", rate, policy, 0.0, S_immune_y)
+    rate = positive(S_immune_0_y / S_immune_0_n_y, "rate", rate, policy, 0.0, S_immune_0_y)
     return {
         "zero": zero,
         "rate": rate,

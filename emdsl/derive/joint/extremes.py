@@ -135,13 +135,16 @@ def _which(v: m.Variable, names: Sequence[str], model: m.ModelText) -> m.Variabl
     bernoulli, categorical = PRELUDE()["Bernoulli"], PRELUDE()["Categorical"]
     if len(names) == 2:
         half = m.FamilyCall(bernoulli, 0, (("p", m.Num(0.5)),), (), (), v.span)
-        return m.Variable("latent", name, v.plates, (), m.Domain("bool"), half, span=v.span)
+        says = f"is 1 where `{v.name}` is `{names[0]}`, 0 where it is `{names[1]}`"
+        return m.Variable("latent", name, v.plates, (), m.Domain("bool"), half, says=says, span=v.span)
     many = m.Dim.of(len(names))
     share = m.Call("div", (m.Num(1), m.Num(len(names))), (), v.span)
     each = m.Stack((share,) * len(names), (many,))
     equal = m.FamilyCall(categorical, 0, (("p", each),), (), (("K", many),), v.span)
     domain = m.Domain("category", levels=many)
-    return m.Variable("latent", name, v.plates, (), domain, equal, span=v.span)
+    listed = ", ".join(f"{k} for `{n}`" for k, n in enumerate(names))
+    says = f"says which of them `{v.name}` is: {listed}"
+    return m.Variable("latent", name, v.plates, (), domain, equal, says=says, span=v.span)
 
 
 def _element(v: m.Variable, name: str) -> m.Expr:

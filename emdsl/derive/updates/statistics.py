@@ -30,6 +30,7 @@ from emdsl.derive.algebra.made import (
     among,
     is_made,
     made_of,
+    subject,
 )
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.sides import KNOWN, PARAMETER, classes
@@ -213,8 +214,11 @@ def _with_statistic(
     """The term with everything but functions of parameters replaced by its statistic."""
     t = _multiplicity(t)
     rest = (*rest, *(f for f in t.factors if f not in ours and f not in rest))
-    rest, _ = drop_presence(rest)
+    ours = (*ours, *(f for f in rest if isinstance(f, x.SizeN)))  # how long an axis is stands outside of sums
+    rest, _ = drop_presence(tuple(f for f in rest if f not in ours))
     wanted = {i for f in ours for i in x.free(f)}
+    if not rest:
+        return Term(t.coef, (), ours, tuple(i for i in t.ixs if i in wanted))
     out = tuple(i for i in t.ixs if i in wanted and any(i in x.free(f) for f in rest))
     marks = tuple(El("out", (i,)) for i in out)
     inside = tuple(i for i in t.ixs if any(i in x.free(f) for f in rest))
@@ -224,7 +228,7 @@ def _with_statistic(
         to: dict[Ix, Idx] = dict(names)
         factors = tuple(x.substitute(f, to) for f in rest)
         used = {s.name for s in found.values()}
-        found[key] = Statistic(readable_name(factors, used), axes, factors, tuple(names[i] for i in inside))
+        found[key] = Statistic(readable_name(factors, used, axes), axes, factors, tuple(names[i] for i in inside))
     stat = found[key]
     back = {v: k for k, v in names.items()}
     statistic = El(STATISTIC.of(stat.name), tuple(back[i] for i in stat.axes))
@@ -265,33 +269,39 @@ def _vanishes_with(f: Expr) -> tuple[El, ...]:
     return ()
 
 
-def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
+def readable_name(factors: Sequence[Expr], used: set[str], axes: Sequence[Ix] = ()) -> str:
     """A readable name: what is summed, joined by underscores; squares and products repeat a name."""
     parts: list[str] = []
-    for f in factors:
+    told: dict[Ix, Idx] = {f.a: f.b for f in factors if isinstance(f, x.Delta) and isinstance(f.a, Ix)}
+    for n, f in enumerate(factors):
         match f:
             case El() if f.var in Q:
-                parts.insert(0, Q.named(f.var))
+                beside = {*axes, *(i for k, p in enumerate(factors) if k != n for i in x.free(p))}
+                if beside.issuperset(x.free(f)):  # otherwise it adds up to one
+                    parts.insert(0, placed(Q.named(f.var), [told.get(i, i) if isinstance(i, Ix) else i for i in f.idx]))
             case El() if f.var in PAIR:
                 parts.insert(0, f"{PAIR.named(f.var)}_pair")
             case El() if f.var in FIRST:
                 latent, position = FIRST.named(f.var), FIRST.number(f.var)
                 parts.insert(0, f"{latent}_pair_{position}" if position else f"{latent}_first")
-            case El() if among(f.var, (MEAN, COV)):
+            case El() if f.var in MEAN:
+                parts.append(placed(MEAN.named(f.var), f.idx))
+            case El() if f.var in COV:
                 _, latents = made_of(f.var)
-                names = dict.fromkeys(n for n in latents if not n.isdigit())
-                parts += latents if f.var in MEAN else [f"{'cov' if len(latents) == 2 else 'tie'}_{'_'.join(names)}"]
+                names = "_".join(dict.fromkeys(n for n in latents if not n.isdigit()))
+                parts.append(placed(f"cov_{names}", f.idx) if len(latents) == 2 else f"tie_{names}")
             case El() if f.var in CLIQUE:
                 parts.insert(0, CLIQUE.named(f.var))
             case El() if f.var in MOMENT:
                 _, (latent, kind) = made_of(f.var)
-                parts.append(latent if kind == "id" else f"{kind.replace('^', '')}_{latent}")
+                whole = latent if kind == "id" else f"{kind.replace('^', '')}_{latent}"
+                parts.append(placed(whole, f.idx))
             case El() if f.var == WEIGHT:
                 pass
             case El() if f.var in PRESENT:
                 parts.append(f"n_{PRESENT.named(f.var)}")
             case x.Pow(El() as e, x.Num(v)) if v == 2:
-                parts += [e.var, e.var]
+                parts += [placed(subject(e.var) or e.var, e.idx)] * 2
             case x.Fn() if f.name in x.COMPARISONS:
                 pass
             case x.Sel():
@@ -300,6 +310,8 @@ def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
                 parts.append("features")
             case El() if is_made(f.var):
                 pass
+            case El():
+                parts.append(placed(f.var, f.idx))
             case _:
                 inner = sorted(n for n in x.variables(f) if not is_made(n))
                 parts.append("_".join(([f.name] if isinstance(f, x.Fn) else []) + inner))
@@ -310,3 +322,13 @@ def readable_name(factors: Sequence[Expr], used: set[str]) -> str:
         n += 1
         name = f"{base}_{n}"
     return name
+
+
+def placed(name: str, idx: Sequence[Idx]) -> str:
+    """A name with the places that are told: `x_0`, and `x_before` of the element before."""
+    said = [str(i) for i in idx if isinstance(i, int)]
+    for i in idx:
+        match i:
+            case DataIx(x.Add((x.Val(), x.Num(v)))) if v < 0:
+                said.append("before" if v == -1 else f"{-v}_before")
+    return "_".join((name, *said))
