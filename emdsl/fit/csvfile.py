@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 
 from emdsl.errors import DataError, Problem, Span
-from emdsl.runtime.data.columns import UNSEEN, Array
+from emdsl.runtime.data.columns import UNSEEN, Array, is_numeral
 
 DELIMITERS = (",", ";", "\t", "|")
 BOOLEANS = {"true": 1.0, "false": 0.0}
@@ -143,7 +143,7 @@ def _delimiter(header: str) -> str:
 
 
 def _check_header(names: Sequence[str], path: str) -> None:
-    if all(_is_number(n) for n in names):
+    if all(is_numeral(n) for n in names):
         raise fault("D036", path, 1, "the first line holds numbers, not names of columns", "add a header line")
     twice = sorted(n for n, count in Counter(names).items() if count > 1 and n)
     if twice:
@@ -212,7 +212,7 @@ def _numbers(cells: Sequence[str]) -> tuple[str, Array]:
     seen = [c for c in lower if c not in UNSEEN]
     if seen and all(c in BOOLEANS for c in seen):
         return "truth", np.array([BOOLEANS.get(c, np.nan) for c in lower])
-    if not all(_is_number(c) for c in seen):
+    if not all(is_numeral(c) for c in seen):
         return "text", np.empty(0)
     values = np.array([np.nan if c in UNSEEN else float(c) for c in lower], np.float64)
     return "number" if seen else "", values
@@ -228,12 +228,3 @@ def _plain_numbers(cells: Sequence[str]) -> Array:
         except ValueError:
             pass
     return np.array([float(c) for c in cells], np.float64)
-
-
-def _is_number(text: str) -> bool:
-    """Whether it is a decimal number; Python's own forms (1_000) are none."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text

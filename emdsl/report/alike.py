@@ -38,7 +38,7 @@ def statistics_met(terms: Sequence[Expr]) -> list[Expr]:
 
 def _with(term: Expr, statistics: Sequence[Expr]) -> Expr:
     """The term with a sum of statistics in place of the first of them."""
-    return x.rebuild(term, lambda e: x.add(*statistics) if e == statistics[0] else None)
+    return x.put(term, statistics[0], x.add(*statistics))
 
 
 def _statistic(e: Expr) -> El | None:

@@ -81,7 +81,7 @@ def _unscaled(e: Expr, scale: Expr | None) -> Expr:
     """A term without the latent that scales all of a precision; where that is a matrix it has been taken out before."""
     if not isinstance(scale, El):
         return e
-    return x.rebuild(e, lambda n: x.ONE if n == scale else None)
+    return x.put(e, scale, x.ONE)
 
 
 def within(block: Block, t: Typeset, names: Names) -> str:

@@ -94,7 +94,7 @@ def _at_root(rule: Closed, leaf: El, curvature: Expr) -> Expr:
         return rule.root.curvature
     leaf = next((n for n in x.walk(curvature) if isinstance(n, El) and n.var == leaf.var), leaf)  # with its sort
     held = x.mul(scale, x.power(leaf, x.num(power)))
-    found = _gathered(x.rebuild(curvature, lambda n: held if n == tops[0] else None), leaf)
+    found = _gathered(x.put(curvature, tops[0], held), leaf)
     gone = found != curvature and not any(n == tops[0] for n in x.walk(found))
     return found if gone and len(repr(found)) <= len(repr(rule.root.curvature)) else rule.root.curvature
 

@@ -104,9 +104,9 @@ def _joined(e: x.Add, every: Mapping[str, Together], symmetric: Collection[str])
             second = _at(pair.second, at)
             either = (second, _swapped(second)) if second.var in symmetric else (second,)
             for own in either:
-                other = keys.get(x.alpha(_with(term, held, own)))
+                other = keys.get(x.alpha(x.put(term, held, own)))
                 if other is not None and other is not term:
-                    whole = _with(term, held, _at(pair.whole, at))
+                    whole = x.put(term, held, _at(pair.whole, at))
                     met = x.add(*(whole if t is term else t for t in e.terms if t is not other))
                     again = _joined(met, every, symmetric) if isinstance(met, x.Add) else None
                     return met if again is None else again
@@ -115,10 +115,6 @@ def _joined(e: x.Add, every: Mapping[str, Together], symmetric: Collection[str])
 
 def _at(e: El, at: Mapping[Ix, Idx]) -> El:
     return El(e.var, tuple(at.get(i, i) if isinstance(i, Ix) else i for i in e.idx))
-
-
-def _with(term: Expr, held: El, own: Expr) -> Expr:
-    return x.rebuild(term, lambda n: own if n == held else None)
 
 
 def _swapped(e: El) -> El:

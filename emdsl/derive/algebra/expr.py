@@ -63,7 +63,7 @@ __all__ = [
     "COMPARISONS", "HALF", "ONE", "ZERO", "Add", "Choose", "DataIx", "Delta", "El", "Expr", "Fn", "Idx", "Ix", "LogDet",
     "MatInv", "Mul", "Num", "Pow", "Rebuilding", "Sel", "SizeN", "Sort", "Sum", "Val", "Where", "add", "alpha",
     "as_index", "children", "count_parts", "delta", "extent", "factors_of", "fn", "free", "fresh", "is_indicator",
-    "mul", "neg", "nowhere", "num", "positive", "power", "rebuild", "refresh", "rising", "sel", "split_number",
+    "mul", "neg", "nowhere", "num", "positive", "power", "put", "rebuild", "refresh", "rising", "sel", "split_number",
     "substitute", "terms_of", "total", "totals", "value_of", "variables", "walk", "where",
 ]  # fmt: skip
 
@@ -316,6 +316,11 @@ def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx
     return Rebuilding(replace, to or {}).of(e)
 
 
+def put(e: Expr, part: Expr, value: Expr) -> Expr:
+    """The expression with a value wherever a part of it stood."""
+    return rebuild(e, {part: value}.get)
+
+
 class Rebuilding:
     """An expression made anew from the bottom, each node by its constructor.
 
@@ -392,5 +397,4 @@ def where(cond: Expr, then: Callable[[], Expr], other: Callable[[], Expr]) -> Ex
 
 def refresh(e: Sum) -> tuple[Ix, Expr]:
     """The body of a sum under a new dummy."""
-    new = fresh(e.ix.dim)
-    return new, substitute(e.body, {e.ix: new})
+    return (new := fresh(e.ix.dim)), substitute(e.body, {e.ix: new})

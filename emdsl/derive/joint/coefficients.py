@@ -84,7 +84,7 @@ def scalar_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> Scalar | None:
     if any(isinstance(i, DataIx) for i in leaf.idx) or bound_inside(x.mul(*mine), leaf):
         return None
     target = El(v.name, axes, leaf.sort)
-    whole = x.rebuild(x.mul(*mine), lambda e: target if e == leaf else None)
+    whole = x.put(x.mul(*mine), leaf, target)
     stray = set(x.free(whole)) - set(axes)
     to, extra = _to_axes(leaf.idx, axes)
     if stray - set(to):

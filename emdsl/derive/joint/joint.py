@@ -340,11 +340,7 @@ def _cases(f: Factor, node: x.Choose, kept: tuple[Ix, ...]) -> list[Factor]:
 
 def _with_value(f: Factor, node: Expr, value: Expr) -> Factor:
     """The factor where a node has a value: in what it adds, and in the conditions beside it."""
-
-    def taken(e: Expr) -> Expr:
-        return x.rebuild(e, lambda inner: value if inner == node else None)
-
-    return replace(f, body=taken(f.body), masks=tuple(taken(c) for c in f.masks))
+    return replace(f, body=x.put(f.body, node, value), masks=tuple(x.put(c, node, value) for c in f.masks))
 
 
 def pin(f: Factor, ix: Ix, value: int) -> Factor:

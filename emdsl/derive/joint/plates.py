@@ -121,3 +121,14 @@ def plate_names(v: m.Variable) -> list[str]:
 def dimension(size: m.Size) -> str:
     """The dimension of a plate: of a ragged one, its rows."""
     return f"{size.name}[]" if isinstance(size, m.Ragged) else str(size)
+
+
+def read_at(e: Expr, at: Idx, place: Ix) -> Expr:
+    """The expression with one place read wherever its elements were read at another, such as a code of the data."""
+
+    def there(some: Expr) -> Expr | None:
+        if isinstance(some, El) and at in some.idx:
+            return El(some.var, tuple(place if i == at else i for i in some.idx), some.sort)
+        return None
+
+    return x.rebuild(e, there)

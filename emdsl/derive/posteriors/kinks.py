@@ -60,7 +60,7 @@ def _branches(e: Expr, name: str) -> list[Expr]:
     if inner is None:
         return [e]
     ways = (inner.args[0], x.neg(inner.args[0])) if inner.name == "abs" else inner.args
-    made = [_with(e, inner, way) for way in ways]
+    made = [x.put(e, inner, way) for way in ways]
     return [b for m in made if name in x.variables(m) for b in _branches(m, name)]
 
 
@@ -73,8 +73,4 @@ def _root(e: Expr, name: str) -> Expr | None:
     slopes = derivatives(leaf, e)
     if slopes is None or slopes[2] != x.ZERO:
         return None
-    return x.mul(x.num(-1), _with(e, leaf, x.ZERO), x.power(slopes[1], x.num(-1)))
-
-
-def _with(e: Expr, part: Expr, value: Expr) -> Expr:
-    return x.rebuild(e, lambda some: value if some == part else None)
+    return x.mul(x.num(-1), x.put(e, leaf, x.ZERO), x.power(slopes[1], x.num(-1)))

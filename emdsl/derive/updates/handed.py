@@ -17,6 +17,7 @@ from functools import partial
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT, ROW, Q
+from emdsl.derive.joint.plates import read_at
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.once import DataSum, Known, known_data, taken_out
 from emdsl.derive.updates.statistics import drop_presence
@@ -141,11 +142,5 @@ def _one_code(body: Expr, row: Ix, levels: Mapping[str, str]) -> tuple[El, str, 
     if not isinstance(value, El) or value.idx != (row,) or value.var not in levels:
         return None
     place = x.fresh(levels[value.var])
-
-    def replaced(e: Expr) -> Expr | None:
-        if isinstance(e, El) and DataIx(value) in e.idx:
-            return El(e.var, tuple(place if i == DataIx(value) else i for i in e.idx), e.sort)
-        return None
-
-    table = x.rebuild(body, replaced)
+    table = read_at(body, DataIx(value), place)
     return None if row in x.free(table) else (value, place.dim, table, place)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import DataIx, El, Expr, Ix
+from emdsl.derive.algebra.expr import DataIx, El, Ix
 from emdsl.derive.algebra.made import PRESENT, WEIGHT, Q
+from emdsl.derive.joint.plates import read_at
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.updates.statistics import Statistic
@@ -54,13 +55,7 @@ def _looked_up(f: Function, block: Block, t: Term) -> tuple[str, Array] | None:
     if any(e.var != PRESENT.of(column.var) or e.idx != (row,) for e in held if isinstance(e, El) and e not in reads):
         return None
     code = Ix("code", "codes")
-
-    def place(e: Expr) -> Expr | None:
-        if isinstance(e, El) and DataIx(column) in e.idx:
-            return El(e.var, tuple(code if i == DataIx(column) else i for i in e.idx), e.sort)
-        return None
-
-    bare = x.rebuild(reads[0], place)
+    bare = read_at(reads[0], DataIx(column), code)
     if row in x.free(bare):
         return None
     axes = (*block.states, code)

@@ -256,7 +256,7 @@ def refuse_text(name: str, column: Column) -> None:
     Words for what was not seen (`NA`) are at fault only where nothing else is.
     """
     flat = column.values.reshape(-1)
-    bad = np.fromiter((not _is_numeral(v) for v in flat), bool, flat.size).reshape(column.values.shape) & column.present
+    bad = np.fromiter((not is_numeral(v) for v in flat), bool, flat.size).reshape(column.values.shape) & column.present
     absent = np.fromiter((str(v).strip().lower() in UNSEEN for v in flat), bool, flat.size).reshape(bad.shape)
     bad = bad & ~absent if (bad & ~absent).any() else bad
     if not bad.any():
@@ -276,7 +276,7 @@ def _as_number(text: str) -> str | None:
         return f"a comma is no part of a number: write {plain}, or {text.replace(',', '.')}"
     if "," in text and text.replace(",", "", 1).lstrip("-").isdigit():
         return "decimal commas: write 1.5, not 1,5"
-    return f"write {plain}, digits alone" if _is_numeral(plain) else None
+    return f"write {plain}, digits alone" if is_numeral(plain) else None
 
 
 def _way_to_code(labels: Sequence[str]) -> str:
@@ -291,13 +291,14 @@ def _way_to_code(labels: Sequence[str]) -> str:
 def holds_numbers(column: Column) -> bool:
     """Whether text is a column of numbers spoilt by some cells: some are numerals, perhaps with decimal commas."""
     cells = [str(v) for v in column.values[column.present]]
-    spoilt = not all(_is_numeral(c) for c in cells)
-    return spoilt and any(_is_numeral(c.replace(",", ".", 1)) and any(map(str.isdigit, c)) for c in cells)
+    spoilt = not all(is_numeral(c) for c in cells)
+    return spoilt and any(is_numeral(c.replace(",", ".", 1)) and any(map(str.isdigit, c)) for c in cells)
 
 
-def _is_numeral(text: str) -> bool:
+def is_numeral(text: str) -> bool:
+    """Whether a text is a decimal number; Python's own forms (1_000) are none."""
     try:
         float(text)
     except ValueError:
         return False
-    return "_" not in text  # 1_000 is Python's, no file's
+    return "_" not in text

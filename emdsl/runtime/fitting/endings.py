@@ -44,15 +44,25 @@ def scales_on_edge(setup: Setup, params: Params) -> list[str]:
     return [n for n in on_edge(setup, params) if _variable(setup, n)["domain"] == "positive"]
 
 
-def outgrown(setup: Setup, end: Climb, start: Params) -> str:
+def collapsed(setup: Setup, end: Climb, start: Params, edge: Sequence[str], noise: float) -> str:
+    """Why there is no estimate where a climb ended; nothing where there is one.
+
+    A positive number is out of all measure with where it began and the objective grows on along it, or the objective is
+    all rounding. `edge` are the parameters on the boundary of their domains; `noise` is how well the climb knew it.
+    """
+    found = ""
+    if end.state is None and end.status not in ("interrupted", "degenerate"):
+        mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] == "positive"}
+        found = _outgrown(setup, end, mine) or _dwindled(setup, end, mine)
+    return found or _without_digits(setup, end, edge, noise)
+
+
+def _outgrown(setup: Setup, end: Climb, mine: Params) -> str:
     """Why a numeric estimate that is out of all measure has collapsed: the objective grows with it, without end.
 
     Of points that are alike a shape or a concentration has no maximum. On the way to a limit (of a NegativeBinomial
     to a Poisson) the objective is all but level; where it began as large, a larger one must be as good.
     """
-    if end.state is not None or end.status in ("interrupted", "degenerate"):
-        return ""
-    mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] == "positive"}
     grown = end.status == "decreased" or any((np.asarray(end.params[n]) > OUTGROWN * v).any() for n, v in mine.items())
     for least in (lambda v: OUTGROWN * v, lambda v: OUTGROWN):
         large = {n: np.asarray(end.params[n]) > least(v) for n, v in mine.items()}
@@ -69,14 +79,11 @@ def outgrown(setup: Setup, end: Climb, start: Params) -> str:
     return ""
 
 
-def dwindled(setup: Setup, end: Climb, start: Params) -> str:
+def _dwindled(setup: Setup, end: Climb, mine: Params) -> str:
     """Why a numeric estimate that is nothing beside where it began has collapsed: the objective grows as it shrinks,
     without end (the scale of a component on points that are equal). On its way to a limit at 0 it would be level."""
-    if end.state is not None or end.status in ("interrupted", "degenerate"):
-        return ""
     spread = float(setup.prepared.get("the scale", 1.0))  # starts are raced, and may have collapsed themselves
-    mine = [n for n in start if _variable(setup, n)["domain"] == "positive"]
-    small = {n: np.asarray(end.params[n]) < np.maximum(start[n], spread) / OUTGROWN for n in mine}
+    small = {n: np.asarray(end.params[n]) < np.maximum(v, spread) / OUTGROWN for n, v in mine.items()}
     small = {n: here for n, here in small.items() if here.any()}
     last, at = end.history[-1], partial(_at, setup, end, small)
     if not small or not (last - at(100.0) > 0.5 and at(0.01) - last > 0.5):
@@ -101,7 +108,7 @@ def _grows_in_noise(setup: Setup, end: Climb, at: Callable[[float], float]) -> b
     return bool((steps > 0.5).all())
 
 
-def without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:
+def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:
     """Why an objective of which rounding leaves no digit has not converged; nothing where it has some.
 
     A scale that goes to 0 (a regression with as many columns as rows) takes residuals that are all rounding with it.

@@ -27,13 +27,11 @@ from emdsl.runtime.fitting.climbs import (
 from emdsl.runtime.fitting.endings import (
     BLURRED,
     all_but_singular,
-    dwindled,
+    collapsed,
     far_away,
     on_edge,
-    outgrown,
     scales_on_edge,
     vanishing,
-    without_digits,
 )
 from emdsl.runtime.fitting.leaps import ROUNDING, Leaps
 from emdsl.runtime.fitting.untouched import Untouched, idle
@@ -255,11 +253,7 @@ def _conclude(
     if thin and noise > BLURRED * (1 + abs(end.history[-1])):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
-    elif lost := (
-        outgrown(setup, end, start or {})
-        or dwindled(setup, end, start or {})
-        or without_digits(setup, end, edge, noise)
-    ):
+    elif lost := collapsed(setup, end, start or {}, edge, noise):
         status, message = "degenerate", lost
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
