@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from benchmarks.coverage_models import CASES, INTERCEPTS, LOCATION, Case, Data, Values, integrated, poisson
+from benchmarks.coverage_models import (
+    CASES,
+    INTERCEPTS,
+    LOCATION,
+    Case,
+    Data,
+    Values,
+    by_group,
+    integrated,
+    logistic,
+    poisson,
+)
 
 LATE = 1.4  # times beyond this one are known to be so
 COUNTED = np.arange(60)
@@ -20,6 +31,8 @@ KERNELS = {  # of the language; "" for the one that the plan takes: of chains it
     "rows of two kinds": ("slice", "hmc", "metropolis"),
     "gamma rates": ("gibbs", "slice", "hmc", "metropolis"),
     "beta shares": ("gibbs", "slice", "hmc", "metropolis"),
+    "laplace effects": ("slice", "hmc", "metropolis"),
+    "crossed": ("slice", "hmc", "metropolis"),
     "logistic regression": ("slice", "hmc", "metropolis"),
     "chain": ("",),
     "local level": ("", "hmc"),
@@ -94,6 +107,37 @@ def _repeated(rng: np.random.Generator) -> Data:
 def _of_repeated(d: Data, p: Values) -> float:
     seen = stats.binom.logpmf(d["y"][:, :, None], COUNTED, float(p["q"])).sum(1)
     return float(special.logsumexp(seen + stats.poisson.logpmf(COUNTED, float(p["rate"])), axis=1).sum())
+
+
+def _laplace(rng: np.random.Generator) -> Data:
+    group = np.repeat(np.arange(50), 3)
+    return {"group": group, "y": rng.poisson(np.exp(rng.laplace(0.2, 0.6, 50))[group])}
+
+
+def _of_laplace(d: Data, p: Values) -> float:
+    """By trapezes, of which the kink is an end."""
+    mu, tau, off = float(p["mu"]), float(p["tau"]), np.linspace(-9, 9, 3601)
+    rows = np.bincount(d["group"], d["y"])[:, None] * off + poisson(0, mu + off) * 3 + mu * d["y"].sum() / 50
+    return float((special.logsumexp(rows - np.abs(off) / tau, axis=1) - np.log(2 * tau)).sum())
+
+
+def _crossed(rng: np.random.Generator) -> Data:
+    who, item = np.indices((24, 2, 2)).reshape(3, -1)[:2]
+    logit = 0.3 + rng.normal(0, 0.9, 24)[who] + rng.normal(0, 0.8, 2)[item]
+    return {"who": who, "item": item, "y": (rng.random(96) < special.expit(logit)).astype(int)}
+
+
+def _of_crossed(d: Data, p: Values) -> float:
+    """On a grid of both items' effects, and for each of these on one of each person's."""
+    z, scores = np.linspace(-7, 7, 71), by_group(2 * d["who"] + d["item"], d["y"][:, None])[:, 0].reshape(24, 2)
+    logit = p["m"] + p["s"] * z[:, None] + p["t"] * z
+    each = [k * logistic(1, logit) + (2 - k) * logistic(0, logit) for k in range(3)]
+    weight = stats.norm.logpdf(z) + np.log(z[1] - z[0])
+    total = weight[:, None] + weight
+    for (a, b), people in zip(*np.unique(scores, axis=0, return_counts=True), strict=True):
+        joint = np.exp(each[int(a)] + weight[:, None]).T @ np.exp(each[int(b)])
+        total = total + people * np.log(joint)
+    return float(special.logsumexp(total))
 
 
 EFFECTS = {"mu": "real", "tau": "positive", "s": "positive"}
@@ -175,6 +219,33 @@ for n in N:
         _signs,
         _of_signs,
         LOCATION,
+    ),
+    "laplace effects": Case(
+        INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])").replace("Normal(mu, tau)", "Laplace(mu, tau)"),
+        "b",
+        _laplace,
+        _of_laplace,
+        LOCATION,
+    ),
+    "crossed": Case(
+        """
+model Coverage
+param m : real
+param s : positive
+param t : positive
+for a in I:
+    latent u[a] ~ Normal(0, s)
+for b in J:
+    latent v[b] ~ Normal(0, t)
+for n in N:
+    given who[n] : index[I]
+    given item[n] : index[J]
+    observed y[n] ~ Bernoulli(logit = m + u[who[n]] + v[item[n]])
+""",
+        "u, v",
+        _crossed,
+        _of_crossed,
+        {"m": "real", "s": "positive", "t": "positive"},
     ),
     "repeated counts": Case(
         """
