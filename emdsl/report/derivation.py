@@ -78,7 +78,10 @@ class Derivation:
     @property
     def note(self) -> str:
         """Where the equations are in the generated module."""
-        said = "The functions beside the titles are the generated module's; its comments name equations by number."
+        said = (
+            "The functions beside the titles are the generated module's; its comments name equations, or whole steps, "
+        )
+        said += "by number."
         return f"{said} Lines are counted from the module's first." if self.module else said
 
     def places(self, k: int, step: Step) -> dict[str, dict[str, list[Place]]]:
