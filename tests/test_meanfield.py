@@ -304,7 +304,7 @@ infer share, z, c, r by meanfield
 
 
 def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.Check:
-    """The one check of a model's bound, which is off by so much; what needs an oracle is left out."""
+    """The check of a model's bound, which is off by so much; what needs an oracle is left out."""
     monkeypatch.setattr(case_of_verify, "PLATES", (2,))
     monkeypatch.setattr(case_of_verify, "Oracle", None)
     monkeypatch.setattr(case_of_verify, "Unchecked", AttributeError)  # so that it is as if none were found
@@ -316,7 +316,7 @@ def bound_of(text: str, off: float, monkeypatch: pytest.MonkeyPatch) -> bounds.C
         return est
 
     monkeypatch.setattr(Case, "fit", moved)
-    (found,) = bounds.bound(case)
+    found = next(bounds.bound(case))
     return found
 
 

@@ -501,6 +501,21 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         RIVALS,
         in_text("y[rows], 0.5) * q_y_is_u_weighted[1, :]", "y[rows], 0.5) * 2 * q_y_is_u_weighted[1, :]"),
     ),
+    "a mask lost row by row": (
+        "log-likelihood with gaps",
+        CONDITIONAL,
+        in_text("total + -0.5 * log0(t) * present_x[rows]", "total + -0.5 * log0(t)"),
+    ),
+    "a term of the bound that is 0 by default": (
+        bounds.NAME,
+        "bayesian_gaussian_mixture",
+        in_text("log_likelihood += (a0 - 1)", "log_likelihood -= (a0 - 1)"),
+    ),
+    "an entropy that no sweep reads": (
+        bounds.NAME,
+        "bayesian_gaussian_mixture",
+        in_text("0.5 * (E_prec_logdet @ sum_z_n_x)) +", "1.0 * (E_prec_logdet @ sum_z_n_x)) +"),
+    ),
     "a gap among counts": ("log-likelihood with gaps", COUNTS, in_text("-b - present_y[rows]", "-b - 1.0")),
     "a statistic of the step before": ("two steps are one, twice", "old_faithful", stale_statistic),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,13 @@ from emdsl.families.scope import Array
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World
-from emdsl.fit.verify.certificate import Check
+from emdsl.fit.verify.certificate import Check, measured
 from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.oracle import Oracle, tables
+from emdsl.fit.verify.setting import Drawn, as_data
 from emdsl.language.model import Variable
+
+SAME = 1e-8
 
 
 def gaps(case: Case) -> Iterator[Check]:
@@ -38,10 +42,22 @@ def gaps(case: Case) -> Iterator[Check]:
         off = abs(fit.history_[0] - total) / (1 + abs(total))
         begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)  # what is missing is at points
         yield told_of("log-likelihood with gaps", ", ".join(masks), off, begun, total)
+        yield from _rows(case, drawn)
         if fit.status_ == "decreased":
             yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
         return
     raise Unchecked(refused)
+
+
+def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
+    """The log-likelihoods of rows with gaps add up to the whole, where rows have one each."""
+    begun = case.fit(case.start, 0, drawn)
+    with suppress(DataError):
+        rows = np.asarray(begun.score_samples(as_data(case.model.resolved, drawn)))
+        whole = begun.log_likelihood_
+        yield measured(
+            "log-likelihood with gaps", "row by row", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME
+        )
 
 
 def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:
