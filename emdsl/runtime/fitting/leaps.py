@@ -85,15 +85,17 @@ class Leaps:
         self.back = None
         if not self.on:
             return here
-        there = self._by_effects(setup, here, history)
-        if there is not None or len(history) < PATIENCE - STEPS:
-            return there or here
+        if len(history) < PATIENCE - STEPS:
+            return self._by_effects(setup, here, history) or here
         began, self.start = self.start, _coordinates(here, self.kinds)
         if began is None or began.shape != self.start.shape:
             self.path = []
             return here
         kept = int(np.clip(NUMBERS_KEPT / max(1, began.size), 1, STEPS - 1))
         self.path = [*self.path[-kept:], (began, self.start)]
+        there = self._by_effects(setup, here, history)
+        if there is not None:
+            return there
         self.rest = max(0, self.rest - 1)
         gains = np.diff([*history[-2:], here.objective])
         crawls = len(gains) == 2 and gains[1] > SLOW * gains[0] > 0
@@ -141,10 +143,10 @@ class Leaps:
         there = None if params is None else _evaluated(setup, params, None)
         worth = here.objective - history[-1]  # no more than a step of EM: the path that leaps are told by goes on
         if there is None or not (there.objective - here.objective > worth and _is_higher(setup, here, there)):
-            self.tries = min(64, 2 * self.tries)
+            self.tries = min(81, 3 * self.tries)
             self.apart = self.tries
             return None
-        self.tries, self.path = 1, []
+        self.tries = 1
         self._leapt(here, there)
         return there
 
