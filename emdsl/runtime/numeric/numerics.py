@@ -55,6 +55,11 @@ def pairs(x: Array, out: Array) -> None:
         at += len(x) - i
 
 
+def with_numbers(a: Array) -> Array:
+    """What is no number as 0, what is infinite as the largest; in most arrays there is neither, which is soon seen."""
+    return a if np.isfinite(a).all() else np.nan_to_num(a)
+
+
 _TRIANGLES: dict[int, tuple[Array, Array, Array]] = {}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.numerics import triangle, with_numbers
 
 
 def maximise_elements(
@@ -69,17 +70,22 @@ def curved(
 ) -> tuple[Array, Array, Array]:
     """Q, its gradient and its Hessian in unconstrained coordinates: (...), (..., n), (..., n, n)."""
     n, shape = len(values), np.shape(values[0])
-    rows, columns = np.triu_indices(n)
+    parts = np.empty((1 + n + n * (n + 1) // 2, *shape))
+    first, second = np.empty((2, n, *shape))
     with np.errstate(all="ignore"):
-        parts = [np.broadcast_to(p, shape) for p in objective(*values)]
-        pairs = [stretch(*z) for z in zip(values, domains, bounds, strict=True)]
-        first, second = (np.stack([p[k] for p in pairs], -1) for k in (0, 1))
-        slopes = np.stack(parts[1 : 1 + n], -1)
-        hessian = np.zeros((*shape, n, n))
-        hessian[..., rows, columns] = hessian[..., columns, rows] = np.stack(parts[1 + n :], -1)
-        hessian = hessian * first[..., :, None] * first[..., None, :]
-        hessian[..., np.arange(n), np.arange(n)] += slopes * second
-    return parts[0], np.nan_to_num(slopes * first), np.nan_to_num(hessian)
+        for k, part in enumerate(objective(*values)):
+            parts[k] = part  # of constants, too
+        for k, z in enumerate(zip(values, domains, bounds, strict=True)):
+            first[k], second[k] = stretch(*z)
+        slopes, hessian = parts[1 : 1 + n], parts[1 + n :][triangle(n)[2]]
+        hessian *= first[:, None]
+        hessian *= first
+        for k in range(n):
+            hessian[k, k] += slopes[k] * second[k]
+        slopes = slopes * first
+    axes = range(1, 1 + len(shape))
+    hessian = hessian.transpose((*(1 + a for a in axes), 0, 1))
+    return parts[0], with_numbers(slopes.transpose((*axes, 0))), with_numbers(hessian)
 
 
 def bounded_exp(free: Array) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.numeric.numerics import HANDFUL, Degenerate, factored, finite, remember
+from emdsl.runtime.numeric.numerics import HANDFUL, Degenerate, factored, finite, remember, with_numbers
 
 # How a scalar of each domain is written without bounds: v -> t, t -> v, and (dv/dt, d2v/dt2) at v.
 _COORDINATES: dict[str, tuple[Callable[..., Array], Callable[..., Array], Callable[..., tuple[Any, Any]]]] = {
@@ -277,7 +277,7 @@ def maximise_scalar(
             gradient, curvature = np.asarray(first * d1), np.asarray(second * d1**2 + first * d2)  # of constants, too
             lower, upper = np.where(gradient > 0, t, lower), np.where(gradient < 0, t, upper)
             move = np.where(curvature < 0, -gradient / curvature, np.sign(gradient) * reach * 2.0 ** min(step - 2, 2))
-        new = t + np.clip(np.nan_to_num(move), -reach, reach)
+        new = t + np.clip(with_numbers(move), -reach, reach)
         inside = (new > lower) & (new < upper)
         both = np.isfinite(lower) & np.isfinite(upper)
         middle = np.where(both, (np.where(both, lower, 0.0) + np.where(both, upper, 0.0)) / 2, new)
