@@ -465,8 +465,16 @@ def stale(was: Any) -> Any:
         ("chains", "module", "draw_chains", lambda was: lambda q, edge, to, *a: was(q, np.ones_like(edge), to, *a)),
         ("counts without an end", "module", "counts_kernel", lambda was: lambda f, *a: was(lambda x: 0.7 * f(x), *a)),
         ("pairs", Chain, "target", stale),
+        ("pairs", "module", "draw_Gamma", lambda was: lambda *a: 0.9 * was(*a)),
     ],
-    ids=["no Jacobian", "no volume", "states apart", "a density of another temperature", "others of before"],
+    ids=[
+        "no Jacobian",
+        "no volume",
+        "states apart",
+        "another temperature",
+        "others of before",
+        "Gibbs by another rate",
+    ],
 )
 def test_a_sweep_that_is_broken_is_found(
     name: str, of: Any, function: str, wrong: Any, monkeypatch: pytest.MonkeyPatch
