@@ -35,6 +35,7 @@ from emdsl.runtime.montecarlo.kernels import (
     stop_tuning,
 )
 from emdsl.runtime.montecarlo.mixing import effective_size, split_rhat
+from emdsl.runtime.montecarlo.montecarlo import closed_m_step
 from emdsl.runtime.montecarlo.newton import Batch, stepped, told_by
 from emdsl.runtime.montecarlo.sampler import Chain, Coordinates, Group, Target
 
@@ -1295,3 +1296,25 @@ def test_steps_of_saem_rise_from_afar() -> None:
     found = drawn.fitter(init=start, seed=1, max_iter=12, tol=0).fit({"t": t, "y": y}).params_
     for name in ("m", "k", "floor", "s"):
         assert abs(found[name] - exact[name]) < 0.1, name
+
+
+def test_a_state_that_no_draw_shows_is_not_lost() -> None:
+    """One sequence has one first element: by one draw of it the other state never began, for ever after."""
+    text = """
+model Bursts
+param s : simplex[2]
+for n in N:
+    latent z[n] ~ Categorical(s)
+    observed x[n] ~ Poisson([2, 20][z[n]])
+"""
+    module = emdsl.compile(text=text, infer={"z": "saem"}).module
+    setup: Any = SimpleNamespace(module=module, policy="raise", prepared={"the sizes": {"N": 1}}, untouched=None)
+    old = {"s": np.array([0.4, 0.6])}
+    for _ in range(2):
+        old = closed_m_step(setup, {"z": np.array([0.0, 1.0])}, old)
+    half = 0.5 * 0.2 / 1.2  # of what was half of 0.4 beside 1
+    np.testing.assert_allclose(old["s"], np.array([half, 1]) / (half + 1), rtol=1e-12)
+    bound = emdsl.compile(text=text, infer={"z": "saem"}).fitter(seed=0, max_iter=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert (bound.fit({"x": [3.0]}).params_["s"] > 0.04).all()

@@ -284,7 +284,8 @@ def climb_lines(printer: Printer) -> list[str]:
 def initial_by_draws(printer: Printer) -> list[str]:
     """`initial(data, prepared, rng)`: what densities of drawn latents alone hold from wide draws, the rest near.
 
-    So scales start large, from where EM shrinks them in a few steps, and locations where the data are.
+    So scales start large, from where EM shrinks them in a few steps, and locations where the data are. A probability
+    that one draw shows nothing of is not 0, which none would lead away from.
     """
     if printer.plan.draws is None:
         return []
@@ -293,6 +294,8 @@ def initial_by_draws(printer: Printer) -> list[str]:
     if own:
         lines += [f"wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng{_wide(printer)})), rng)"]
         lines += [f'params["{n}"] = wide["{n}"]' for n in own]
+    shares = [v.name for v in printer.plan.joint.model.of_kind("param") if v.domain.kind == "simplex"]
+    lines += [f'params["{n}"] = 0.9 * params["{n}"] + 0.1 / params["{n}"].shape[-1]' for n in shares]
     doc = '"""Starting values: locations from draws near the middle, scales of drawn latents from wide ones."""'
     return _numbered(printer, ["def initial(data, prepared, rng):", *indent([doc, *lines, "return params"], 1)])
 

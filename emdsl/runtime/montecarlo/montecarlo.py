@@ -23,6 +23,7 @@ from emdsl.runtime.numeric.unconstrained import pullback, to_free, uphill
 Statistics = Mapping[str, Any]
 CONFIDENT = 0.674  # of the ascent rule: a quarter of the normal's tail (Caffo, Jank and Jones, section 4)
 LEAST_DRAWS = 4  # of a chain in one E-step, of whose halves the noise of a step is told
+FADED = 1e-8  # a probability that is 0 where so many draws in a row as halve it to this show nothing of it
 GROWTH = 3.0  # a sample that does not show ascent grows by this share of itself
 MOST_DRAWS = 4000  # in one E-step: Newton's steps at the end take the rest of the way
 CURVED = 8  # draws whose Hessians make that of a numeric M-step
@@ -102,16 +103,27 @@ def mean_objective(
 
 
 def closed_m_step(setup: Setup, statistics: Statistics, params: Any) -> dict[str, Array]:
-    """What has a closed form, from averaged statistics; what no data touch stays."""
+    """What has a closed form, from averaged statistics; what no data touch stays, what no draw shows fades."""
     m_step = setup.module.m_step
     policy = "raise" if setup.policy == "restart" else setup.policy
     try:
-        return m_step(statistics, params, setup.prepared, "raise")
+        new = m_step(statistics, params, setup.prepared, "raise")
     except setup.module.Degenerate:
         kept = setup.untouched.kept(Point(params, statistics, np.nan, np.nan))
         if kept is None and policy == "raise":
             raise
-        return m_step(statistics, params, setup.prepared, policy) if kept is None else kept
+        new = m_step(statistics, params, setup.prepared, policy) if kept is None else kept
+    simplexes = {v["name"] for v in setup.module.SPEC["variables"] if v["domain"] == "simplex"}
+    return {n: _faded(p, params[n]) if n in simplexes and n in params else p for n, p in new.items()}
+
+
+def _faded(new: Array, old: Array) -> Array:
+    """Probabilities of which those that no draw shows halve: at 0 none ever would again, whatever the data say."""
+    fading = (new == 0) & (old > FADED)
+    if not fading.any():
+        return new
+    kept = np.where(fading, 0.5 * old, new)
+    return kept / kept.sum(-1, keepdims=True)
 
 
 def knowing_untouched(setup: Setup, chains: Sequence[Chain]) -> Setup:
