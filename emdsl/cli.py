@@ -114,7 +114,7 @@ def unanswered(error: NotImplementedError) -> EmdslError:
 @commands.command()
 @MODEL
 @click.argument("data", metavar="DATA", type=click.Path())
-@OUTPUT
+@click.option("-o", "--output", type=click.Path(), metavar="FIT.json", help="Save the fit there, as JSON or .npz, too.")
 @SIZE
 @click.option("--column", multiple=True, metavar="X=A,B", help="The columns that hold a variable.")
 @click.option("--index", multiple=True, metavar="S=COLUMN", help="The column that tells a plate's elements apart.")
@@ -196,9 +196,9 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
     if options["output"]:
         try:
             fitter.save(options["output"])
-        except OSError as error:
+        except EmdslError as error:
             saved = False
-            click.echo(f"error D040: {options['output']}: cannot be written: {error.strerror or error}", err=True)
+            click.echo(str(error), err=True)
     if options["as_json"]:
         click.echo(as_text(fitter.document()))
     else:

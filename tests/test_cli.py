@@ -292,10 +292,10 @@ def test_ctrl_c_while_the_command_line_is_loaded(
 
 
 def test_a_fit_that_cannot_be_saved_is_still_printed(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Any, document: Any) -> None:
+    def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("emdsl.runtime.fitting.estimator.write_document", full)
+    monkeypatch.setattr(os, "fsync", full)
     done = run("fit", "gmm.em", FAITHFUL, "--seed", "0", "-o", str(tmp_path / "fit.json"))
     assert done.status == 1 and "No space left" in done.err and "log-likelihood" in done.out
 

@@ -135,3 +135,24 @@ def test_a_model_s_name_hides_nothing(name: str, tmp_path: Path, monkeypatch: py
     (made,) = [c for c in vars(module).values() if isinstance(c, type) and c.__bases__ == (module.Estimator,)]
     assert made.__name__.rstrip("_") == name
     assert made(max_iter=2, tol=0).fit(DATA, init=START).history_ == pytest.approx(plain(), rel=1e-9)
+
+
+CLASHES = {  # what functions and tables of a module are called in which data are read
+    "measurement_error": (("a", "e_step_once"), {"x": [[1, 2.0], [2, 3], [4, 3]], "y": [1, 2.0, 4]}),
+    "blood_groups": (("phenotype", "table0"), {"phenotype": [0, 1, 2, 3, 1]}),
+    "input_output_hmm": (("u", "edges_of_z"), {"u": np.ones((4, 1)), "y": [1, 2, 0, 3]}),
+    "bayesian_gaussian_mixture": (("a0", "factor_of_z"), {"x": np.eye(3)[:, :1] + 1}),
+}
+
+
+@pytest.mark.parametrize("name", CLASHES)
+def test_functions_of_a_module_are_not_hidden(name: str) -> None:
+    """Found by giving each model of the gallery the names of its own module: `e_step_once` and `table0` broke two."""
+    (old, new), data = CLASHES[name]
+    text = (Path(__file__).parents[1] / "models" / f"{name}.em").read_text(encoding="utf-8")
+    as_they_were, others = (
+        emdsl.compile(text=re.sub(rf"\b{old}\b", n, text)).fitter(seed=0, max_iter=1, on_degenerate="keep")
+        for n in (old, new)
+    )
+    was = as_they_were.fit(data).history_
+    assert others.fit({new if k == old else k: v for k, v in data.items()}).history_ == pytest.approx(was, rel=1e-12)

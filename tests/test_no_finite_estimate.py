@@ -298,6 +298,17 @@ def test_a_shape_whose_objective_is_rounding_has_collapsed() -> None:
     assert fit.status_ == "degenerate", fit.message_
 
 
+@pytest.mark.parametrize("top", [1e14, 1e99])
+def test_components_that_have_all_collapsed_have_found_no_limit(top: float) -> None:
+    """Two kinds of equal points, a component on each, from starts that had collapsed: "boundary", converged, with an
+    objective of 3e86."""
+    text = COLLAPSED.replace("VonMises", "Gamma").replace("real", "positive").replace("[3]", "[2]")
+    shape = np.array([1e13, top])
+    start = {"w": [0.5, 0.5], "a": shape, "b": shape / [2.0, 3.0]}
+    with pytest.raises(DegenerateError, match="a, b has collapsed"):
+        emdsl.compile(text=text).fitter(init=start).fit({"y": [2.0, 2, 2, 3, 3, 3]})
+
+
 ON_ZEROS = """
     model OnZeros
     param p : simplex[2]

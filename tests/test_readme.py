@@ -46,7 +46,7 @@ def test_the_output_is_the_command_s(monkeypatch: pytest.MonkeyPatch, capsys: py
     output = capsys.readouterr().out
     shown, printed = blocks("text")[1], output[: output.index("\nAIC") + 1]
     assert numbers_apart(shown)[0] == numbers_apart(printed)[0]
-    np.testing.assert_allclose(numbers_apart(shown)[1], numbers_apart(printed)[1], rtol=1e-4)
+    np.testing.assert_allclose(numbers_apart(shown)[1], numbers_apart(printed)[1], rtol=1e-5)
     assert "-1130.26396" in printed and "converged" in output
 
 

@@ -65,9 +65,21 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(faults.DataError, match=r"fit\.json: cannot be written: disk full"):
         storage.write_whole(path, b"new")
+    with pytest.raises(emdsl.DataError, match="disk full"):  # a module is written as a fit is, whole or not at all
+        emdsl.compile(text="model M\nparam m : real\nobserved x ~ Normal(m, 1)").write(path)
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["fit.json"]
+
+
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    fit = emdsl.compile(text="model M\nparam m : real\nobserved x ~ Normal(m, 1)").fitter().fit({"x": 1.0})
+    nowhere = tmp_path / "none" / "fit.npz"
+    for path, why in ((tmp_path, "it is a directory"), (nowhere, "No such file"), ("y" * 300, "name too long")):
+        for write in (fit.save, fit.model.write):
+            with pytest.raises(emdsl.DataError, match=f"(?s)D040: .*{path}.*: cannot be written: .*{why}"):
+                write(path)
+    assert not os.listdir(tmp_path)
 
 
 def refused(path: Path) -> str:

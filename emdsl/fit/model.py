@@ -326,9 +326,11 @@ class Model:
         return loaded(self.name, self._parts)
 
     def write(self, path: str | Path) -> None:
-        """Write the generated module; it runs where emdsl is not installed."""
+        """Write the generated module, whole or not at all; it runs where emdsl is not installed."""
+        from emdsl.runtime.fitting.storage import write_whole
+
         with told():
-            place(path).write_text(self.source, encoding="utf-8")
+            write_whole(place(path), self.source.encode())
 
     def fitter(self, **options: Any) -> Fitter:
         """An estimator for this model: sizes by their names, `max_iter`, `tol`, `n_init`, `seed`, `init`, ..."""

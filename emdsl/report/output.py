@@ -44,6 +44,7 @@ def check_output(path: str | None, *read: str | None) -> None:
 
 def put(path: str | None, content: str) -> None:
     """Write to a file, whole or not at all, or to standard output."""
+    from emdsl.runtime.data import faults
     from emdsl.runtime.fitting.storage import write_whole
 
     if path is None or path == "-":
@@ -51,8 +52,8 @@ def put(path: str | None, content: str) -> None:
         return
     try:
         write_whole(path, content.encode())
-    except OSError as error:
-        raise DataError(Problem("D040", f"{path}: cannot be written: {error.strerror or error}")) from None
+    except faults.DataError as error:
+        raise DataError(Problem(error.code, error.message)) from None
 
 
 def page_columns(path: str | None) -> int:

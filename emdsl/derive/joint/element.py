@@ -285,7 +285,7 @@ class Tensors:
         if literal is not None:
             if isinstance(number := _entry(literal, idx), x.Num):  # `[0, 0]`, as `zeros(2)`
                 return number
-            name = next((n for n, t in self.tables.items() if t == literal), f"table{len(self.tables)}")
+            name = next((n for n, t in self.tables.items() if t == literal), None) or self._new_table()
             self.tables[name] = literal
             return El(name, idx, "ordered" if _increases(literal) else "real")
         rows = ((item, _literal(item) if isinstance(item, m.Stack) else None) for item in e.items)
@@ -294,6 +294,11 @@ class Tensors:
         )
         alike = isinstance(idx[0], Ix) and len(set(options)) == 1 and isinstance(options[0], El)
         return options[0] if alike else x.Choose(idx[0], options)  # `[m, m, m]`
+
+    def _new_table(self) -> str:
+        """A name that the model does not have."""
+        names = (f"table{n}" for n in range(len(self.tables), len(self.tables) + len(self.variables) + 1))
+        return next(n for n in names if n not in self.variables and n not in self.tables)
 
     def _sum_over(self, e: m.SumOver, idx: tuple[Idx, ...], scope: Scope) -> Expr:
         under: list[Ix] = []

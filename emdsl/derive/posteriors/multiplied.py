@@ -65,8 +65,8 @@ def _weight(f: Factor, joint: LogJoint, weighted: str | None) -> Expr:
 
 
 def multiplier(name: str) -> str:
-    """The name of the multipliers of a variable's densities."""
-    return f"multiplier_{name}"
+    """The name of the multipliers of a variable's densities, one that no user's variable has."""
+    return f"multiplier {name}"
 
 
 def _variable(v: m.Variable) -> m.Variable:

@@ -79,7 +79,7 @@ def row_pieces(f: Function, block: Block) -> str:
 def _edges_of_rows(f: Function, block: Block, terms: Sequence[Term]) -> str:
     """Code of the function of rows that makes their edges: it calls one that is printed beside `expectations`."""
     assert block.chain is not None
-    name = f.emitter.namer.of(f"edges_of_{block.name}")
+    name = f.emitter.namer.of(f"edges_of:{block.name}")
     places: list[str] = []
     if len(block.home) == 1:
         (row,) = block.home

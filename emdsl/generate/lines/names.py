@@ -14,7 +14,14 @@ RESERVED = frozenset(
     SPEC
     numpy scipy json policy rng on log_likelihood some draw step value before out values given refine
     log_likelihood_rows row_count row_numbers features factors sweep learned entropy normaliser whole own
-    division regrouped plain state_of_group slopes slopes_apart named told""".split()
+    division regrouped plain state_of_group slopes slopes_apart named told
+    e_step_once first_draws indices_inside initial_given kinds_of_data moments_of_data sums_of_data whole_bound
+    with_draws""".split()
+)
+# what functions and tables are called that a model's own names are part of
+OURS = re.compile(
+    r"(conditional_of|edges_of|factor_of|features_of|log_density_of|network_of|objective_of|sums_under|weights_under)_"
+    r"|table[0-9]"
 )
 
 
@@ -35,7 +42,7 @@ class Namer:
         self.last: dict[str, int] = {}  # the number of the last name made of a stem
         self.taken = set(_spoken_for(helpers))
         for name in user:
-            self.user[name] = self._claim(plain(name))
+            self.user[name] = self._claim(plain(name) + "_" * bool(OURS.match(name)))
 
     def _claim(self, base: str) -> str:
         name = base

@@ -71,9 +71,9 @@ def _outgrown(setup: Setup, end: Climb, mine: Params) -> str:
 
         at = partial(_at, setup, end, large)
         below, last = at(0.01), end.history[-1]
-        of_some = any(not here.all() for here in large.values())  # a component; of all data it is a limit, told as one
+        several = any(here.size > 1 for here in large.values())  # components; of all data it is a limit, told as one
         climbs = last - below > 0.5 and (grown or not last - at(100.0) > 0.5)
-        if climbs or (of_some and _grows_in_noise(setup, end, at)):
+        if climbs or (several and _grows_in_noise(setup, end, at)):
             names = ", ".join(n for n, here in large.items() if here.any())
             return f"{names} has collapsed: the objective grows with it, without end"
     return ""
@@ -99,11 +99,13 @@ def _at(setup: Setup, end: Climb, some: Mapping[str, Any], by: float) -> float:
 
 
 def _grows_in_noise(setup: Setup, end: Climb, at: Callable[[float], float]) -> bool:
-    """Whether an objective that is rounding at the end grew all the way there, where it had digits."""
+    """Whether an objective that is rounding at the end grew all the way there, where it had digits; or has none."""
     with np.errstate(all="ignore"):
         noise = rounding(setup, evaluate(setup, end.params, None))
     if not noise > 0.1:
         return False
+    if noise > 1 + BLURRED * abs(end.history[-1]):
+        return True
     steps = np.diff([at(by) for by in (1e-8, 1e-6, 1e-4)])
     return bool((steps > 0.5).all())
 

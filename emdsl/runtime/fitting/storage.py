@@ -75,10 +75,18 @@ def plain_value(value: Any) -> Any:
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename. OSError as it comes.
+    """Write a file whole or not at all: a temporary file beside it, then a rename. DataError where that fails.
 
     A link stays a link to the new content; a device or a pipe is written to, never replaced.
     """
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        why = "it is a directory" if os.path.isdir(path) else error.strerror or str(error)
+        raise DataError(f"{os.fspath(path)}: cannot be written: {why}", code="D040") from None
+
+
+def _write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     import tempfile
 
     if os.path.exists(path) and not os.path.isfile(path):
