@@ -431,6 +431,7 @@ def test_csv_forms() -> None:
     assert columns('"a, b",c\n"x, ""y""",2\n') == {"a, b": ['x, "y"'], "c": [2]}
     assert columns(" a , b\n1, 2\n\n3,4\n") == {"a": [1, 3], "b": [2, 4]}
     assert columns("a\nTRUE\nfalse\n") == {"a": [1.0, 0.0]}
+    assert columns('a\nu\n\n""\nv\n') == {"a": ["u", None, "v"]}  # a blank line is none, an empty cell is missing
 
 
 def test_missing_cells_by_the_kind_of_column() -> None:

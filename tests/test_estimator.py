@@ -21,8 +21,9 @@ import emdsl
 from emdsl.runtime.bundle import bundle
 from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.data.frames import Table
+from emdsl.runtime.fitting.climbs import Climb
 from emdsl.runtime.fitting.estimator import Estimator
-from emdsl.runtime.fitting.loop import remaining
+from emdsl.runtime.fitting.loop import best_climb, remaining
 
 RNG = np.random.default_rng(7)
 X = np.concatenate([RNG.normal(0, 1, (60, 2)), RNG.normal(4, 1, (90, 2))])
@@ -190,6 +191,8 @@ def test_a_degenerate_start_never_wins() -> None:
 
     fit = changed(initial=initial)(n_init=4, seed=0).fit(X)
     assert fit.status_ == "converged" and "2 of them degenerate" in fit.message_
+    ends = [Climb({}, (top,), top, status, "") for top, status in ((1.0, "converged"), (9.0, "degenerate"))]
+    assert best_climb(ends).objective == 1.0  # however high it came
     seen.clear()
     again = changed(initial=initial)(seed=0, on_degenerate="restart").fit(X)
     assert again.status_ == "converged" and len(seen) == 2

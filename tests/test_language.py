@@ -520,6 +520,13 @@ def test_hostile_texts(name: str) -> None:
     ends_well(HOSTILE[name])
 
 
+def test_a_line_that_is_too_long_is_all_that_is_wrong() -> None:
+    """The loop around it was told to have no block, which came first."""
+    with pytest.raises(ModelError) as caught:
+        model(f"model M\nparam m : real\nfor n in N:\n    observed x[n] ~ Normal({'-' * 90_000}m, 1)\n")
+    assert [p.code for p in caught.value.problems] == ["E008"]
+
+
 GROWING = {
     "parentheses": lambda n: "let a = " + "(" * n + "1" + ")" * n,
     "a sum": lambda n: "param a : real\nlet b = " + " + ".join(["a"] * n),

@@ -167,10 +167,20 @@ def test_a_fit_with_a_design_is_loaded(tmp_path: Path) -> None:
         emdsl.load(tmp_path / "fit.json")
 
 
+class Runs:
+    """What makes a directory, if it is ever unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
 def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fit.npz"
-    np.savez(path, document=np.array([{"a": 1}], object), history=np.zeros(1))
-    assert "no whole saved fit" in refused(path)
+    np.savez(path, document=np.array([Runs(tmp_path / "ran")], object), history=np.zeros(1))
+    assert "no whole saved fit" in refused(path) and not (tmp_path / "ran").exists()
     GaussianMixture(seed=0).fit(X).save(path)
     path.write_bytes(path.read_bytes()[:-100])
     assert "no whole saved fit" in refused(path)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.errors import DataError, Problem, nearest
+from emdsl.errors import DataError, ModelError, Problem, nearest
 from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.ragged import flat_rows
 from emdsl.fit.sizes import complete_sizes
@@ -29,6 +29,19 @@ def told() -> Iterator[None]:
     except MemoryError as error:
         text = f"more memory is needed than there is: {error}" if str(error) else "more memory is needed than there is"
         raise DataError(Problem("D043", text, hint="pass smaller sizes")) from None
+
+
+@contextmanager
+def within_reach(text: str) -> Iterator[None]:
+    """Raises what is too deep, too large or too small for the algebra as an error of the model of this text."""
+    try:
+        yield
+    except RecursionError:
+        hint = "what repeats belongs in a plate, what nests in a family"
+        raise ModelError(Problem("E010", "the model's expressions nest too deeply", hint=hint), text) from None
+    except ArithmeticError:
+        message = "numbers of the model are out of range where they meet"
+        raise ModelError(Problem("E007", message, hint="write it in other units"), text) from None
 
 
 def names_of(names: Any, known: Collection[str], what: str) -> tuple[str, ...]:

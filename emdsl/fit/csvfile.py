@@ -13,7 +13,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO
 
 import numpy as np
@@ -114,7 +114,11 @@ def _lines(file: BinaryIO, path: str) -> Iterator[str]:
 
 
 def _rows(lines: Iterator[str], path: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the line it ends on; blank lines are skipped. What splits the first line splits all."""
+    """Each row with the line it ends on. What splits the first line splits all.
+
+    Blank lines are skipped, as in pandas and R; one of an empty cell in quotes, as pandas writes what is missing from a
+    single column, is a row.
+    """
     blank: list[str] = []
     for line in lines:
         blank.append(line)
@@ -122,18 +126,21 @@ def _rows(lines: Iterator[str], path: str) -> Iterator[tuple[int, list[str]]]:
             break
     delimiter = _delimiter(blank[-1] if blank else "")
     csv.field_size_limit(1 << 30)
-    reader = csv.reader(_chain(blank, lines), delimiter=delimiter, skipinitialspace=True, strict=True)
+    last = [""]
+    reader = csv.reader(_chain(blank, lines, last), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for cells in reader:
-            if cells and not (len(cells) == 1 and not cells[0].strip()):
+            if last[0].strip():
                 yield reader.line_num, cells
     except csv.Error as error:
         raise fault("D035", path, reader.line_num, f"cannot be split into cells: {error}") from None
 
 
-def _chain(first: list[str], rest: Iterator[str]) -> Iterator[str]:
-    yield from first
-    yield from rest
+def _chain(first: list[str], rest: Iterator[str], last: list[str]) -> Iterator[str]:
+    """All lines; `last` holds the one that was handed on last."""
+    for line in chain(first, rest):
+        last[0] = line
+        yield line
 
 
 def _delimiter(header: str) -> str:

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from emdsl.errors import ModelError, Problem
+from emdsl.errors import ModelError
 from emdsl.fit import gaps as rewritten
-from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told
+from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told, within_reach
 from emdsl.fit.loading import loaded
 from emdsl.fit.members import Declared, Plan, Statistic, Update, statistics_of, updates_of
 from emdsl.fit.runs import Pattern, by_runs
@@ -52,7 +52,7 @@ class Model:
 
         try:
             return with_ways(refusal, self.resolved)
-        except RecursionError:
+        except (RecursionError, ArithmeticError):
             return refusal
 
     @cached_property
@@ -62,23 +62,15 @@ class Model:
 
         if self.__dict__.get("refusal") is not None:
             raise self.refusal  # type: ignore[misc]
-        try:
+        with within_reach(self.text):
             return derive(self.resolved, self.incomplete)
-        except RecursionError:
-            raise self._too_large() from None
-
-    def _too_large(self) -> ModelError:
-        hint = "what repeats belongs in a plate, what nests in a family"
-        return ModelError(Problem("E010", "the model's expressions nest too deeply", hint=hint), self.text)
 
     @cached_property
     def _parts(self) -> list[str]:
         from emdsl.generate.module import module_parts
 
-        try:
+        with within_reach(self.text):
             return module_parts(self.derived)
-        except RecursionError:
-            raise self._too_large() from None
 
     @property
     def source(self) -> str:
@@ -293,7 +285,8 @@ class Model:
     def derivation(self) -> Derivation:
         from emdsl.report.derivation import Derivation
 
-        return Derivation.of(self.derived, self.source)
+        with within_reach(self.text):
+            return Derivation.of(self.derived, self.source)
 
     # ------------------------------------------------------------ the generated module
 

@@ -114,7 +114,7 @@ def lex(text: str, file: str) -> Lexed:
         if total > MOST_TOKENS:
             span = line[-1].span
             out.problems.append(Problem("E008", f"the model has more than {MOST_TOKENS:,} tokens", span))
-            return out
+            at, line = len(rows), line[:1]  # a line is there, so that no block is told to lack one
         if line:
             first = line[0].span
             lead = rows[first.line - 1][: first.column - 1]

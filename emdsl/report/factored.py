@@ -114,7 +114,7 @@ def _multiples(e: x.Add) -> bool:
 def _roots(c: Fraction | float, rest: Expr) -> Expr:
     """`1.414 sqrt(a)` is `sqrt(2 a)`."""
     roots = [f for f in x.factors_of(rest) if isinstance(f, x.Pow) and f.exponent == x.HALF]
-    square = _rational(float(c) ** 2)
+    square = _rational(float(c) ** 2) if 1e-150 < abs(Fraction(c)) < 1e150 else None
     if square is None or (isinstance(c, Fraction) and len(roots) < 2) or not roots:
         return x.mul(x.Num(c), rest)
     others = [f for f in x.factors_of(rest) if f not in roots]

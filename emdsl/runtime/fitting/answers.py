@@ -59,8 +59,14 @@ class Answers(Settings):
         return error
 
     def _told(self) -> Translated:
-        """A context in which faults are raised as users see them."""
-        return Translated((DataError,), self._fault)
+        """A context in which faults are raised as users see them, numbers out of range among them."""
+        return Translated((DataError, ArithmeticError), self._as_fault)
+
+    def _as_fault(self, error: Exception) -> Exception:
+        if isinstance(error, DataError):
+            return self._fault(error)
+        hint = "a number of the model, or what one is divided by, is 0 or out of range"
+        return self._fault(DataError(f"the model cannot be evaluated: {error}", hint=hint, code="D015"))
 
     def _collapse(self, message: str) -> Exception:
         """The exception that users see for a matrix that cannot be inverted outside of any climb."""
