@@ -52,6 +52,12 @@ CASES: dict[str, tuple[str, dict[str, Any], str, float]] = {
         "b lies on the boundary",
         -2.5 - np.log(2 * np.pi),
     ),
+    "a log hazard of what never happened, where even 0 log 0 has no number": (
+        "model M\nparam b : real\nfor n in N: observed y[n] ~ Bernoulli(1 - exp(-exp(b)))",
+        {"y": [0, 0, 0]},
+        "b goes to minus infinity",
+        0.0,
+    ),
     "one empty group of two": (
         "model M\nparam v[2] : real\nfor n in N:\n    given g[n] : index[2]\n"
         "    observed y[n] ~ Poisson(log_rate = v[g[n]])",

@@ -73,7 +73,7 @@ def unlimited(
         if told is not None and wide and group[-1] is wide[-1]:
             rounding += told(params) + told(_scaled(params, group, to))
         middle, further = (objective(_scaled(params, group, c)) for c in (1 / size, to))
-        if middle < here - rounding and further >= here - rounding:
+        if middle < here - rounding and not further < here - rounding:  # NaN: out there even 0 log 0 has no number
             out |= {n: "0" if small else _goes(float(params[n][chosen].ravel()[0])) for n, chosen in group}
     return out
 
