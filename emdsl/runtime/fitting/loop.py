@@ -120,8 +120,9 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                 if status == "decreased" and "state" not in here.statistics:
                     fall = here.objective - there.objective
                     blunt = BLUNT * (setup.unit + abs(here.objective)) if leaps.taken else 0.0
-                    noise = max(rounding(setup, here), rounding(setup, there), min(fall, blunt))
-                    status = "level" if fall <= noise else status
+                    either = rounding(setup, here), rounding(setup, there)
+                    noise = max(*either, min(fall, blunt))
+                    status = "level" if fall <= max(noise, sum(either)) else status
                 if status == "decreased" and leaps.back is not None:  # where rounding takes more than a step gains
                     here, status = leaps.returned(leaps.back), "climbing"
                     history[-1] = here.objective
