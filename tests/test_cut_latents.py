@@ -125,11 +125,38 @@ def test_thresholds_passed_in_steps_of_another_size_beside_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "seen", ["0 if u[n] < 0 else 1 if u[n] < 1 else 0", "0 if u[n] < 0 else 1 if u[n] < 1 else g[n]"]
+    ("seen", "other"),
+    [("0 if u[n] < 0 else 1 if u[n] < 1 else 0", 0), ("0 if u[n] < 0 else 1 if u[n] < 1 else g[n]", 1)],
 )
-def test_what_two_intervals_lead_to_is_drawn(seen: str) -> None:
+def test_what_two_intervals_lead_to_is_integrated_in_pieces(seen: str, other: int) -> None:
     text = "model M\nparam m : real\nfor n in N:\n    given g[n] : bool\n    latent u[n] ~ Normal(m, 1)\n"
-    assert emdsl.compile(text=f"{text}    observed y[n] ~ Delta({seen})").plan["u"].method == "saem:slice"
+    model = emdsl.compile(text=f"{text}    observed y[n] ~ Delta({seen})")
+    fit = model.fitter(max_iter=0, init={"m": 0.4}).fit({"g": [other, other], "y": [0, 1]})
+    mass = np.diff(stats.norm(0.4, 1).cdf([-np.inf, 0, 1, np.inf]))
+    leads_to = np.array([0, 1, other])
+    assert fit.log_likelihood_ == pytest.approx(sum(np.log(mass[leads_to == k].sum()) for k in (0, 1)), abs=1e-9)
+
+
+HURDLES = (  # of Cragg (1971)
+    "v[n] if u[n] > 0 and v[n] > 0 else 0",
+    "v[n] * (u[n] > 0) * (v[n] > 0)",
+    "max(v[n], 0) * (u[n] > 0)",
+    "max(v[n], 0) if u[n] > 0 else 0",
+    "(v[n] if v[n] > 0 else 0) if not u[n] <= 0 else 0",
+)
+
+
+@pytest.mark.parametrize("seen", HURDLES)
+def test_two_hurdles(seen: str) -> None:
+    """v is a Normal in an interval given u, and the density jumps at 0 in u: two pieces. It was refused, or drawn."""
+    text = "model H\nparam g : real\nparam b : real\nparam s : positive\nfor n in N:\n    latent u[n] ~ Normal(g, 1)\n"
+    model = emdsl.compile(text=f"{text}    latent v[n] ~ Normal(b, s)\n    observed y[n] ~ Delta({seen})")
+    y = np.array([0.0, 1.3, 0.0, 0.2])
+    fit = model.fitter(max_iter=0, init={"g": 0.5, "b": 0.6, "s": 0.8}).fit({"y": y})
+    over = stats.norm.cdf(0.5)
+    seen_itself = np.log(over) + stats.norm(0.6, 0.8).logpdf(y)
+    want = np.where(y > 0, seen_itself, np.log1p(-over * stats.norm.cdf(0.6 / 0.8)))
+    assert fit.log_likelihood_ == pytest.approx(want.sum(), abs=1e-7)
 
 
 def test_a_probit_with_a_random_effect() -> None:

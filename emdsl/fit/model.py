@@ -165,7 +165,8 @@ class Model:
                 exact = found._exact and found.plan[rewritten.unseen(name)].method.startswith("exact")
                 return found if exact else None
             text = denser(found.derived.joint, points)
-            return Model(text, self.text, self.infer, self.fixed, incomplete) if text.infer else found
+            finer = Model(text, self.text, self.infer, self.fixed, incomplete) if text.infer else found
+            return finer if finer.refusal is None else None
 
         return self._kept(("with a copy", name, by_moments, points), made)
 

@@ -5,7 +5,7 @@ y[n] ~ Normal(a + abs(u[n] - c), s)       a kink at c: the points of u lie on (-
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -17,12 +17,14 @@ from emdsl.derive.joint.terms import terms
 from emdsl.derive.posteriors.block import place
 
 KINKED = ("abs", "min", "max")
+JUMPING = ("lt", "le", "gt", "ge")
 MOST = 4  # kinks of one latent: beyond, pieces are many and each kink is small
 
 
-def is_kinked(factors: Iterable[Factor], name: str) -> bool:
+def is_kinked(factors: Iterable[Factor], name: str, kinked: Collection[str] = KINKED) -> bool:
     """Whether a latent stands inside what has a kink."""
-    inside = (e for f in factors for e in x.walk(f.body) if isinstance(e, x.Fn) and e.name in KINKED)
+    held = (e for f in factors for part in (f.body, *f.masks) for e in x.walk(part))
+    inside = (e for e in held if isinstance(e, x.Fn) and e.name in kinked)
     return any(name in x.variables(e) for e in inside)
 
 
@@ -32,14 +34,27 @@ def kinks_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Expr
     if v.domain.dims or v.domain.kind == "count":
         return ()
     others = {o.name for o in joint.model.of_kind("latent")} - {name}
-    found = dict.fromkeys(k for k in _kinks(joint, name, kinds) if not others & x.variables(k))
+    places = _kinks(joint, name, kinds, KINKED)
+    found = dict.fromkeys(k for k in places if k is not None and not others & x.variables(k))
     return tuple(found) if len(found) <= MOST else ()
 
 
-def _kinks(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Iterator[Expr]:
+def jumps_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Expr, ...]:
+    """Where densities of a latent number jump, if data and numbers alone say where; else none."""
+    v = joint.model.variable(name)
+    if v.domain.dims or v.domain.kind == "count":
+        return ()
+    moving = {o.name for o in joint.model.variables if o.kind in ("latent", "param")}
+    found = dict.fromkeys(_kinks(joint, name, kinds, JUMPING))
+    known = tuple(k for k in found if k is not None and not moving & x.variables(k))
+    return known if len(known) == len(found) <= MOST else ()
+
+
+def _kinks(joint: LogJoint, name: str, kinds: Mapping[str, str], kinked: Collection[str]) -> Iterator[Expr | None]:
+    """The places at which such functions change; None for one that is not found."""
     home = home_of(joint.model.variable(name))
     for f in joint.factors:
-        if not is_kinked((f,), name):
+        if not is_kinked((f,), name, kinked):
             continue
         for t in terms(f, side_in(kinds)):
             if not any(name in x.variables(e) for e in t.factors):
@@ -47,11 +62,12 @@ def _kinks(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> Iterator[Exp
             neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
             placed = place(t, (name,), home, (), neighbours, joint.levels)
             if isinstance(placed, str) or neighbours or not set(placed.ixs) <= set(home):
+                yield None
                 continue
             for e in (e for whole in placed.factors for e in x.walk(whole)):
-                if isinstance(e, x.Fn) and e.name in KINKED and name in x.variables(e):
+                if isinstance(e, x.Fn) and e.name in kinked and name in x.variables(e):
                     apart = e.args[0] if e.name == "abs" else x.add(e.args[0], x.neg(e.args[1]))
-                    yield from filter(None, (_root(branch, name) for branch in _branches(apart, name)))
+                    yield from (_root(branch, name) for branch in _branches(apart, name))
 
 
 def _branches(e: Expr, name: str) -> list[Expr]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cmp_to_key
+from functools import cmp_to_key, reduce
 from itertools import pairwise
 
 from emdsl.derive.algebra import expr as x
@@ -197,12 +197,11 @@ def _alone(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Expr, Fraction | fl
     if len(own) != 1:
         return held, limit, 0
     number, rest = x.split_number(own[0])
-    if isinstance(rest, x.Mul):  # `u * (u > 0)`
-        gates = [
-            f for f in rest.factors if isinstance(f, x.Fn) and f.name in x.COMPARISONS and leaf.var in x.variables(f)
-        ]
-        if len(gates) == 1:
-            rest = x.Where(gates[0], x.mul(*(f for f in rest.factors if f is not gates[0])), x.ZERO)
+    if isinstance(rest, x.Mul):  # `u * (u > 0) * (v > 0)`
+        gates: list[Expr] = [f for f in rest.factors if isinstance(f, x.Fn) and f.name in x.COMPARISONS]
+        value = x.mul(*(f for f in rest.factors if f not in gates))
+        if gates:
+            rest = x.Where(reduce(lambda a, b: x.fn("and", a, b), gates), value, x.ZERO)
     other = x.add(limit, *(x.neg(t) for t in parts if t is not own[0]))
     return rest, other if number == 1 else x.mul(x.Num(1 / number), other), number
 

@@ -24,7 +24,7 @@ from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.falls import falls_otherwise
 from emdsl.derive.posteriors.inside import about_one, nested
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
-from emdsl.derive.posteriors.kinks import kinks_of
+from emdsl.derive.posteriors.kinks import jumps_of, kinks_of
 from emdsl.derive.posteriors.slopes import components
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
@@ -83,7 +83,8 @@ def _unfit(name: str, joint: LogJoint) -> str:
         return (
             f"{name} is {NO_NUMBER.get(v.domain.kind, v.domain.kind)}: quadrature takes real numbers and single counts"
         )
-    if v.domain.kind != "count" and any(jumps(f, name) for f in joint.factors) and between(joint, name) is None:
+    jumping = v.domain.kind != "count" and any(jumps(f, name) for f in joint.factors) and between(joint, name) is None
+    if jumping and not jumps_of(joint, name, classes(joint)):
         return f"a density compares {name} with a number: it jumps there, which quadrature does not follow"
     found = range_of(v)
     return found if isinstance(found, str) else ""
@@ -201,7 +202,10 @@ def _ends(cloud: Cloud, found: Mapping[str, Interval], joint: LogJoint) -> tuple
 
 def _kinks(cloud: Cloud, joint: LogJoint) -> tuple[Expr, ...]:
     alone = len(cloud.latents) == 1 and not cloud.shared and not cloud.outer
-    return kinks_of(joint, cloud.name, classes(joint)) if alone else ()
+    if not alone:
+        return ()
+    kinds = classes(joint)
+    return tuple(dict.fromkeys((*kinks_of(joint, cloud.name, kinds), *jumps_of(joint, cloud.name, kinds))))
 
 
 def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:

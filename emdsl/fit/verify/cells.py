@@ -17,6 +17,7 @@ from emdsl.families.scope import Array, Scope, length
 from emdsl.fit.branches import has_atom, is_density, leaves
 from emdsl.fit.interpret import arguments, chunks, element, log_prob, model_scope, plate_rows, read_names
 from emdsl.fit.sampling import variable_reads
+from emdsl.fit.verify.corners import apart
 from emdsl.fit.verify.held import Chart, charts, completed
 from emdsl.fit.verify.setting import Drawn
 from emdsl.language.functions import COMPARISONS
@@ -217,6 +218,9 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
             there, values, k, out[k].ends, [(d, s) for d, c in enumerate(cells) for n, s in states if c.latent == n]
         ):
             raise Unchecked(f"where the density of {cells[k].latent} ends depends on others")
+    ends_of = {k: (out[k].ends, cells[k].ends) for k in loose if _long(out[k].ends)}
+    if _has_conditions(world.model) and not apart(there, values, ends_of):
+        raise Unchecked("where the density of one latent ends depends on another")
     return [c for c in out if c.levels is not None or c.atoms or _long(c.ends)]
 
 

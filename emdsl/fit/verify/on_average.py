@@ -21,7 +21,7 @@ from emdsl.fit.verify.setting import Drawn, as_data, draw, flat
 from emdsl.fit.verify.space import Space
 
 NAME, OF_LATENTS = "log-likelihood, over data drawn", "posterior, over data drawn"
-ROWS, PLATE = 3000, 4  # rows of a plate without parameters of its own, elements of any other
+ROWS, AT_POINTS, PLATE = 3000, 300, 4  # rows of a plate without parameters of its own, elements of any other
 STEP, FALSE_ALARM = 1e-4, 5.0
 ROUNDING = 1e-9  # where a latent is known but for that
 LEAST = 20  # rows that a mean is taken over
@@ -98,6 +98,7 @@ def many(case: Case, rows: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
     if case.world.model.potentials:
         raise Unchecked("no data are drawn from factors")
     try:
+        rows = min(rows, AT_POINTS) if case.model.derived.joint.clouds else rows  # each row is an integral then
         drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
     except DataError as why:
         raise Unchecked(why.problems[0].message) from None
