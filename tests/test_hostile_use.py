@@ -75,9 +75,12 @@ def test_no_name_of_a_column_is_empty(said: Any, columns: str) -> None:
     assert "between commas is empty" in said(2, "fit", MODEL, DATA, "--column", f"x={columns}")
 
 
-def test_an_infer_option_points_at_no_line_of_the_model(said: Any) -> None:
-    told = said(1, "derive", MODEL, "--infer", "z=quadrature")
-    assert told.startswith("error E120: z is discrete") and "^" not in told
+def test_an_infer_option_points_at_the_latent(said: Any) -> None:
+    """No line of the model asks for it: the place is where the latent is declared."""
+    told = said(1, "derive", MODEL, "--infer", "z=quadrature").splitlines()
+    assert (
+        told[0].startswith(f"{MODEL}:11:5: error E120: z is discrete") and "latent   z[n]" in told[1] and "^" in told[2]
+    )
 
 
 def test_a_number_that_only_python_reads_is_the_one_pointed_at(said: Any, tmp_path: Path) -> None:
