@@ -527,6 +527,14 @@ def test_a_line_that_is_too_long_is_all_that_is_wrong() -> None:
     assert [p.code for p in caught.value.problems] == ["E008"]
 
 
+@pytest.mark.parametrize("sign", ["*", "+", "-"])
+def test_lets_that_double_are_refused_before_they_are_opened(sign: str) -> None:
+    """Forty of them had no end: where comparisons are looked for, in the diagram, where a density is evaluated."""
+    lets = "".join(f"let a{i + 1} = a{i} {sign} a{i}\n" for i in range(40))
+    with pytest.raises(ModelError, match=r"E008: `a[0-9]+` has more than 1,000,000 parts"):
+        model(f"model M\nparam m : real\nlet a0 = m\n{lets}for n in N:\n    observed x[n] ~ Normal(a40, 1)\n")
+
+
 GROWING = {
     "parentheses": lambda n: "let a = " + "(" * n + "1" + ")" * n,
     "a sum": lambda n: "param a : real\nlet b = " + " + ".join(["a"] * n),

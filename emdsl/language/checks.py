@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from emdsl.errors import Problem, Span
 from emdsl.language.constants import constant_problems
@@ -31,10 +32,13 @@ from emdsl.language.ranges import range_problems
 from emdsl.language.scope import Scope
 from emdsl.language.transform import expressions_of, names_in
 
+MOST_OPENED = 1_000_000  # parts of a `let` with all others put in
+
 
 def final_problems(model: ModelText, scope: Scope) -> list[Problem]:
     """Problems of indices, cycles, conditions, priors, defaults and factors."""
     out = [*range_problems(scope), *cycle_problems(scope), *constant_problems(model), *definite_problems(model)]
+    out += _opened_lets(model)
     facts = facts_of(model)
     pointwise = any(line.method in POINTWISE for line in model.infer)
     for v in model.variables:
@@ -63,6 +67,24 @@ class Facts:
 
     known: Mapping[str, Variable]
     behind: Mapping[str, tuple[str, ...]]
+
+
+def _opened_lets(model: ModelText) -> Iterator[Problem]:
+    """Lets that name one another twice and twice again: opened they would never end."""
+    lets, parts = {let.name: let for let in model.lets}, dict[str, int]()
+    reads = {
+        name: [e.name for e in walk(let.body) if isinstance(e, Var) and e.name in lets] for name, let in lets.items()
+    }
+    try:
+        order = list(TopologicalSorter(reads).static_order())
+    except CycleError:
+        return  # told elsewhere
+    for name in order:
+        parts[name] = sum(1 for _ in walk(lets[name].body)) + sum(parts[n] for n in reads[name])
+        if parts[name] > MOST_OPENED:
+            text = f"`{name}` has more than {MOST_OPENED:,} parts when all lets in it are put in"
+            yield Problem("E008", text, lets[name].span)
+            return
 
 
 def facts_of(model: ModelText) -> Facts:

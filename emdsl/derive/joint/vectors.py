@@ -105,10 +105,12 @@ def _compared(v: m.Variable, model: m.ModelText) -> list[m.Expr]:
         return []
     lets = {let.name: let.body for let in model.lets}
     out: list[m.Expr] = []
+    opened: set[tuple[str, bool]] = set()  # one that others repeat would be opened as often as paths lead to it
     todo = [(e, False) for e in expressions_of(v.distribution)]
     while todo:
         e, inside = todo.pop()
-        if isinstance(e, m.Var) and e.name in lets:
+        if isinstance(e, m.Var) and e.name in lets and (e.name, inside) not in opened:
+            opened.add((e.name, inside))
             todo.append((lets[e.name], inside))
         if inside:
             out.append(e)
