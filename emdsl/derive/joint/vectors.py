@@ -24,7 +24,7 @@ def of_cut_vectors(model: m.ModelText) -> tuple[str, ...]:
     """Gaussian vectors that point masses compare with something; none that another method is asked for."""
     named = {n for line in model.infer if line.method != "quadrature" for g in line.groups for n in g}
     found = {v.name for v in model.of_kind("latent") if _gaussian(v) is not None} - named
-    cut = {e.name for v in model.variables for e in _compared(v, model) if isinstance(e, m.Var)}
+    cut = {n for v in model.variables for n in _compared(v, model)} if found else set[str]()
     return tuple(v.name for v in model.variables if v.name in found & cut)
 
 
@@ -99,21 +99,21 @@ def _variables(call: m.FamilyCall) -> list[m.Var]:
     return [e for a in expressions_of(call) for e in m.walk(a) if isinstance(e, m.Var)]
 
 
-def _compared(v: m.Variable, model: m.ModelText) -> list[m.Expr]:
-    """All that stands in comparisons of a variable's point masses, and in `let`s that it reads."""
+def _compared(v: m.Variable, model: m.ModelText) -> set[str]:
+    """The names that stand in comparisons of a variable's point masses, and in `let`s that it reads."""
     if v.distribution is None:
-        return []
+        return set()
     lets = {let.name: let.body for let in model.lets}
-    out: list[m.Expr] = []
-    opened: set[tuple[str, bool]] = set()  # one that others repeat would be opened as often as paths lead to it
+    out: set[str] = set()
+    opened: set[tuple[str, bool]] = set()  # a `let` reads others twice and they others twice: each is opened once
     todo = [(e, False) for e in expressions_of(v.distribution)]
     while todo:
         e, inside = todo.pop()
-        if isinstance(e, m.Var) and e.name in lets and (e.name, inside) not in opened:
-            opened.add((e.name, inside))
-            todo.append((lets[e.name], inside))
-        if inside:
-            out.append(e)
+        if isinstance(e, m.Var):
+            out |= {e.name} if inside else set()
+            if e.name in lets and (e.name, inside) not in opened:
+                opened.add((e.name, inside))
+                todo.append((lets[e.name], inside))
         cuts = isinstance(e, m.Call) and e.fn in CUTTING
         todo += [(c, inside or cuts) for c in m.children(e)]
     return out
