@@ -619,7 +619,7 @@ REFUSED = {
         param m : real
         for i in I:
             latent b[i] ~ Normal(m, 1)
-            observed y[i] ~ Normal(0, 1 + (b[i] > 2))
+            observed y[i] ~ Normal(0, 1 + (b[i]^2 > 2))
         infer b by quadrature""",
 }
 
@@ -699,6 +699,10 @@ KINKED: dict[str, tuple[str, Callable[..., Any]]] = {
     "two limits": (
         "latent u[n] ~ Gamma(2, b)\n    observed y[n] ~ Normal(a + min(max(u[n], x[n]), 1.5), s)",
         lambda u, x, y: stats.gamma.logpdf(u, 2, scale=1 / 0.9) + stats.norm.logpdf(y, 0.7 + np.clip(u, x, 1.5), 0.25),
+    ),
+    "a step": (
+        "latent u[n] ~ Normal(0, b)\n    observed y[n] ~ Normal(a + u[n], s + (u[n] > x[n]))",
+        lambda u, x, y: stats.norm.logpdf(u, 0, 0.9) + stats.norm.logpdf(y, 0.7 + u, 0.25 + (u > x)),
     ),
 }
 AT = {"a": 0.7, "b": 0.9, "s": 0.25}
