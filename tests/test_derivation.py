@@ -550,7 +550,7 @@ LINES = {
     "beta_mixture": ("where Q holds a[k], log Γ(a[k]), log Γ(a[k] + b[k]);", "ψ′ is the derivative of ψ."),
     "probit_regression": ("[...] is 1 where it holds, else 0.",),
     "student_free_df": ("∂Q/∂df = ½ S_count", "coefficient of log u[n] = ½ df - ½"),
-    "blood_groups": ("allele[0] = (2 S_genotype_0 + S_genotype_1 + S_genotype_2) / ",),
+    "blood_groups": ("R = 2 S_genotype_0 + S_genotype_1 + S_genotype_2", "∂Q/∂allele[0] = R / allele[0] = λ"),
     "word_alignment": ("q(align[s, j] = l) [source[s, l] = e]",),
 }
 
@@ -1112,7 +1112,8 @@ for n in N:
     latent w[n] ~ Exponential(2)
     observed s[n] ~ Delta(min(u[n], v[n], w[n]))
 """: (
-        "S_y_0 log(½ t + 1) + (S_y_1 + S_y_2) log(1 - t) + S_y_3 log t",
+        "S_y_0 log(½ t + 1) + S_y_3 log t + (S_y_1 + S_y_2) log(1 - t)",
+        "y[0] log(¼ (t + 2)) + y[1] log(¼ (1 - t))",
         "t = (S_y_0 - S_y_3 - √(",
         "which_s_is says which of them s is: 0 for u, 1 for v, 2 for w.",
         "log p(which_s_is) = Σ_n log(⅓)",
@@ -1133,6 +1134,50 @@ infer theta, z by meanfield
         "F = E[log p(y, w, theta, z | alpha, beta, a)] - E[log q(theta)] - E[log q(z)]",
         "the log of a Dirichlet's normaliser is convex",
         "At the root it is not positive",
+    ),
+    """param phi : unit
+param p : unit
+for i in I:
+    for t in T:
+        latent alive[i, t] ~ Delta(1) if t == 0 else Bernoulli(phi * alive[i, t-1])
+        observed y[i, t] ~ Bernoulli(p * alive[i, t])
+""": (
+        "Q(phi, p) = Σ_{i, t : t > 0} (q(alive[i, t - 1] = 1, alive[i, t] = 0) log(1 - phi)",
+        "phi = Σ_{i, t : t > 0} q(alive[i, t - 1] = 1, alive[i, t] = 1) / (Σ_{i, t : t > 0} q(alive[i, t - 1] = 1))",
+        "p = Σ_{i, t} q(alive[i, t] = 1) y[i, t] / (Σ_{i, t} q(alive[i, t] = 1))",
+    ),
+    """param psi : unit
+for n in N:
+    latent x[n] ~ Multinomial([1/2, psi/4, (1-psi)/4, (1-psi)/4, psi/4], trials = 197)
+    observed y[n] ~ Delta(x[n, 0] + x[n, 1])
+""": ("psi = (Σ_n E[x[n, 1]] + Σ_n E[x[n, 4]]) / (Σ_n E[x[n, 1]] + Σ_n E[x[n, 4]] + Σ_n E[x[n, 2]]",),
+    """param cured_share : unit
+param rate : positive
+for n in N:
+    given c[n] : positive
+    latent cured[n] ~ Bernoulli(cured_share)
+    latent t[n] ~ Exponential(rate)
+    observed y[n] ~ Delta(c[n] if cured[n] == 1 else min(t[n], c[n]))
+""": (
+        "log p(y, cured | cured_share, rate) = log p(cured | cured_share) + log p(y | rate, c, cured)",
+        "Q(cured_share) = S_cured[1] log cured_share + S_cured[0] log(1 - cured_share) + const",
+    ),
+    """param a : real
+param s : positive
+for t in T:
+    latent h[t] ~ Normal(0, 1) if t == 0 else Normal(a * h[t-1], 1)
+    observed y[t] ~ Normal(h[t], s)
+""": ("every term is linear or quadratic in h, an element tied", "with precision J and linear term g"),
+    """param mu : real[D]
+param W : real[D, Q]
+param s : positive
+for n in N:
+    latent z[n] ~ MvNormal(zeros(Q), eye(Q))
+    observed x[n] ~ MvNormal(mu + W @ z[n], s * eye(D))
+""": (
+        "cov(z[n], z[n]) = J(z[n], z[n])⁻¹",
+        "E[z[n]] = cov(z[n], z[n]) h(z[n])",
+        "A(z[n]) = ½ (h(z[n])ᵀ J(z[n], z[n])⁻¹ h(z[n]) - logdet(J(z[n], z[n])) + Q log(2 π))",
     ),
 }
 

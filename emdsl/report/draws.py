@@ -83,8 +83,8 @@ def over_draws(e: Expr, drawn: Set[str], inside: bool = False) -> Expr:
         case x.Sum(ix, body):
             return x.Sum(ix, over_draws(body, drawn, True))
         case x.Mul(factors):
-            held = [p for p in factors if x.variables(p) & drawn]
-            apart = len(held) == 1 or (not inside and all(_of_statistics(p) for p in held))
+            held = _held(e, drawn)
+            apart = len(held) == 1 or (not inside and all(_of_statistics(p, drawn) for p in held))
             each = [over_draws(p, drawn, inside) for p in held] if apart else [x.Fn("E", (x.mul(*held),))]
             return x.mul(*(p for p in factors if p not in held), *each)
         case x.Add(terms) if not inside:
@@ -94,6 +94,17 @@ def over_draws(e: Expr, drawn: Set[str], inside: bool = False) -> Expr:
     return x.Fn("E", (e,))
 
 
-def _of_statistics(e: Expr) -> bool:
-    """Whether a factor is a sum, or a power of one that no mean is taken of."""
-    return isinstance(e, x.Sum) or (isinstance(e, x.Pow) and e.exponent != x.num(2))
+def _of_statistics(e: Expr, drawn: Set[str]) -> bool:
+    """Whether a factor is made of sums alone, each of which has a mean of its own: no square, of which one is taken."""
+    match e:
+        case x.Sum():
+            return True
+        case x.Pow(base, exponent):
+            return exponent != x.num(2) and _of_statistics(base, drawn)
+        case x.Add(terms):
+            return all(_of_statistics(x.mul(*_held(t, drawn)), drawn) for t in terms if x.variables(t) & drawn)
+    return False
+
+
+def _held(e: Expr, drawn: Set[str]) -> list[Expr]:
+    return [p for p in x.factors_of(e) if x.variables(p) & drawn]

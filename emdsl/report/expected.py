@@ -13,14 +13,14 @@ from emdsl.derive.joint.sides import REST
 from emdsl.derive.plan import Plan
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
-from emdsl.report.explicit import averaged_terms, joined
+from emdsl.report.explicit import averaged_terms, joined, without_mass
 from emdsl.report.factored import content
 from emdsl.report.gathered import gathered
 from emdsl.report.lets import read_through
 from emdsl.report.page import Say, Show, Step
 from emdsl.report.spelled import spelled
 from emdsl.report.sums import in_both_states
-from emdsl.report.tidy import NO_MASS, tidy
+from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unopened import Unopened
 
@@ -44,13 +44,13 @@ def expected_step(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset)
     body: list[Say | Show] = []
     means = averaged(plan, named, t) if latent and plan.draws is None else None
     total = opened(plan, whole_q, t)
-    impossible = t.known.empty or any(_without_mass(e) != e for e in (total, means or x.ZERO))
+    impossible = t.known.empty or any(without_mass(e) != e for e in (total, means or x.ZERO))
     if means is not None:
         body.append(Say(f"The log joint{priors} averaged over q, as a function of the parameters:"))
-        body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(_without_mass(means)), {}), f.Word("const")))))
+        body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(without_mass(means)), {}), f.Word("const")))))
         say = "The same opened, with the statistics held:"
     body.append(Say(say))
-    body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(_without_mass(total)), {}), f.Word("const")))))
+    body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(without_mass(total)), {}), f.Word("const")))))
     if impossible:
         body.append(Say("What has no mass has none under q either: beside log 0 it is left out."))
     if plan.expected.mixed:
@@ -94,16 +94,6 @@ def _named(plan: Plan, t: Typeset) -> frozenset[str]:
     return params | {a.name for a in t.known.meanings if x.variables(a.body) & params} | {let.name for let in vectors}
 
 
-def _without_mass(e: Expr) -> Expr:
-    """The expression without products that hold log 0, beside which stands the probability of what has no mass."""
-
-    def step(n: Expr) -> Expr | None:
-        held = [t for p in (n.factors if isinstance(n, x.Mul) else ()) for t in x.terms_of(p)]
-        return x.ZERO if NO_MASS in held else None
-
-    return x.rebuild(e, step)
-
-
 def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
     """The sum of these densities, those without parameters left out; None where a mean is no moment."""
     params = _named(plan, t)
@@ -115,7 +105,7 @@ def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
         if found is None:
             return None
         one = joined(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in found)))
-        one = x.rebuild(_without_mass(one), lambda n: in_both_states(n, t.known.binary))
+        one = x.rebuild(without_mass(one), lambda n: in_both_states(n, t.known.binary))
         parts.append(tidy(x.rebuild(one, _number_out), t.known))
     return _of_parameters(x.add(*parts), plan, t)
 

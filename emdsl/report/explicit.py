@@ -25,7 +25,9 @@ from emdsl.derive.updates.statistics import selectors
 from emdsl.report.equations import left_side
 from emdsl.report.flat import flatten
 from emdsl.report.gathered import divides
+from emdsl.report.known import SHORT
 from emdsl.report.sums import taken_out
+from emdsl.report.tidy import NO_MASS
 
 MARK = "mean of:"
 READ_TOGETHER = 8  # parameters of one system that are shown one by one
@@ -39,13 +41,40 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
     None where an expectation of a closed term is not a moment: then only the opened form is known.
     """
     kinds, out = classes(plan.joint), list[Term]()
-    for factor in plan.joint.factors:
+    for factor in (one for whole in plan.joint.factors for one in state_by_state(whole)):
         if names & x.variables(factor.body):
             found = averaged_terms(factor, plan, names, lambda n: ASKED if n in names else REST)
             if found is None:
                 return None
             out += [selectors(part, plan.joint, kinds) for part in found]
     return merge(out, plan.expected.symmetry)
+
+
+def state_by_state(factor: Factor) -> list[Factor]:
+    """`[z = k] log(k p)` of two states as `[z = 0] log 0` and `[z = 1] log p`: where a state stands as a number."""
+    numbers = {n.ix for n in x.walk(factor.body) if isinstance(n, x.Val)}
+    own = (g.at for g in factor.gates if isinstance(g.at, Ix) and g.at in numbers and g.at in factor.plates)
+    ix = next((i for i in own if i.dim.isdigit() and int(i.dim) <= SHORT), None)
+    if ix is None:
+        return [factor]
+    plates, out = tuple(i for i in factor.plates if i != ix), list[Factor]()
+    for k in range(int(ix.dim)):
+        at: dict[Ix, Idx] = {ix: k}
+        gates = tuple(g for g in (x.substitute(g, at) for g in factor.gates) if isinstance(g, x.Sel))
+        masks, body = tuple(x.substitute(e, at) for e in factor.masks), without_mass(x.substitute(factor.body, at))
+        body = x.ZERO if NO_MASS in x.terms_of(body) else body
+        out += state_by_state(replace(factor, plates=plates, gates=gates, masks=masks, body=body))
+    return out
+
+
+def without_mass(e: Expr) -> Expr:
+    """The expression without products that hold log 0, beside which stands the probability of what has no mass."""
+
+    def step(n: Expr) -> Expr | None:
+        held = [t for p in (n.factors if isinstance(n, x.Mul) else ()) for t in x.terms_of(p)]
+        return x.ZERO if NO_MASS in held else None
+
+    return x.rebuild(e, step)
 
 
 def averaged_terms(factor: Factor, plan: Plan, names: frozenset[str], side: Callable[[str], str]) -> list[Term] | None:

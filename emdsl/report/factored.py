@@ -62,6 +62,23 @@ def content(e: x.Add) -> tuple[Fraction, Expr]:
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))
 
 
+def one_log(e: Expr) -> Expr:
+    """`log c + log(a / 2 + 1)` of a number c as the log of one product, its sum of whole numbers: for paper alone."""
+    terms = x.terms_of(e)
+    logs = [t for t in terms if isinstance(t, x.Fn) and t.name == "log"]
+    numbers = [v for t in logs if isinstance(n := t.args[0], x.Num) and isinstance(v := n.value, Fraction)]
+    sums = [t for t in logs if isinstance(t.args[0], x.Add)]
+    if len(numbers) != 1 or len(sums) != 1 or len(logs) != 2:
+        return e
+    of = sums[0].args[0]
+    c, whole = content(of) if isinstance(of, x.Add) else (Fraction(1), of)
+    if c <= 0 or c.denominator == 1:
+        return e
+    met = x.Fn("log", (x.Mul((x.num(numbers[0] * c), whole)) if numbers[0] * c != 1 else whole,))
+    left = [t for t in terms if t not in logs]
+    return x.Add((*left, met)) if left else met
+
+
 def _exact(v: Fraction | float) -> Fraction | float:
     """A half that sympy gave as a float."""
     near = Fraction(v) if isfinite(v) else Fraction(0)

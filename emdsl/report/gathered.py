@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Idx, Ix
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.report.factored import content
 from emdsl.report.sums import apart, taken_out
 
@@ -28,7 +28,31 @@ def _logs(terms: Sequence[Expr]) -> list[Expr]:
     for t in terms:
         logs = [p for p in x.factors_of(t) if isinstance(p, x.Fn) and p.name == "log"]
         groups.setdefault(logs[0] if len(logs) == 1 else t, []).append(t)
-    return [own[0] if len(own) == 1 else x.mul(*_without(log, own), log) for log, own in groups.items()]
+    gathered = {log: own[0] if len(own) == 1 else x.mul(*_without(log, own), log) for log, own in groups.items()}
+    return [gathered[log] for log in _in_order(list(gathered))]
+
+
+def _in_order(logs: list[Expr]) -> list[Expr]:
+    """`log p[0]`, `log p[1]` by their places, `log p` before `log(1 - p)`; what is no logarithm stays where it is."""
+    places = [n for n, log in enumerate(logs) if isinstance(log, x.Fn) and log.name == "log"]
+    out = list(logs)
+    for n, log in zip(places, sorted((logs[n] for n in places), key=lambda e: _turn(e, logs)), strict=True):
+        out[n] = log
+    return out
+
+
+def _turn(log: Expr, logs: Sequence[Expr]) -> tuple[int, tuple[int, ...], bool]:
+    """Where a logarithm stands: where the first of its variable does, by places, what is left of 1 last."""
+    assert isinstance(log, x.Fn)
+    of = log.args[0]
+    rest = x.add(x.ONE, x.neg(of)) if isinstance(of, x.Add) else of
+    leaf, left = (rest, True) if isinstance(rest, El) and rest is not of else (of, False)
+    if not isinstance(leaf, El) or not all(isinstance(i, int) for i in leaf.idx):
+        return logs.index(log), (), False
+    first = next(
+        n for n, e in enumerate(logs) if isinstance(e, x.Fn) and e.name == "log" and leaf.var in x.variables(e)
+    )
+    return first, tuple(i for i in leaf.idx if isinstance(i, int)), left
 
 
 def _without(factor: Expr, terms: Sequence[Expr]) -> tuple[Expr, Expr]:

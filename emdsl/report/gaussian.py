@@ -71,10 +71,37 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
         yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
         yield grouped()
         return
+    if len(block.latents) == 1 and block.scale is None:
+        yield from _moments(block, g, t, names)
+        return
     yield Say(
         "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
         "A = (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
     )
+
+
+def _moments(block: Block, g: Gaussian, t: Typeset, names: Names) -> Iterator[Say | Show]:
+    """The covariance and the mean of one vector, and what it leaves, in terms of J and h."""
+    name = block.latents[0]
+    axes = g.rows[name]
+    latent = t.named(El(name, (*block.home, *axes)), block.home, names)
+    given = tuple(t.gates(block, {}, names))
+    precision, linear = f.of("J", latent, latent), f.of("h", latent)
+    inverse = f.Raised(precision, f.Number("-1"))
+    pair = f.Listed((latent, latent))
+    cov = f.of("cov", f.Relation("|", pair, f.Listed(given)) if given else pair)
+    yield Say("So its covariance and its mean are")
+    yield Show(f.Relation("=", cov, inverse))
+    yield Show(f.Relation("=", f.Mean(latent, f.Listed(given) if given else None), f.Times((cov, linear))))
+    yield Say("and summed out it leaves, beside the terms without it,")
+    size = f.times(*(t.of(x.SizeN(i.dim), names) for i in axes)) if axes else f.Number("1")
+    square = f.Times((f.Raised(linear, f.Word("T")) if axes else linear, inverse, linear))
+    whole = f.Plus((
+        (False, square), (True, f.of("logdet" if axes else "log", precision)),
+        (False, f.times(size, f.of("log", f.Times((f.Number("2"), f.Word("pi")))))),
+    ))  # fmt: skip
+    left = f.of("A", f.Relation("|", latent, f.Listed(given)) if given else latent)
+    yield Show(f.Relation("=", left, f.times(f.Over(f.Number("1"), f.Number("2")), whole)))
 
 
 def _unscaled(e: Expr, scale: Expr | None) -> Expr:

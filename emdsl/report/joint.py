@@ -15,6 +15,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.generate.spec import missing_policy
 from emdsl.language import model as m
+from emdsl.language.transform import expressions_of, names_in
 from emdsl.report import formula as f
 from emdsl.report.conditions import followed
 from emdsl.report.formula import Formula
@@ -161,16 +162,17 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
     """Variable by variable: its name, `log p(it | what it reads)`, the density, and where it has any."""
     model, free, names = plan.joint.model, unknown(plan), {let.name for let in lets}
     own: dict[str, list[Factor]] = {}
+    seen_by = {n: _seen_by(n, plan) for n in plan.joint.tails}
     for factor in (*plan.joint.factors, *plan.joint.settled):
-        own.setdefault(factor.about or _bounded_by(factor, plan), []).append(factor)
+        about = factor.about or _bounded_by(factor, plan)
+        data = seen_by.get(about, ())
+        own.setdefault(data[0] if len(data) == 1 else about, []).append(factor)
     for about, factors in own.items():
         read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
         read = read_through(read, lets)
-        given = [v.name for v in model.variables if v.name in read - {about, *names, *plan.joint.multipliers}]
-        of = [about]
-        if about in plan.joint.tails:  # integrated out: the mass of what data tell of it
-            of = [n for n in given if model.variable(n).kind == "observed" and n not in own] or of
-            given = [n for n in given if n not in of]
+        of = list(seen_by.get(about, ())) or [about]  # of what is integrated out: the mass of what data tell of it
+        gone = {*of, about, *names, *plan.joint.multipliers, *plan.joint.tails}
+        given = [v.name for v in model.variables if v.name in read - gone]
         left = log_density(of, given) if about else f.Word("factors")
         seen = [replace(factor, body=_with_points(factor.body, plan.joint.multipliers)) for factor in factors]
         bare = [apart(factor, free) for factor in seen]
@@ -178,6 +180,14 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
         held = [(plates, e) for plates, e in _in_all_states(shown, t) if e != x.ZERO] or shown[:1]
         ends = dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for _, own in bare for c in own)
         yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), " and ".join(ends)
+
+
+def _seen_by(latent: str, plan: Plan) -> tuple[str, ...]:
+    """The data that tell of a latent."""
+    model = plan.joint.as_written.model
+    named = ((v.name, {n for e in expressions_of(v.distribution) for n in names_in(e)})
+             for v in model.of_kind("observed") if v.distribution is not None)  # fmt: skip
+    return tuple(n for n, read in named if latent in read_through(read, model.lets))
 
 
 def _in_all_states(shown: Sequence[tuple[tuple[Ix, ...], Expr]], t: Typeset) -> list[tuple[tuple[Ix, ...], Expr]]:
@@ -260,6 +270,8 @@ def _curled(step: Step) -> Step:
     exchanged = (
         replace(e, formula=rebuilt(e.formula, lambda p: f.Word(CURLED) if p == f.Word("Q") else None))
         if isinstance(e, Show)
+        else e
+        if e.reason
         else Say(OUR_Q.sub("𝒬", e.text))
         for e in step.body
     )
@@ -309,6 +321,8 @@ def _lettered(step: Step, to: Mapping[str, str]) -> Step:
     body = (
         replace(e, formula=rebuilt(e.formula, formula))
         if isinstance(e, Show)
+        else e
+        if e.reason
         else Say("`".join(part if n % 2 else said(part) for n, part in enumerate(e.text.split("`"))))
         for e in step.body
     )

@@ -10,7 +10,7 @@ from math import isfinite
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PROBABILITIES, STATISTIC, VARIANCE, Q, among
+from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PAIR, PROBABILITIES, STATISTIC, VARIANCE, Q, among
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.language import model as m
@@ -63,6 +63,7 @@ def known(plan: Plan) -> Known:
     levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category"))
     two = [b for b in plan.elimination.blocks if len(b.states) == 1 and b.states[0].dim == "2" and not b.neighbours]
     binary = frozenset(kind.of(b.name) for b in two for kind in (Q, *(CLIQUE.at(n) for n in range(len(b.network)))))
+    binary |= {PAIR.of(b.name) for b in two if b.chain is not None and b.chain.depth == 1}
     return Known(
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks

@@ -52,7 +52,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     mine = own is not None and own.name in block.latents
     choice = plan.choices[own.latents[0] if own is not None and mine else block.latents[0]]
     why = worded(_new(plan, block, choice.reason))
-    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({why})."), *_inside(plan, block)]
+    body: list[Say | Show] = [Say(f"{latents}: {choice.method} ({why}).", reason=True), *_inside(plan, block)]
     body += [Say(_configured(own))] if own is not None and mine else []
     body += [Say(said) for said in _events(plan.joint.events_of(block.name))]
     names = block_names(block, t)

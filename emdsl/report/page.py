@@ -18,9 +18,10 @@ FUNCTIONS = ("log", "exp", "sqrt")  # no word at the start of a sentence
 
 @dataclass(frozen=True)
 class Say:
-    """A sentence. Names in backticks are the user's."""
+    """A sentence. Names in backticks are the user's; of a reason of the plan's, all letters are."""
 
     text: str
+    reason: bool = False
 
 
 @dataclass(frozen=True)

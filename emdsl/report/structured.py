@@ -37,6 +37,9 @@ def paired(t: Writer, factors: Sequence[Expr], ixs: Sequence[Ix]) -> list[Expr]:
     """`t > 0` of a sum over t of probabilities of neighbours: at the start there are none."""
     out: list[Expr] = []
     for p in factors:
+        if isinstance(p, x.Add):  # what all its terms hold
+            shared, *more = (paired(t, x.factors_of(term), ixs) for term in p.terms)
+            out += [c for c in shared if all(c in own for own in more)]
         if not isinstance(p, El) or p.var not in PAIR:
             continue
         chain, at = t.blocks[PAIR.named(p.var)].chain, p.idx[-1]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations, permutations
 from math import prod
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import Q
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import PAIR, Q
 
+ANY_OF_TWO = DataIx(x.Fn("any", (x.SizeN("2"),)))  # a state that is summed out
 MOST_ALIKE = 48  # sums of one shape whose pairs are looked through
 MOST = 3  # indices of one length that are matched in every order
 
@@ -117,14 +119,16 @@ def _terms(e: Expr) -> int:
 def _both_states(
     mine: Sequence[Expr], theirs: Sequence[Expr], c: Fraction | float, binary: Collection[str]
 ) -> Expr | None:
-    """`q(z = 0) a + q(z = 1) a` is a."""
-    for p in mine:
-        if not isinstance(p, El) or p.var not in binary or not isinstance(p.idx[0], int):
+    """`q(z = 0) a + q(z = 1) a` is a, and `q(y = 1, z = 0) a + q(y = 1, z = 1) a` is `q(y = 1) a`."""
+    held = [(p, k) for p in mine if isinstance(p, El) and p.var in binary for k in range(1 + (p.var in PAIR))]
+    for p, k in held:
+        if not isinstance(i := p.idx[k], int) or (p.var in PAIR and not isinstance(p.idx[1 - k], int)):
             continue
-        twin = El(p.var, (1 - p.idx[0], *p.idx[1:]), p.sort)
+        twin = replace(p, idx=(*p.idx[:k], 1 - i, *p.idx[k + 1 :]))
         rest, beside = [q for q in mine if q is not p], [q for q in theirs if q != twin]
         if twin in theirs and x.mul(*rest) == x.mul(*beside):
-            return x.mul(x.Num(c), *rest)
+            left = [replace(p, idx=(*p.idx[:k], ANY_OF_TWO, *p.idx[k + 1 :]))] if p.var in PAIR else []
+            return x.mul(x.Num(c), *rest, *left)
     return None
 
 
@@ -133,7 +137,7 @@ def in_both_states(e: Expr, binary: Collection[str]) -> Expr | None:
     terms = e.terms if isinstance(e, x.Add) else ()
     for one, other in combinations(terms, 2):
         for p in x.factors_of(one):
-            if not isinstance(p, El) or p.var not in binary or not isinstance(p.idx[0], int):
+            if not isinstance(p, El) or p.var not in binary or p.var in PAIR or not isinstance(p.idx[0], int):
                 continue
             twin = El(p.var, (1 - p.idx[0], *p.idx[1:]), p.sort)
             if twin not in x.factors_of(other):

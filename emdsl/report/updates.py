@@ -177,14 +177,20 @@ def in_tensors(left: Expr, right: Expr, places: tuple[Ix, ...], own: int, t: Typ
 
 def _stationary_on_simplex(rule: Simplex, name: str, t: Typeset) -> Iterator[Say | Show]:
     """The derivative by an element is the multiplier of the sum, the same for all elements that sum to one."""
-    leaf = El(name, rule.axes, "positive")
-    if any(compared_with(i, rule.counts) for i in rule.axes):
+    leaf, last = El(name, rule.axes, "positive"), rule.axes[-1]
+    apart = any(compared_with(i, rule.counts) for i in rule.axes[:-1])
+    each = range(int(last.dim)) if last.dim.isdigit() and int(last.dim) <= SHORT_CASES else ()
+    written: list[dict[Ix, Idx]] = [{last: n} for n in each] if compared_with(last, rule.counts) else [{}]
+    if apart or not written:
         return
     names = t.letters.extend({}, rule.axes)
-    score = t.of(tidy(x.mul(rule.counts, x.power(leaf, x.num(-1))), t.known), names)
+    score = x.mul(rule.counts, x.power(leaf, x.num(-1)))
     multiplier = f.at(f.Word("lambda"), *t.places(rule.axes[:-1], names))
     yield Say("Stationary, with a multiplier for the sum that is 1, where")
-    yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(leaf, names)), f.Relation("=", score, multiplier)))
+    for at in written:
+        one, other = x.substitute(leaf, at), tidy(x.substitute(score, at), t.known)
+        slope = f.Slope(f.Word("Q"), t.of(one, names))
+        yield Show(f.Relation("=", slope, f.Relation("=", t.of(other, names), multiplier)))
 
 
 def _entry_by_entry(rule: Spread) -> bool:

@@ -10,6 +10,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.posteriors.block import Block
+from emdsl.report.factored import one_log
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Letters, Names
 from emdsl.report.known import Known
@@ -31,8 +32,8 @@ class Writer(ABC):
     matrices: Sequence[tuple[str, Ix, Ix, Expr]] = ()  # what `let`s name: the element at two indices
 
     def joined(self, e: x.Add) -> Expr:
-        """A sum with one name for the two parts of a mean."""
-        return held_together(e, self.known.together, self.known.pairs)
+        """A sum with one name for the two parts of a mean, `log(1/2) + log(a / 2 + 1)` as `log((a + 2) / 4)`."""
+        return one_log(held_together(e, self.known.together, self.known.pairs))
 
     @abstractmethod
     def of(self, e: Expr, names: Names) -> Formula:
