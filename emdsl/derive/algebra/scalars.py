@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy as sp
 
@@ -120,6 +120,7 @@ def slope(name: str, arity: int, n: int) -> tuple[tuple[El, ...], Expr]:
 class Root:
     """A closed root of the score, in its coefficients: `candidates` has all of several, the best to be kept.
 
+    `computed` are the same roots as the module takes them: two of a quadratic without a difference that loses digits.
     `curvature` is the second derivative at a single root; `finite_at_zero` says whether the functions have values at 0,
     so that where the root is no positive number 0 is the best of a positive parameter.
     """
@@ -129,9 +130,20 @@ class Root:
     evidence: str
     curvature: Expr | None = None
     finite_at_zero: bool = False
+    computed: tuple[Expr, ...] = ()
 
 
-Solved = tuple[list[sp.Expr], str, sp.Expr | None]  # roots, what is known of them, the score's slope at a single one
+# the middle coefficient, and the two roots as they lose no digits where it is positive, and where it is not
+Turned = tuple[sp.Expr, list[sp.Expr], list[sp.Expr]]
+
+
+class Solved(NamedTuple):
+    """Roots, what is known of them, the score's slope at a single one."""
+
+    roots: list[sp.Expr]
+    evidence: str
+    slope: sp.Expr | None
+    turned: Turned | None
 
 
 def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
@@ -150,11 +162,20 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     found = _solved(tuple(fs), tuple(cs), v, leaf.sort)
     if found is None:
         return None
-    (roots, evidence, curvature), finite = found
+    solved, finite = found
     table.meaning |= {table.of(name): whole for name, whole in held.items()}
-    values = tuple(x.rebuild(table.from_sympy(r), _turned) for r in roots)
-    slope = None if curvature is None else table.from_sympy(curvature)
-    return Root(values[0], values, evidence, slope, finite)
+
+    def read(expressions: list[sp.Expr]) -> tuple[Expr, ...]:
+        return tuple(x.rebuild(table.from_sympy(e), _turned) for e in expressions)
+
+    values = read(solved.roots)
+    slope = None if solved.slope is None else table.from_sympy(solved.slope)
+    computed = values
+    if solved.turned is not None:
+        sign, above, below = solved.turned
+        cond = x.fn("gt", table.from_sympy(sign), x.ZERO)
+        computed = tuple(x.Where(cond, a, b) for a, b in zip(read(above), read(below), strict=True))
+    return Root(values[0], values, solved.evidence, slope, finite, computed)
 
 
 @lru_cache(maxsize=1024)
@@ -229,11 +250,13 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
         poly = sp.Poly(numerator, unknown)
         found = _root(poly, sort if unknown is v else "positive")
         if found is not None:
-            roots, evidence = found
+            roots, evidence, turned = found
             # where the numerator vanishes, the slope of a ratio is the numerator's over the denominator
             slope = poly.diff().as_expr() / denominator * (unknown if unknown is w else 1)
             at = sp.factor(slope.subs(unknown, roots[0])) if len(roots) == 1 else None
-            return [back(r) for r in roots], evidence, at
+            if turned is not None:
+                turned = turned[0], [back(r) for r in turned[1]], [back(r) for r in turned[2]]
+            return Solved([back(r) for r in roots], evidence, at, turned)
     return None
 
 
@@ -257,19 +280,20 @@ def _degree_at_a_point(s: sp.Expr, v: sp.Symbol) -> int:
     return 0 if there.is_zero else int(there.degree())
 
 
-def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str] | None:
-    """The roots of a polynomial of degree 1 or 2 that can lie in the domain."""
+def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str, Turned | None] | None:
+    """The roots of a polynomial of degree 1 or 2 that can lie in the domain; two of them as `Solved` has them, too."""
     if poly.degree() == 1:
         a, b = poly.all_coeffs()
-        return [-b / a], "the score has one root"
+        return [-b / a], "the score has one root", None
     if poly.degree() != 2:
         return None
     a, b, c = poly.all_coeffs()
     if b == 0:
-        return ([sp.sqrt(-c / a)], "the score has one positive root") if sort in ("positive", "unit") else None
+        return ([sp.sqrt(-c / a)], "the score has one positive root", None) if sort in ("positive", "unit") else None
     disc = sp.sqrt(b * b - 4 * a * c)
-    roots = [(-b + disc) / (2 * a), (-b - disc) / (2 * a)]
-    return roots, "of the two roots of the score the feasible one with the larger Q is kept"
+    one, other = (-b + disc) / (2 * a), (-b - disc) / (2 * a)
+    turned = b, [-2 * c / (b + disc), other], [one, 2 * c / (disc - b)]
+    return [one, other], "of the two roots of the score the feasible one with the larger Q is kept", turned
 
 
 def derivatives(leaf: El, value: Expr, order: int = 2) -> list[Expr] | None:

@@ -205,7 +205,7 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
     if len(rule.root.candidates) == 1:
         code = _exact(f, rule.root.value, rule.axes)
     else:
-        candidates = [_exact(f, c, rule.axes) for c in rule.root.candidates]
+        candidates = [_exact(f, c, rule.axes) for c in rule.root.computed]
         value = x.add(*(x.mul(s.coefficient, s.function) for s in rule.functions))
         objective = _function_of(f, (name,), (value,), rule.axes, f"objective_of_{name}")
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
