@@ -144,6 +144,7 @@ class Solved(NamedTuple):
     evidence: str
     slope: sp.Expr | None
     turned: Turned | None
+    logged: bool  # the unknown is a log: `turned` is what it is the log of
 
 
 def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
@@ -175,6 +176,8 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
         sign, above, below = solved.turned
         cond = x.fn("gt", table.from_sympy(sign), x.ZERO)
         computed = tuple(x.Where(cond, a, b) for a, b in zip(read(above), read(below), strict=True))
+        if solved.logged:
+            computed = tuple(x.Fn("log", (c,)) for c in computed)
     return Root(values[0], values, solved.evidence, slope, finite, computed)
 
 
@@ -254,9 +257,7 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
             # where the numerator vanishes, the slope of a ratio is the numerator's over the denominator
             slope = poly.diff().as_expr() / denominator * (unknown if unknown is w else 1)
             at = sp.factor(slope.subs(unknown, roots[0])) if len(roots) == 1 else None
-            if turned is not None:
-                turned = turned[0], [back(r) for r in turned[1]], [back(r) for r in turned[2]]
-            return Solved([back(r) for r in roots], evidence, at, turned)
+            return Solved([back(r) for r in roots], evidence, at, turned, unknown is w)
     return None
 
 
