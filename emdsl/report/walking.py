@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
@@ -60,10 +61,11 @@ def rebuilt(e: Formula, step: Step) -> Formula:
 
 def parts(e: Formula) -> Iterator[Formula]:
     """The formula, and all its parts, from outside to inside."""
-    found: list[Formula] = []
-
-    def step(p: Formula) -> None:
-        found.append(p)
-
-    rebuilt(e, step)
-    yield from found
+    stack: list[Any] = [e]
+    while stack:
+        p = stack.pop()
+        if isinstance(p, tuple):
+            stack.extend(reversed(p))
+        elif (names := getattr(p, "__match_args__", None)) is not None:
+            yield p
+            stack.extend([getattr(p, n) for n in reversed(names)])

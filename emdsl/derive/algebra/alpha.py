@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from emdsl.derive.algebra.nodes import (
     Add,
@@ -27,16 +26,17 @@ from emdsl.derive.algebra.nodes import (
     Where,
     children,
     free,
+    kept,
 )
 
 
-@lru_cache(maxsize=100_000)
+@kept
 def alpha(e: Expr) -> Expr:
     """The expression with bound indices named by depth: equal up to bound names means equal here."""
     return _alpha(e, {}, 0)
 
 
-@lru_cache(maxsize=100_000)
+@kept
 def _binds(e: Expr) -> bool:
     """Whether an index is bound somewhere in it."""
     return isinstance(e, Sum | MatInv | LogDet) or any(map(_binds, children(e)))

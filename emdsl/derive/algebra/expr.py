@@ -53,6 +53,7 @@ from emdsl.derive.algebra.nodes import (
     count_parts,
     free,
     fresh,
+    kept,
     num,
     variables,
     walk,
@@ -68,6 +69,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@kept
 def add(*terms: Expr) -> Expr:
     """Sum in normal form: flat, numbers folded, equal terms (up to bound names) merged."""
     total: Fraction | float = Fraction(0)
@@ -96,6 +98,7 @@ def _flat(terms: tuple[Expr, ...]) -> Iterator[Expr]:
             yield t
 
 
+@kept
 def mul(*factors: Expr) -> Expr:
     """Product in normal form: flat, number first, powers of equal bases merged."""
     c: Fraction | float = UNIT
@@ -143,28 +146,26 @@ def nowhere(factors: Iterable[Expr]) -> bool:
     return any(isinstance(f, Sel) and isinstance(f.at, int) and at.setdefault(f.of, f.at) != f.at for f in factors)
 
 
+@kept
 def power(base: Expr, exponent: Expr) -> Expr:
     """`base ** exponent`; powers of powers and of products are opened where every sign allows it."""
     if exponent == ONE or base == ONE:
         return base
     if exponent == ZERO:
         return ONE
+    whole = isinstance(exponent, Num) and isinstance(exponent.value, Fraction) and exponent.value.denominator == 1
     match base, exponent:
-        case Num(b), Num(x) if isinstance(x, Fraction) and x.denominator == 1 and abs(x) < 1000:
+        case Num(b), Num(x) if whole and -1000 < x < 1000:
             if b == 0:
                 return ZERO if x > 0 else Pow(base, exponent)
             return num(b ** int(x)) if short(b, x) else num(float_power(b, x))
         case Num(b), Num(x) if b > 0 and (not short(b, x) or not (isinstance(b, Fraction) and isinstance(x, Fraction))):
             return num(float_power(b, x))
-        case Pow(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or positive(base.base):
+        case Pow(), _ if whole or positive(base.base):
             return power(base.base, mul(base.exponent, exponent))
-        case Pow(), _ if positive(base.base):
-            return power(base.base, mul(base.exponent, exponent))
-        case Mul(), Num(x) if (isinstance(x, Fraction) and x.denominator == 1) or all(
-            positive(f) for f in base.factors
+        case Mul(), _ if whole or (
+            (isinstance(exponent, Num) or _undone(base, exponent)) and all(positive(f) for f in base.factors)
         ):
-            return mul(*(power(f, exponent) for f in base.factors))
-        case Mul(), _ if _undone(base, exponent) and all(positive(f) for f in base.factors):
             return mul(*(power(f, exponent) for f in base.factors))
         case Fn("exp", (a,)), _:
             return fn("exp", mul(a, exponent))
@@ -178,6 +179,7 @@ def _undone(base: Mul, exponent: Expr) -> bool:
     return any(isinstance(f, Pow) and isinstance(mul(f.exponent, exponent), Num) for f in base.factors)
 
 
+@kept
 def fn(name: str, *args: Expr) -> Expr:
     """An elementwise function, with the identities that keep densities splittable."""
     if name == "log":
@@ -266,6 +268,7 @@ def neg(e: Expr) -> Expr:
     return mul(Num(Fraction(-1)), e)
 
 
+@kept
 def total(ix: Ix, body: Expr) -> Expr:
     """`Sum(ix, body)`, with what lacks the index taken out and deltas used up."""
     if body == ZERO:
@@ -297,10 +300,7 @@ def extent(ix: Ix) -> Expr:
 
 
 def _delta_of(body: Expr, ix: Ix) -> Delta | None:
-    for f in factors_of(body):
-        if isinstance(f, Delta) and ix in (f.a, f.b):
-            return f
-    return None
+    return next((f for f in factors_of(body) if isinstance(f, Delta) and ix in (f.a, f.b)), None)
 
 
 # ------------------------------------------------------------------ substitution

@@ -20,6 +20,7 @@ from emdsl.derive.algebra.nodes import (
     SizeN,
     Sum,
     Where,
+    kept,
     num,
 )
 
@@ -68,6 +69,7 @@ def is_indicator(e: Expr) -> bool:
     return isinstance(e, Fn) and e.name in COMPARISONS
 
 
+@kept
 def split_number(e: Expr) -> tuple[Fraction | float, Expr]:
     """`c * rest` with the number taken out."""
     if isinstance(e, Num):

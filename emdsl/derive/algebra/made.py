@@ -8,6 +8,7 @@ A new kind is a line here, and one where it is printed (`_leaf` in `generate/con
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ FACTS = (
 PROBABILITIES = (Q, PAIR, FIRST, CLIQUE)
 
 
+@lru_cache(maxsize=10_000)
 def among(name: str, kinds: tuple[Kind, ...]) -> bool:
     """Whether it is of one of these kinds."""
     return any(name in k for k in kinds)

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
+kept = lru_cache(maxsize=50_000)  # of five questions about nodes four have been asked before
+
 
 class Kept(weakref.ref[Any]):
     """A node that stands as long as somebody holds it, and what it is looked up by."""
@@ -27,7 +29,7 @@ class Kept(weakref.ref[Any]):
 @dataclass_transform(frozen_default=True)
 def node(cls: type[T]) -> type[T]:
     """A frozen value with slots, of which there is one for the same fields: it is equal to itself alone."""
-    made: Any = dataclass(frozen=True, slots=True, eq=False, init=False, weakref_slot=True)(cls)
+    made: Any = dataclass(frozen=True, slots=True, eq=False, init=False, repr=False, weakref_slot=True)(cls)
     table: dict[tuple[Any, ...], Kept] = {}
     names = tuple(f.name for f in fields(made))
     defaults = tuple(f.default for f in fields(made))
@@ -59,7 +61,10 @@ def node(cls: type[T]) -> type[T]:
             found = first_of(table, kept, found)
         return found  # type: ignore[no-any-return]
 
-    made.__new__ = new
+    def spelled(self: Any) -> str:  # no node is within itself, which the repr of dataclasses would look after
+        return f"{cls.__qualname__}({', '.join([f'{n}={getattr(self, n)!r}' for n in names])})"
+
+    made.__new__, made.__repr__ = new, spelled
     made.__reduce__ = lambda self: (made, tuple(getattr(self, n) for n in names))
     return made  # type: ignore[no-any-return]
 
@@ -237,11 +242,13 @@ def fresh(dim: str) -> Ix:
     return Ix(f"_{next(_fresh)}", dim)
 
 
+@lru_cache(maxsize=50_000, typed=True)  # 1/2 is exact, 0.5 is not
 def num(value: int | float | Fraction) -> Num:
     """A number; integers and fractions are exact."""
     return Num(value if isinstance(value, float) and not value.is_integer() else Fraction(value))
 
 
+@kept
 def children(e: Expr) -> tuple[Expr, ...]:
     """Direct sub-expressions, those inside data-valued index positions included."""
     match e:
@@ -297,7 +304,7 @@ def walk(e: Expr) -> Iterator[Expr]:
         stack.extend(reversed(children(node)))
 
 
-@lru_cache(maxsize=100_000)
+@kept
 def free(e: Expr) -> tuple[Ix, ...]:
     """Free indices, in order of first appearance."""
     out: dict[Ix, None] = {}
@@ -335,7 +342,7 @@ def _positions(idx: tuple[Idx, ...], out: dict[Ix, None]) -> None:
             out.update(dict.fromkeys(free(i.value)))
 
 
-@lru_cache(maxsize=100_000)
+@kept
 def variables(e: Expr) -> frozenset[str]:
     """Names of all variables below, data-valued index positions included."""
     own = frozenset((e.var,)) if isinstance(e, El) else frozenset[str]()
