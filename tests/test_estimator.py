@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import pickle
 import subprocess
@@ -18,7 +19,7 @@ from fixtures.hand_gmm import GaussianMixture
 from fixtures.hand_poisson import RaggedPoisson
 
 import emdsl
-from emdsl.runtime.bundle import bundle
+from emdsl.runtime.bundle import BUNDLED, bundle
 from emdsl.runtime.data.faults import ConvergenceWarning, DataError, DegenerateFit
 from emdsl.runtime.data.frames import Table
 from emdsl.runtime.fitting.climbs import Climb
@@ -405,35 +406,29 @@ def test_the_bundle_runs_without_emdsl(tmp_path: Path) -> None:
     assert done.stdout.strip() == "converged", done.stderr
 
 
-def test_the_bundle_defines_each_name_once() -> None:
-    import ast
+def module_names(text: str) -> list[str]:
+    """What a module defines, in its order."""
+    names = []
+    for node in ast.parse(text).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.append(node.name)
+        else:
+            targets = getattr(node, "targets", [getattr(node, "target", node)])
+            names += [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+    return names
 
-    names = [
-        target
-        for node in ast.parse(bundle()[1]).body
-        for target in (
-            [node.name]
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-            else [
-                n.id
-                for t in getattr(node, "targets", [getattr(node, "target", node)])
-                for n in ast.walk(t)
-                if isinstance(n, ast.Name)
-            ]
-        )
-    ]
+
+def test_the_bundle_defines_each_name_once() -> None:
+    names = module_names(bundle()[1])
     assert sorted({n for n in names if names.count(n) > 1}) == []
 
 
-def test_the_bundle_and_the_numeric_helpers_share_no_name() -> None:
-    import ast
-
-    from emdsl.runtime.numeric import numerics
-
-    tree = ast.parse(bundle()[1]).body
-    mine = {node.name for node in tree if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    theirs = {n for n, v in vars(numerics).items() if getattr(v, "__module__", "") == numerics.__name__}
-    assert mine & theirs == set() and theirs
+def test_the_bundle_and_what_is_printed_beside_it_share_no_name() -> None:
+    """A helper of that name would take the place of the bundle's own."""
+    mine, runtime = {*module_names(bundle()[1])}, Path(emdsl.__file__).parent / "runtime"
+    beside = [p for p in runtime.rglob("*.py") if p.relative_to(runtime).with_suffix("").as_posix() not in BUNDLED]
+    shared = {p.name: mine & {*module_names(p.read_text(encoding="utf-8"))} for p in beside}
+    assert shared and {n: names for n, names in shared.items() if names} == {}
 
 
 STARTED = {

@@ -44,7 +44,7 @@ def grid(rng):
 @pytest.mark.parametrize("shape", [crossed, full, nested, grid])
 @pytest.mark.parametrize("deep", [False, True])
 def test_what_goes_first_is_the_inverse_of_the_whole(shape, deep, monkeypatch):
-    for name, value in {"SMALL": 0, "SPARE": 0, "CALLS": 0.0, "DENSE_OPERATION": 1e3 if deep else 1.0}.items():
+    for name, value in {"FEW_OPERATIONS": 0, "SPARE": 0, "CALLS": 0.0, "DENSE_OPERATION": 1e3 if deep else 1.0}.items():
         monkeypatch.setattr(leaves, name, value)
     rng = np.random.default_rng(0)
     sizes, ties = shape(rng)

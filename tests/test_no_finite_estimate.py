@@ -14,6 +14,10 @@ from emdsl.runtime.numeric.numerics import Degenerate
 from emdsl.runtime.numeric.updates import positive, spread
 
 ROWS = "model M\nparam b : real\nparam c : real\nfor n in N:\n    given t[n] : real\n    observed y[n] ~ {}"
+ORDINAL = (
+    "model M\nparam c : ordered[2]\nfor n in N:\n    observed y[n] ~ Categorical([logistic(c[0]), "
+    "logistic(c[1]) - logistic(c[0]), 1 - logistic(c[1])])"
+)
 CASES: dict[str, tuple[str, dict[str, Any], str, float]] = {
     # name: model, data, what is said, the supremum of the log-likelihood
     "no counts under a log rate": (
@@ -57,6 +61,40 @@ CASES: dict[str, tuple[str, dict[str, Any], str, float]] = {
         {"y": [0, 0, 0]},
         "b goes to minus infinity",
         0.0,
+    ),
+    "a level above the last that was seen, of ordered thresholds": (
+        ORDINAL,
+        {"y": [0, 1, 1, 0, 1]},
+        "c goes to infinity",
+        2 * np.log(0.4) + 3 * np.log(0.6),
+    ),
+    "one level alone": (ORDINAL, {"y": [1, 1, 1, 1]}, "c goes to ", 0.0),
+    "signs that a line separates, with a closed update": (
+        "model M\nparam b : real\nfor n in N:\n    given x[n] : real\n    latent u[n] ~ Normal(b * x[n], 1)\n"
+        "    observed y[n] ~ Delta(u[n] > 0)",
+        {"x": np.linspace(-1, 1, 10), "y": (np.arange(10) > 4) * 1},
+        "b goes to infinity",
+        0.0,
+    ),
+    "a log hazard that is over at 6": (
+        "model M\nparam b : real\nfor n in N: observed y[n] ~ Bernoulli(1 - exp(-exp(b)))",
+        {"y": [1, 1, 1]},
+        "b goes to infinity",
+        0.0,
+    ),
+    "a size and a probability of counts that vary little": (
+        "model M\nparam k : positive\nparam p : unit\nfor n in N: observed y[n] ~ NegativeBinomial(k, p)",
+        {"y": [3, 3, 4, 3, 4]},
+        "k goes to infinity, p goes to 1",
+        17 * np.log(3.4) - 17 - 3 * np.log(6) - 2 * np.log(24),
+    ),
+    "effects that move as one": (
+        "model M\nparam V : spd[2]\nfor g in G:\n    latent b[g] ~ MvNormal(zeros(2), V)\n"
+        "    observed y[g] ~ MvNormal(b[g], eye(2))",
+        {"y": np.array([[1.0, 2], [-2, -4], [3, 6], [0.5, 1]])},
+        "V lies on the boundary",
+        # along (1, 2): the variance of the data there, and none across
+        -4 * np.log(2 * np.pi) - 2 * np.log(5 * 14.25 / 4) - 2,
     ),
     "one empty group of two": (
         "model M\nparam v[2] : real\nfor n in N:\n    given g[n] : index[2]\n"
@@ -207,6 +245,34 @@ def test_a_likelihood_without_a_maximum_is_no_fall() -> None:
     with pytest.raises(DegenerateError, match="h goes to where the expected log joint still rises"):
         model.fitter().fit({"x": x, "y": 3.1 * x - 1.5 + np.array([0.4, -0.3, 0.5, 0, 0, 0])})
     assert np.isfinite(list(find_case(model, 0).step.values())).all()
+
+
+FLAT = np.array([[0.2, 0.5], [1.2, -0.3], [-0.7, 0.9], [0.1, -1.2], [0.6, 0.3], [-1.4, 0.2]])
+SINGULAR: dict[str, tuple[str, Any, str]] = {  # by steps along slopes, and by none
+    "two columns on a line": (
+        "MvStudentT(4, m, V)",
+        np.c_[FLAT[:, 0], 2 * FLAT[:, 0] + 1],
+        r"its matrix becomes singular \(axes 0, 1 move",
+    ),
+    "fewer rows than columns": ("MvStudentT(3, m, V)", FLAT[:2, [0, 1, 1]] * [1, 1, 2], "its matrix becomes singular"),
+    "rows that are alike": ("MvStudentT(3, m, V)", np.ones((6, 2)), "its matrix becomes singular"),
+    "a correlation of 1": (
+        "MvNormal(m, V)",
+        np.c_[FLAT[:, 0], FLAT[:, 0]],
+        r"its matrix becomes singular \(axes 0, 1 move",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_a_covariance_that_steps_make_singular_collapses(name: str) -> None:
+    """They were `converged` or `boundary`, with objectives that rise without end; the last one ended in an exception
+    of our own."""
+    family, y, words = SINGULAR[name]
+    domain = "correlation" if name == "a correlation of 1" else "spd"
+    text = f"model M\nparam m : real[D]\nparam V : {domain}[D]\nfor n in N:\n    observed y[n] ~ {family}"
+    with pytest.raises(DegenerateError, match=f"V has collapsed: the objective grows as {words}"):
+        emdsl.compile(text=text).fitter(seed=0).fit({"y": y})
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

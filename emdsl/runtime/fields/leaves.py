@@ -19,7 +19,7 @@ import scipy
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fields.elements import LARGEST, neighbours_in_blocks
 
-SMALL = 3e6  # operations of blocks that are left as they are
+FEW_OPERATIONS = 3e6  # operations of blocks that are left as they are
 SPARE = 4  # entries of blocks for each of J, from which on another order is looked for
 MOST_ROUNDS = 40
 DENSE_OPERATION = 0.3  # nanoseconds, of matrix products
@@ -174,13 +174,13 @@ def leaves_first(width: Array, families: Sequence[int], ties: Sequence[tuple[Arr
     n, entries, total = len(width), float((width**2).sum()), float(width.sum())
     a, b = (np.concatenate([np.zeros(0, np.int64), *(t[k] for t in ties)]) for k in (0, 1))
     reach = float(np.abs(a - b).max(initial=1) * width.max(initial=1))
-    if total * min(total, reach) ** 2 < SMALL or total * reach < SPARE * entries:
+    if total * min(total, reach) ** 2 < FEW_OPERATIONS or total * reach < SPARE * entries:
         return None
     m, w = shape_in_blocks(*neighbours_in_blocks(width, ties), width)
     graph = Remaining(np.arange(n), graph_of_pairs(n, a, b))
     entries += float(width[row_of_entries(graph.ties)] @ width[graph.ties.indices])
     least = block_cost(m, w)
-    if m * w**3 < SMALL or m * w**2 < SPARE * entries:
+    if m * w**3 < FEW_OPERATIONS or m * w**2 < SPARE * entries:
         return None
     spent, levels, best = 0.0, [], None
     for _ in range(MOST_ROUNDS):

@@ -157,8 +157,20 @@ def rounding(setup: Setup, here: Point) -> float:
     moved += [
         {n: v * (1 + k * 2.0**-51 * _turns(n, v, here.params)) for n, v in here.params.items()} for k in (-2, -1, 1, 2)
     ]
-    values = [here.objective, *(evaluate(setup, params, None).objective for params in moved)]
+    try:
+        values = [here.objective, *(evaluate(setup, params, None).objective for params in moved)]
+    except (setup.module.Degenerate, np.linalg.LinAlgError):  # a matrix that is singular but for rounding
+        return np.inf
     return max(values) - min(values)
+
+
+def objective_at(setup: Setup, params: Params) -> float:
+    """The objective where a climb may never have been; NaN where there is none."""
+    try:
+        with np.errstate(all="ignore"):
+            return evaluate(setup, params, None).objective
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return np.nan
 
 
 def _turns(name: str, value: Array, params: Params) -> Array:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.domains import on_boundary, with_ends
-from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate, finer_error, rounding
+from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate, finer_error, objective_at, rounding
 from emdsl.runtime.numeric.infinity import unlimited
 
 BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
 DWINDLED = 0.02  # of where it started: a scale that may be going to 0
 OUTGROWN = 1e10  # times where it started, from which on a positive number is asked whether it has an end
 FLATTENED = 1e-6  # the smallest eigenvalue of a correlation matrix that may be why
+RARE = 1e-4  # a probability that may be going to 0
 
 
 def on_edge(setup: Setup, params: Params) -> list[str]:
@@ -24,36 +26,80 @@ def on_edge(setup: Setup, params: Params) -> list[str]:
     return [n for n, value in params.items() if on_boundary(_variable(setup, n), value, spread)]
 
 
-def vanishing(setup: Setup, end: Climb, start: Params) -> list[str]:
-    """Scales that are little beside where they started, and half of which is as good: they are on their way to 0."""
+class FlatDirections(NamedTuple):
+    """The correlations of a covariance parameter: standard deviations (..., d), eigenvalues (..., d), vectors."""
+
+    spread: Array
+    eigen: Array
+    vectors: Array
+
+    def squeezed(self, which: Any, by: float) -> Array:
+        """The matrix with its least eigenvalue `by` times what it is in the elements `which`."""
+        eigen = self.eigen.copy()
+        eigen[..., 0] *= np.where(which, by, 1.0)
+        out = (self.vectors * eigen[..., None, :]) @ self.vectors.swapaxes(-1, -2)
+        return np.asarray(out * (self.spread[..., :, None] * self.spread[..., None, :]))
+
+
+def flats(setup: Setup, params: Params) -> dict[str, FlatDirections]:
+    """Of each covariance among the parameters, which of its directions is how flat."""
+    found = {}
+    for v in setup.module.SPEC["variables"]:
+        if v["domain"] in ("spd", "correlation") and v["name"] in params and np.size(params[v["name"]]):
+            value = params[v["name"]]
+            spread = np.sqrt(value.diagonal(0, -2, -1))
+            correlation = value / (spread[..., :, None] * spread[..., None, :])
+            if np.isfinite(correlation).all():
+                found[v["name"]] = FlatDirections(spread, *np.linalg.eigh(correlation))
+    return found
+
+
+def vanishing(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDirections]) -> list[str]:
+    """Parameters on their way to the boundary of their domains: nearer to it by half is as good."""
     if end.state is not None:
         return []
-    found, least = [], end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1]))
-    for n in (n for n in start if _variable(setup, n)["domain"] == "positive"):
-        small = np.asarray(end.params[n]) < DWINDLED * np.asarray(start[n])
-        half = {**end.params, n: np.where(small, end.params[n] / 2, end.params[n])}
-        try:
-            with np.errstate(all="ignore"):
-                found += [n] if small.any() and evaluate(setup, half, None).objective >= least else []
-        except (setup.module.Degenerate, np.linalg.LinAlgError):
-            continue
-    return found
+    least = end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1]))
+    nearer = {n: _halved(_variable(setup, n), end.params[n], start[n], flat.get(n)) for n in start}
+    return [n for n, v in nearer.items() if v is not None and objective_at(setup, {**end.params, n: v}) >= least]
+
+
+def _halved(variable: Mapping[str, Any], value: Array, start: Array, flat: FlatDirections | None) -> Array | None:
+    """A parameter of which what is next to nothing is half of that; None where there is no such."""
+    value, domain = np.asarray(value), variable["domain"]
+    if domain == "positive":
+        small = value < DWINDLED * np.asarray(start)
+    elif domain in ("unit", "simplex") and variable["lower"] is None and variable["upper"] is None:
+        small = value < RARE
+        if domain == "unit" and (value > 1 - RARE).any():
+            return np.where(value > 1 - RARE, (1 + value) / 2, value)
+    elif flat is not None and domain == "spd":
+        thin = flat.eigen[..., 0] < DWINDLED**2
+        return flat.squeezed(thin, 0.5) if thin.any() else None
+    else:
+        return None
+    if not small.any():
+        return None
+    half = np.where(small, value / 2, value)
+    return half / half.sum(-1, keepdims=True) if domain == "simplex" else half
 
 
 def scales_on_edge(setup: Setup, params: Params) -> list[str]:
     return [n for n in on_edge(setup, params) if _variable(setup, n)["domain"] == "positive"]
 
 
-def collapsed(setup: Setup, end: Climb, start: Params, edge: Sequence[str], noise: float) -> str:
+def collapsed(
+    setup: Setup, end: Climb, start: Params, edge: Sequence[str], noise: float, flat: Mapping[str, FlatDirections]
+) -> str:
     """Why there is no estimate where a climb ended; nothing where there is one.
 
-    A positive number is out of all measure with where it began and the objective grows on along it, or the objective is
-    all rounding. `edge` are the parameters on the boundary of their domains; `noise` is how well the climb knew it.
+    A positive number is out of all measure with where it began, or a matrix all but singular, and the objective grows
+    on along it; or the objective is all rounding. `edge` are the parameters on the boundary of their domains; `noise`
+    is how well the climb knew it.
     """
     found = ""
     if end.state is None and end.status not in ("interrupted", "degenerate"):
         mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] == "positive"}
-        found = _outgrown(setup, end, mine) or _dwindled(setup, end, mine)
+        found = _outgrown(setup, end, mine) or _dwindled(setup, end, mine) or _flattened(setup, end, start, flat)
     return found or _without_digits(setup, end, edge, noise)
 
 
@@ -91,11 +137,33 @@ def _dwindled(setup: Setup, end: Climb, mine: Params) -> str:
     return f"{', '.join(small)} has collapsed: the objective grows as it shrinks, without end"
 
 
+def _flattened(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDirections]) -> str:
+    """Why a covariance that is all but singular, or nothing beside where it started, has collapsed: the objective grows
+    as it shrinks, without end. Where data bear on it at the least it would have ended where that is level."""
+    for name, f in flat.items():
+        before = np.sqrt(np.asarray(start[name]).diagonal(0, -2, -1)) if name in start else f.spread
+        thin, small = f.eigen[..., 0] < FLATTENED, (f.spread < FLATTENED**0.5 * before).all(-1)
+        if not (thin | small).any():
+            continue
+
+        def at(by: float, name: str = name, f: FlatDirections = f, thin: Any = thin, small: Any = small) -> float:
+            shrunk = f.squeezed(thin, by) * np.where(small, by, 1.0)[..., None, None]
+            return objective_at(setup, {**end.params, name: shrunk})
+
+        last = end.history[-1]
+        if last - at(100.0) > 0.5 and not at(0.01) - last < 0.5:
+            where = f" {tuple(int(i) for i in np.argwhere(thin | small)[0])}" if thin.ndim else ""
+            flattest = np.abs(f.vectors[(*np.argwhere(thin | small)[0],)][:, 0])
+            axes = np.flatnonzero(flattest > 0.01)
+            together = f" (axes {', '.join(map(str, axes[:6]))} move together)" if thin.any() and len(axes) > 1 else ""
+            return f"{name}{where} has collapsed: the objective grows as its matrix becomes singular{together}"
+    return ""
+
+
 def _at(setup: Setup, end: Climb, some: Mapping[str, Any], by: float) -> float:
     """The objective where some elements are so many times what they are."""
     moved = {n: np.where(here, by * end.params[n], end.params[n]) for n, here in some.items()}
-    with np.errstate(all="ignore"):
-        return float(evaluate(setup, {**end.params, **moved}, None).objective)
+    return objective_at(setup, {**end.params, **moved})
 
 
 def _grows_in_noise(setup: Setup, end: Climb, at: Callable[[float], float]) -> bool:
@@ -135,29 +203,25 @@ def _climbed_on(history: Sequence[float], least: float) -> bool:
     return len(steps) == 3 and bool(steps.min() > least and steps[-1] > 0.5 * steps[0])
 
 
-def all_but_singular(setup: Setup, end: Climb, start: Params) -> list[str]:
+def all_but_singular(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDirections]) -> list[str]:
     """Covariances, and scales that are nothing beside where they started: rounding may hide there whether the
     objective still climbs, so that nothing has converged."""
-    found = []
-    for v in setup.module.SPEC["variables"]:
-        if v["domain"] in ("spd", "correlation") and v["name"] in end.params:
-            value = end.params[v["name"]]
-            spread = np.sqrt(value.diagonal(0, -2, -1))
-            eigen = np.linalg.eigvalsh(value / (spread[..., :, None] * spread[..., None, :]))
-            if (eigen[..., 0] < FLATTENED).any():
-                found.append(v["name"])
-        elif v["domain"] == "positive" and v["name"] in start and v["name"] in end.params:
-            if (end.params[v["name"]] < FLATTENED * start[v["name"]]).any():
-                found.append(v["name"])
+    found = [n for n, f in flat.items() if (f.eigen[..., 0] < FLATTENED).any()]
+    for n in start:
+        if n in end.params and _variable(setup, n)["domain"] == "positive":
+            if (end.params[n] < FLATTENED * start[n]).any():
+                found.append(n)
     return found
 
 
 def far_away(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
+    """Parameters that go to infinity, and which way."""
+
     def rounded() -> float:
         return max(noise, rounding(setup, evaluate(setup, end.params, None)))
 
     def objective(params: Params) -> float:
-        return evaluate(setup, params, None).objective
+        return objective_at(setup, params)
 
     def told(params: Params) -> float:
         return abs(finer_error(setup, params, evaluate(setup, params, None).log_likelihood) or 0.0)

@@ -29,6 +29,7 @@ from emdsl.runtime.fitting.endings import (
     all_but_singular,
     collapsed,
     far_away,
+    flats,
     on_edge,
     scales_on_edge,
     vanishing,
@@ -241,21 +242,26 @@ def remaining(history: Sequence[float]) -> float | None:
 
 
 def _conclude(
-    setup: Setup, end: Climb, repairs: Mapping[str, int], noise: float = 0.0, start: Params | None = None
+    setup: Setup,
+    end: Climb,
+    repairs: Mapping[str, int],
+    noise: float = 0.0,
+    start: Params | None = None,
 ) -> Climb:
     """The climb with its last word: boundary estimates, repairs, and what may remain to climb."""
     status = {"climbing": "max_iter", "repaired": "degenerate", "level": "converged"}.get(end.status, end.status)
     message = end.message
     edge = on_edge(setup, end.params)
-    thin = all_but_singular(setup, end, start or {}) if status == "converged" and end.state is None else []
+    flat = flats(setup, end.params) if end.state is None else {}
+    thin = all_but_singular(setup, end, start or {}, flat) if status == "converged" and end.state is None else []
     if thin and end.status != "level":  # steps below rounding look like convergence
         with np.errstate(all="ignore"):
             noise = rounding(setup, evaluate(setup, end.params, None))
-    if thin and noise > BLURRED * (1 + abs(end.history[-1])):
+    if lost := collapsed(setup, end, start or {}, edge, noise, flat):
+        status, message = "degenerate", lost
+    elif thin and noise > BLURRED * (1 + abs(end.history[-1])):
         status = "degenerate"
         message = f"{', '.join(thin)} has collapsed: all but singular, with an objective known to {noise:.1e} only"
-    elif lost := collapsed(setup, end, start or {}, edge, noise):
-        status, message = "degenerate", lost
     gap = remaining(end.history)
     about = f"; about {gap:.1e} may remain to climb (Aitken)" if gap is not None and gap > 0 else ""
     iterations = f"{end.n_iter} iteration" + ("" if end.n_iter == 1 else "s")
@@ -268,7 +274,7 @@ def _conclude(
             message = (
                 f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
             )
-        edge += [n for n in vanishing(setup, end, start or {}) if n not in edge]
+        edge += [n for n in vanishing(setup, end, start or {}, flat) if n not in edge]
         if edge:
             status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
     elif status == "max_iter":

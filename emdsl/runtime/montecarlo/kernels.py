@@ -18,7 +18,7 @@ STEPS_OUT = 16  # most widths that a slice is stepped out to, both sides togethe
 STEPS_TUNED = 3  # the same once the width is known: three of it hold all but odd slices
 SHRINKS = 200  # most points that are tried in a slice while tuning
 SHRINKS_TUNED = 10  # the same once the width is known: an element that found none of them stays, as all may
-WIDER = 8.0  # widths in a bracket that other modes may lie in, at least: it spans all elements of a kind, too
+SPANNING = 8.0  # widths in a bracket that other modes may lie in, at least: it spans all elements of a kind, too
 LONGEST_PATH = 64  # leapfrog steps
 TARGET_ACCEPTANCE = 0.8
 TOO_LONG = 0.5  # of the acceptance that a kernel is tuned to: with less, its steps are no longer those that fit
@@ -297,7 +297,7 @@ def _widely(density: Callable[[Array], Array], points: Array, tuner: Tuner, widt
     tuner.sweeps += 1
     if not tuner.sweeps % 2:
         return points
-    wide = Tuner(np.maximum(WIDER * width, tuner.reach), tuner.step)
+    wide = Tuner(np.maximum(SPANNING * width, tuner.reach), tuner.step)
     wide.active = False
     return slice_kernel(density, None, points, wide, rng)
 
