@@ -27,6 +27,7 @@ from emdsl.generate.helpers import helper_source
 from emdsl.generate.module import module_parts
 from emdsl.report.derivation import Derivation
 from emdsl.report.page import labels
+from emdsl.report.places import whole
 from emdsl.runtime.bundle import bundle
 
 NAMES = sorted(path.stem for path in MODELS.glob("*.em"))
@@ -47,10 +48,10 @@ def check_numbers(name: str, derivation: Derivation) -> None:
     assert silent_lines(source) == []
     known, computed, named = set(), set(), numbers_in(source)
     for k, step in enumerate(derivation.steps, 1):
-        mine = {str(k), *(n for n in labels(k, step) if n)}
+        mine = {str(k), *(whole(n) for n in labels(k, step) if n)}
         known |= mine
-        if step.facts["kind"] == "statistics":
-            computed |= {n for n in mine if n.startswith(f"{k}.")}
+        if step.facts["kind"] == "statistics" or len(step.parts) > 1:
+            computed |= mine - {str(k)}
         if step.facts["kind"] in ("posterior", "statistics", "update", "objective", "reference"):
             assert named & mine, f"no line computes step {k}, {step.title}"
     assert computed <= named <= known

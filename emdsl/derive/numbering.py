@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from emdsl.derive.algebra.expr import Expr
+from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.joint import calls
 from emdsl.derive.joint.spikes import is_point_mass
 from emdsl.derive.plan import Plan
+from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.fields import Field
+from emdsl.derive.posteriors.gaussian import Gaussian
+from emdsl.derive.posteriors.quadrature import counts
+from emdsl.derive.updates.newton import Together
+from emdsl.derive.updates.quadratic import Linear
+from emdsl.derive.updates.rules import Update
 from emdsl.language import model as m
 
 
@@ -26,6 +35,82 @@ class Numbers:
     reference: int | None
     draws: int | None = None
     substituted: int = 0
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the posterior of each block
+
+    def of(self, block: str, part: str) -> str:
+        """The number of a part of a posterior: `4.2`, or `4` of all that is told where it is no part of its own."""
+        number, parts = self.posterior[block], self.parts[block]
+        part = part if part in parts else OF_A_FAMILY.get(part, part)
+        return f"{number}.{1 + parts.index(part)}" if part in parts and len(parts) > 1 else str(number)
+
+    def found(self, block: str) -> str:
+        """The number of what says which probabilities or moments a posterior has."""
+        return self.of(block, next((p for p in ("posterior", "moments", "joint") if p in self.parts[block]), ""))
+
+    def solved(self, u: Update) -> list[str]:
+        """The numbers of the equations of an update: of parameters that are solved for together one for each."""
+        number, parts = self.update[u.params[0]], solved_parts(u)
+        return [f"{number}.{n}" for n in range(1, len(parts) + 1)] if len(parts) > 1 else [str(number)]
+
+
+# What is told of a Gaussian apart, and of a member of another family, or of a Gaussian of one number, together.
+OF_A_FAMILY = {"precision": "naturals", "linear": "naturals", "moments": "posterior", "normaliser": "posterior",
+               "ends": "posterior"}  # fmt: skip
+
+
+def solved_parts(u: Update) -> tuple[str, ...]:
+    """The parameters that have equations of their own in an update, in order."""
+    match u.rule:
+        case Linear():
+            return tuple(c.name for c in u.rule.columns)
+        case Together():
+            return u.params
+    return u.params[:1]
+
+
+def posterior_parts(block: Block, joint: LogJoint) -> tuple[str, ...]:
+    """What is told of a posterior in equations, in order: each part has a number, or several lines under one."""
+    if block.network:
+        return ("factors", "posterior") if block.apart else ("factors", "forward", "backward")
+    if block.chain is not None:
+        return ("node", "edge", "start", "forward", "backward", "posterior", "pairs", "normaliser")
+    if block.states:
+        ended = any(c.ends and c.name in block.latents and not counts(c, joint) for c in joint.clouds)
+        return ("ends", "joint") if ended else ("joint",)
+    if block.gaussian is not None:
+        return _of_gaussian(block.gaussian, block.field, block.apart)
+    ends = ("ends",) if interval(block) is not None else ()
+    return ("naturals", *ends, "posterior") if has_arguments(block) else ("naturals",)
+
+
+def _of_gaussian(g: Gaussian, tied: Field | None, apart: bool) -> tuple[str, ...]:
+    found = ("precision", "linear", "moments")
+    if g.seen:
+        return found
+    if tied is None or tied.held or apart:
+        return (*found, "normaliser")
+    return (*found, "normaliser", "forward", "backward")
+
+
+def has_arguments(block: Block) -> bool:
+    """Whether a posterior of a known family is told by the arguments of that family."""
+    record = block.record
+    if record is None or block.scale is not None:
+        return False
+    if block.cuts:
+        return interval(block) is not None or bool(record.arguments)
+    if record.arguments:
+        return True
+    return record.name == "Wishart" and {r for r in block.roles if r} <= {"logdet", "id"}
+
+
+def interval(block: Block) -> tuple[Expr, Expr] | None:
+    """The two ends between which a Gaussian is cut, where one interval that has both is all that cuts it."""
+    ends = [(c.lower, c.upper) for c in block.cuts if not c.apart and c.lower is not None and c.upper is not None]
+    if len(ends) != 1 or len(block.cuts) != 1 or block.scale is not None:
+        return None
+    ((low, high),) = ends
+    return None if low is None or high is None else (low, high)
 
 
 def numbers(plan: Plan) -> Numbers:
@@ -44,7 +129,8 @@ def numbers(plan: Plan) -> Numbers:
     update = {name: k + n for n, u in enumerate(plan.updates, 1) for name in u.params}
     last = k + len(plan.updates) + 1
     reference = last + 1 if plan.centred or plan.planes or plan.designs else None
-    return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn, substituted)
+    parts = {b.name: posterior_parts(b, plan.joint) for b in blocks}
+    return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn, substituted, parts)
 
 
 def families_called(model: m.ModelText) -> list[tuple[m.Family, int]]:

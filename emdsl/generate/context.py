@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
@@ -33,7 +34,7 @@ from emdsl.derive.algebra.made import (
 from emdsl.derive.joint.centre import Shift, of_one_number
 from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.plates import dimension, home_of
-from emdsl.derive.numbering import numbers
+from emdsl.derive.numbering import Numbers, numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
 from emdsl.generate.lines.arrays import Leaf
@@ -84,6 +85,21 @@ class Function:
         self.equation = before
         if behind:
             self.emitter.number(since, number)
+
+    @contextmanager
+    def part(self, block: Block, *parts: str) -> Iterator[None]:
+        """Lines made inside carry the numbers of these parts of a block's posterior."""
+        found = list(dict.fromkeys(self.numbers.of(block.name, p) for p in parts))
+        since, before, self.equation = self.emitter.mark(), self.equation, found[0]
+        yield
+        self.equation = before
+        if found != [str(self.numbers.posterior[block.name])]:  # which the comment above all of the block names
+            self.emitter.number(since, *found)
+
+    @cached_property
+    def numbers(self) -> Numbers:
+        """The numbers of the derivation's equations."""
+        return numbers(self.plan)
 
     def another(self, chunk: str | None) -> Function:
         """A fresh function of the same module, over rows of `chunk`."""

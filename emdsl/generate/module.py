@@ -107,7 +107,7 @@ def module_functions(printer: Printer) -> list[list[str]]:
     after = [*functions_of_meanfield(printer), *after]
     stacks = [s.function for s in (*printer.stacks, *printer.row_stacks.values())]
     networks = [
-        network_lines(printer.inference, b, printer.numbers.posterior[b.name])
+        network_lines(printer.inference, b, printer.numbers.of(b.name, "factors"))
         for b in printer.plan.elimination.blocks
         if b.network
     ]

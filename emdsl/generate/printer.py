@@ -18,7 +18,7 @@ from emdsl.generate.blocks.features import Stacked
 from emdsl.generate.blocks.handed import handed_parts
 from emdsl.generate.context import CHUNKS, Function, chunk_dimension, function, row_dimensions, size_expression
 from emdsl.generate.helpers import helper_names
-from emdsl.generate.lines.spelling import indent
+from emdsl.generate.lines.spelling import indent, references
 from emdsl.generate.shared import MOMENTS, Handed, RowKinds, Sums
 
 
@@ -69,7 +69,7 @@ class Printer:
         inner = len(f.emitter.lines)
         emit_joint_probabilities(f, self.plan.elimination.blocks)
         if len(f.emitter.lines) > inner:
-            several = ", ".join(f"({n})" for n in self.numbers.posterior.values())
+            several = references(self.numbers.found(b) for b in self.numbers.posterior)
             f.emitter.lines.insert(inner, f"# {several} together: each posterior with those that it is given")
         return f, stacks
 
@@ -79,11 +79,15 @@ class Printer:
         inner, outer = len(em.lines), len(em.outer)
         with f.printing(number, behind=False):
             stack = emit_block(f, block, stacked)
+        said = f"# what the posterior of {names} takes from the parameters"
+        if len(em.outer) > outer and len(em.lines) == inner + 1 and em.lines[inner].startswith("# "):
+            said = em.lines.pop()  # all of it stands before the loop
         self._told(f, inner, block)
         if len(em.outer) > outer:
-            em.outer.insert(outer, f"# ({number}) what the posterior of {names} takes from the parameters")
+            em.outer.insert(outer, said.replace("# ", f"# ({number}) ", 1))
         if stack is not None:
-            stack.function.insert(2, f"    # ({number}) the data's part of the log joint of {names}")
+            own = self.numbers.of(block.name, "node" if block.chain is not None else "joint")
+            stack.function.insert(2, f"    # ({own}) the data's part of the log joint of {names}")
         return stack
 
     def stacked(self, f: Function, h: Handed) -> Stacked | None:

@@ -26,17 +26,17 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
     names = t.letters.extend({}, (*block.home, *chain.outer, *block.states, *block.gates, *chain.before))
     here, before = _event(block, 0, t, names), _events(block, t, names)
     yield Say("The density of all states is a product along the plate. The logs of its factors are, for one element")
-    yield Show(f.Relation("=", _call("node", here), _sum(block, placed, "", t, names)))
+    yield Show(f.Relation("=", _call("node", here), _sum(block, placed, "", t, names)), part="node")
     yield Say("for an element and those before it" if chain.depth > 1 else "for an element and the one before it")
-    yield Show(f.Relation("=", _call("edge", *before, here), _sum(block, placed, Edge(), t, names)))
+    yield Show(f.Relation("=", _call("edge", *before, here), _sum(block, placed, Edge(), t, names)), part="edge")
     for position in range(chain.depth):
         yield Say("and at the start" if position == 0 else f"and at position {position}")
-        yield Show(f.Relation("=", _call("start", *_starts(block, position, t, names)),
-                              _sum(block, placed, Start(position), t, names)))  # fmt: skip
+        here_first = _call("start", *_starts(block, position, t, names))
+        yield Show(f.Relation("=", here_first, _sum(block, placed, Start(position), t, names)), part="start")
     yield Say("Sums over all paths to an element, and from it (β is 1 at the last element), are taken step by step:")
     yield from _recursions(block, t, names)
     yield Say("What a sequence leaves to the log-likelihood, or to the bound, is the sum over its last states")
-    yield Show(_left(block, t, names))
+    yield Show(_left(block, t, names), part="normaliser")
     yield Say("In the code α and β are kept near 1, and the logs of what they are divided by are added up.")
 
 
@@ -46,17 +46,17 @@ def _recursions(block: Block, t: Typeset, names: Names) -> Iterator[Show]:
     here, before = _event(block, 0, t, names), _events(block, t, names)
     start = _starts(block, 0, t, names)
     begin = _exp(f.plus(_call("start", *start), _call("node", *start)))
-    yield Show(f.Relation("=", _call("alpha", *start), begin))
+    yield Show(f.Relation("=", _call("alpha", *start), begin), part="forward")
     weight = _exp(f.plus(_call("edge", *before, here), _call("node", here)))
     oldest, newest = block.chain.past[-1] if block.chain else (), block.states
     ahead = _over(oldest, f.times(weight, _call("alpha", *before)), t, names)
-    yield Show(f.Relation("=", _call("alpha", *before[1:], here), ahead))
+    yield Show(f.Relation("=", _call("alpha", *before[1:], here), ahead), part="forward")
     after = _over(newest, f.times(weight, _call("beta", *before[1:], here)), t, names)
-    yield Show(f.Relation("=", _call("beta", *before), after))
+    yield Show(f.Relation("=", _call("beta", *before), after), part="backward")
     both = f.times(_call("alpha", *before[1:], here), _call("beta", *before[1:], here))
-    yield Show(f.Relation("∝", _call("q", *before[1:], here), both))
+    yield Show(f.Relation("∝", _call("q", *before[1:], here), both), part="posterior")
     pair = f.times(_call("alpha", *before), weight, _call("beta", *before[1:], here))
-    yield Show(f.Relation("∝", _call("q", *before, here), pair))
+    yield Show(f.Relation("∝", _call("q", *before, here), pair), part="pairs")
 
 
 def _left(block: Block, t: Typeset, names: Names) -> Formula:

@@ -19,7 +19,7 @@ from emdsl.report.incomplete import missing_step
 from emdsl.report.latex import display, escaped, inside
 from emdsl.report.mathml import mathml
 from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
-from emdsl.report.places import Place, by_function, listing, places
+from emdsl.report.places import Place, anchor, by_function, listing, places, whole
 from emdsl.report.steps import as_written, reference_step, steps
 from emdsl.report.unicode import lines, text
 
@@ -89,7 +89,7 @@ class Derivation:
         if not self.module:
             return {}
         found = places(self.module)
-        numbers = dict.fromkeys([str(k), *(n for n in labels(k, step) if n)])
+        numbers = dict.fromkeys([str(k), *(whole(n) for n in labels(k, step) if n)])
         return {n: by_function(found[n]) for n in numbers if n in found}
 
     def where(self, k: int, step: Step, html: bool = False) -> str:
@@ -188,7 +188,7 @@ class Derivation:
         out += self._html_steps(linked=True)
         out.append(f"<p>{_coded(self.note)}</p>")
         if self.module:
-            known = {n for k, step in enumerate(self.steps, 1) for n in labels(k, step) if n}
+            known = {anchor(n) for k, step in enumerate(self.steps, 1) for n in labels(k, step) if n}
             out.append(f'<h2 id="module">The functions of the module</h2>\n<pre>{listing(self.module, known)}</pre>')
         return "\n".join([*out, "</body>", "</html>", ""])
 
@@ -202,10 +202,10 @@ class Derivation:
                 if isinstance(line, Say):
                     yield f"<p>{_coded(line.text)}</p>"
                     continue
-                place = f' id="eq-{label}"' if label and linked else ""
+                place = f' id="eq-{anchor(label)}"' if label and linked else ""
                 name = f"<code>{escape(line.name)}</code>" if line.name else ""
                 number = f"({label})" if label else ""
-                number = f'<a href="#eq-{label}">{number}</a>' if label and linked else number
+                number = f'<a href="#eq-{anchor(label)}">{number}</a>' if label and linked else number
                 yield f'<div class="show"{place}>{mathml(line.formula)}<span>{name}{number}</span></div>'
             if linked and self.places(k, step):
                 yield f'<p class="where">{_linked(self.where(k, step, html=True))}</p>'

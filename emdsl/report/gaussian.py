@@ -12,19 +12,22 @@ from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.fields import Field, Tie, field_role
 from emdsl.derive.posteriors.gaussian import Gaussian, polynomial_role
 from emdsl.derive.posteriors.roles import Across, Monomial, Role, linear_in, quadratic_in
+from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.report import formula as f
 from emdsl.report.explicit import with_own
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
-from emdsl.report.page import Say, Show, names_of
+from emdsl.report.page import Say, Show, in_part, names_of
 from emdsl.report.rank_one import products, sharing, sharing_in_sums
 from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
-from emdsl.report.ties import Entry, along, among_all, tied
+from emdsl.report.ties import Entry, along, among_all, element_by_element, tied
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
-from emdsl.report.vectors import tensor
+from emdsl.report.vectors import T, tensor
+
+J, H, D = (f.Word(c) for c in "Jhd")
 
 
 def roles_of(block: Block, terms: Sequence[Term]) -> list[tuple[Role, Term]]:
@@ -60,24 +63,58 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
             parts = found.get(quadratic_in(a, b))
             if parts:
                 pair = ((a, block.home, g.rows[a]), (b, block.home, g.columns[b]))
-                yield Show(
-                    _entries("J", pair, [_precision(p, a == b, pair[0][2], pair[1][2]) for p in parts], t, names)
-                )
+                entries = [_precision(p, a == b, pair[0][2], pair[1][2]) for p in parts]
+                yield Show(_entries("J", pair, entries, t, names), part="precision")
     for a in block.latents:
-        yield Show(_entries("h", ((a, block.home, g.rows[a]),), found.get(linear_in(a), []), t, names))
+        h = _entries("h", ((a, block.home, g.rows[a]),), found.get(linear_in(a), []), t, names)
+        yield Show(h, part="linear")
     if any(isinstance(n, x.Delta) and _one_place(n) for parts in found.values() for p in parts for n in x.walk(p)):
         yield Say("e with a number is the unit vector with its one there.")
     if g.seen:
-        yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
+        yield from in_part("moments", conditional(g.seen, [n for n in block.latents if n not in g.seen]))
         yield grouped()
         return
     if len(block.latents) == 1 and block.scale is None:
         yield from _moments(block, g, t, names)
         return
+    latents = f.listed([t.named(El(n, (*block.home, *g.rows[n])), block.home, names) for n in block.latents])
+    yield from _inverted(latents, _scale(block, t, names), matrix=block.scale is not None and is_matrix(block))
+
+
+def _scale(block: Block, t: Typeset, names: Names) -> Formula | None:
+    """What scales all of a precision, where something does."""
+    if block.scale is None:
+        return None
+    if isinstance(block.scale, El) and not is_matrix(block):
+        return t.of(block.scale, names)
+    return next(f.Name(n) for n in sorted(x.variables(block.scale)) if n != block.name)
+
+
+def _inverted(latents: Formula, scale: Formula | None = None, matrix: bool = False) -> Iterator[Say | Show]:
+    """Mean, covariance and normaliser from J and h; without the `scale` of the precision the covariance, too."""
+    inverse = f.Raised(J, f.Number("-1"))
     yield Say(
-        "Its covariance is the inverse of J and its mean that times h. Summed out it leaves "
-        "A = (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d its dimension, and the terms without it."
+        "Its mean and its covariance are" if scale is None else "Its mean, and its covariance without this factor, are"
     )
+    yield Show(f.Relation("=", f.Mean(latents), f.Times((inverse, H))), part="moments")
+    yield Show(f.Relation("=", f.of("cov", latents), inverse), part="moments")
+    square: Formula = f.Times((f.Raised(H, T), inverse, H))
+    volume: list[tuple[bool, Formula]] = [(True, f.of("logdet", J))]
+    if scale is not None and matrix:
+        square = f.Times((f.Raised(H, T), scale, H, inverse))
+        volume = [(True, f.times(D, f.of("log", J))), (True, f.of("logdet", scale))]
+    elif scale is not None:
+        square, volume = f.times(scale, square), [*volume, (True, f.times(D, f.of("log", scale)))]
+    yield from normaliser(square, volume)
+
+
+def normaliser(square: Formula, volume: Sequence[tuple[bool, Formula]]) -> Iterator[Say | Show]:
+    """`A = (square - volume + d log(2 pi)) / 2`."""
+    yield Say("Summed out it leaves, beside the terms without it and with d the number of its dimensions,")
+    constant = f.times(D, f.of("log", f.times(f.Number("2"), f.Word("pi"))))
+    whole = f.Plus(((False, square), *volume, (False, constant)))
+    half = f.Over(f.Number("1"), f.Number("2"))
+    yield Show(f.Relation("=", f.Word("A"), f.times(half, whole)), part="normaliser")
 
 
 def _moments(block: Block, g: Gaussian, t: Typeset, names: Names) -> Iterator[Say | Show]:
@@ -91,8 +128,9 @@ def _moments(block: Block, g: Gaussian, t: Typeset, names: Names) -> Iterator[Sa
     pair = f.Listed((latent, latent))
     cov = f.of("cov", f.Relation("|", pair, f.Listed(given)) if given else pair)
     yield Say("So its covariance and its mean are")
-    yield Show(f.Relation("=", cov, inverse))
-    yield Show(f.Relation("=", f.Mean(latent, f.Listed(given) if given else None), f.Times((cov, linear))))
+    yield Show(f.Relation("=", cov, inverse), part="moments")
+    mean = f.Mean(latent, f.Listed(given) if given else None)
+    yield Show(f.Relation("=", mean, f.Times((cov, linear))), part="moments")
     yield Say("and summed out it leaves, beside the terms without it,")
     size = f.times(*(t.of(x.SizeN(i.dim), names) for i in axes)) if axes else f.Number("1")
     square = f.Times((f.Raised(linear, f.Word("T")) if axes else linear, inverse, linear))
@@ -101,7 +139,7 @@ def _moments(block: Block, g: Gaussian, t: Typeset, names: Names) -> Iterator[Sa
         (False, f.times(size, f.of("log", f.Times((f.Number("2"), f.Word("pi")))))),
     ))  # fmt: skip
     left = f.of("A", f.Relation("|", latent, f.Listed(given)) if given else latent)
-    yield Show(f.Relation("=", left, f.times(f.Over(f.Number("1"), f.Number("2")), whole)))
+    yield Show(f.Relation("=", left, f.times(f.Over(f.Number("1"), f.Number("2")), whole)), part="normaliser")
 
 
 def _unscaled(e: Expr, scale: Expr | None) -> Expr:
@@ -213,7 +251,7 @@ def _of_all_pairs(entry: Entry, home: tuple[Ix, ...], own: Sequence[Expr], g: Ga
 def _moments_of_a_field(block: Block, field: Field, g: Gaussian, t: Typeset) -> Iterator[Say | Show]:
     """How its mean and the covariances that are needed are found from J and h."""
     if g.seen:
-        yield from conditional(g.seen, [n for n in block.latents if n not in g.seen])
+        yield from in_part("moments", conditional(g.seen, [n for n in block.latents if n not in g.seen]))
         yield Say(
             "found by eliminating elements one after the other; of the covariance only what stands beside an entry of "
             "J is needed. The mean of a cell that was seen is its value, its covariance with any other 0."
@@ -225,18 +263,12 @@ def _moments_of_a_field(block: Block, field: Field, g: Gaussian, t: Typeset) -> 
             "themselves, and |det J| is that of the density on what is left free."
         )
     if block.apart:
-        yield Say(
-            "q is a product over elements, each the best given the others: normal with precision J at the element, its "
-            "own block, and mean the inverse of that times h less the others' means, each times what J has beside it "
-            "and the element. Elements are taken one after the other. With m the means, the expected terms and the "
-            "entropies add up to hᵀ m - mᵀ J m / 2 + (d log 2π - the sum of logdet over the blocks) / 2, with d the "
-            "number of its dimensions."
-        )
+        yield from element_by_element(t)
         return
+    yield from _inverted(f.listed([f.Name(n) for n in block.latents]))
     yield Say(
-        "Its mean is J⁻¹ h; of its covariance J⁻¹ only what stands beside an entry of J is needed, and found by "
-        "eliminating elements one after the other. Summed out it leaves (hᵀ J⁻¹ h - logdet(J) + d log 2π) / 2, with d "
-        "the number of its dimensions."
+        "Of the covariance only what stands beside an entry of J is needed, and found by eliminating elements one "
+        "after the other."
     )
     if not field.held:
         yield from along(block, field, t)
@@ -257,4 +289,5 @@ def _shown(
 ) -> Show:  # fmt: skip
     names = parts[0][1]
     entries = [(n, home, own) for n, (home, own) in zip(latents, places, strict=True)]
-    return Show(_entries(letter, entries, [x.mul(scale, p) for p, _ in parts], t, names))
+    shown = _entries(letter, entries, [x.mul(scale, p) for p, _ in parts], t, names)
+    return Show(shown, part="precision" if letter == "J" else "linear")

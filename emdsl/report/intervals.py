@@ -33,8 +33,8 @@ def cut_lines(
     named = {n: f.Apply(f.Word(n), (latent,)) for n in ("low", "high", "precision", "mean", "alpha", "beta")}
     precision = tidy(x.mul(x.num(-2), naturals.get("square", x.ZERO)), t.known)
     yield Say("It is cut to the interval that the conditions on it leave. So q is Normal, cut at low and at high, with")
-    for name, value in (("low", lower), ("high", upper), ("precision", precision)):
-        yield Show(f.Relation("=", named[name], t.of(tidy(value, t.known), names)))
+    for name, value, part in (("low", lower, "ends"), ("high", upper, "ends"), ("precision", precision, "")):
+        yield Show(f.Relation("=", named[name], t.of(tidy(value, t.known), names)), part=part)
     linear = tidy(naturals.get("id", x.ZERO), t.known)
     top = t.of(linear, names)
     mean = f.under(top, named["precision"])

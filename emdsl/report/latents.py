@@ -13,6 +13,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import statistic_of
 from emdsl.derive.joint.sides import ASKED, REST
 from emdsl.derive.joint.terms import Term, merge, opened, settle
+from emdsl.derive.numbering import interval, posterior_parts
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block, place
 from emdsl.derive.posteriors.blocks import messages
@@ -21,6 +22,7 @@ from emdsl.derive.posteriors.configurations import uneven
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
 from emdsl.derive.posteriors.quadrature import bounded, counts
+from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.derive.posteriors.slopes import components
 from emdsl.report import formula as f
 from emdsl.report.chains import chain_lines
@@ -32,7 +34,7 @@ from emdsl.report.indices import Names
 from emdsl.report.intervals import cut_lines, matrix_lines
 from emdsl.report.moments import moment_lines, read_of
 from emdsl.report.networks import network_steps
-from emdsl.report.page import Say, Show, Step, names_of, worded
+from emdsl.report.page import Say, Show, Step, in_part, names_of, worded
 from emdsl.report.pieces import statistic
 from emdsl.report.products import second_moments
 from emdsl.report.squares import closed_squares
@@ -66,7 +68,7 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": told, "method": choice.method, "reason": choice.reason}
     facts["code"] = "e_step" if plan.elimination.parts else "expectations"
-    return Step(f"The posterior of {latents}", tuple(body), facts)
+    return Step(f"The posterior of {latents}", tuple(body), facts, posterior_parts(block, plan.joint))
 
 
 def _new(plan: Plan, block: Block, reason: str) -> str:
@@ -140,7 +142,7 @@ def _ends(cloud: Cloud, joint: LogJoint, t: Typeset) -> Iterator[Say | Show]:
         names = t.letters.extend({}, home)
         latent = t.of(El(c.latent, home if c.at is None else (*home, c.at)), names)
         for name, end in zip(("low", "high"), sides, strict=True):
-            yield Show(f.Relation("=", f.Apply(f.Word(name), (latent,)), t.of(tidy(end, t.known), names)))
+            yield Show(f.Relation("=", f.Apply(f.Word(name), (latent,)), t.of(tidy(end, t.known), names)), part="ends")
 
 
 def earlier(plan: Plan, block: Block) -> tuple[Block, ...]:
@@ -242,7 +244,7 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     q = _given_gates(t.of(El(Q.of(block.name), (*block.states, *block.gates, *block.home)), names), block, t, names)
     total = tidy(x.add(*(_inner(p.term, block) for p in closed_terms(plan, block))), t.known)
     shown = t.of(closed_squares(total), names)
-    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(shown, f.Word("const"))))
+    yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(shown, f.Word("const"))), part="joint")
     share = "bound" if plan.elimination.parts else "log-likelihood"
     told = f"the block's share of the {share}" if not block.gates else "the log-normaliser A, given the state"
     yield Say(f"The constant makes the probabilities sum to one; its negative is {told}.")
@@ -264,11 +266,7 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
             "those that it is multiplied by; elements that no row holds together are taken side by side."
         )
     if block.gaussian is not None:
-        fixed = (*block.home, *block.gates)
-        found = roles_of(block, merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, fixed))
-        if plan.elimination.parts:
-            found = list(block.averaged)
-        yield from field_lines(block, block.field, found, t) if block.field else gaussian_lines(block, found, t)
+        yield from _gaussian(plan, block, t)
         return
     assert block.record is not None
     names, family = block_names(block, t), block.record.name
@@ -282,10 +280,27 @@ def _continuous(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
         eta = tensor(t, short, block.own, names) if block.own and name in ("", "id") else None
         of = matrix if eta is not None or name == "logdet" else latent
         found_eta = t.of(short, names) if eta is None else eta
-        yield Show(f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, of))), found_eta))
-    ends = [(c.lower, c.upper) for c in block.cuts if not c.apart and c.lower is not None and c.upper is not None]
-    if len(ends) == len(block.cuts) == 1 and block.scale is None:
-        yield from cut_lines(*ends[0], naturals, read_of(plan, block), block, t, names)
+        yield Show(
+            f.Relation("=", f.Times((f.Word("coefficient of"), statistic(name, of))), found_eta), part="naturals"
+        )
+    yield from in_part("posterior", _known(plan, block, naturals, t, names))
+
+
+def _gaussian(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
+    fixed = (*block.home, *block.gates)
+    found = roles_of(block, merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry, fixed))
+    if plan.elimination.parts or (block.scale is not None and is_matrix(block)):
+        found = list(block.averaged)
+    yield from field_lines(block, block.field, found, t) if block.field else gaussian_lines(block, found, t)
+
+
+def _known(plan: Plan, block: Block, naturals: Mapping[str, Expr], t: Typeset, names: Names) -> Iterator[Say | Show]:
+    """A posterior of a known family by that family's arguments, and what is expected of it."""
+    assert block.record is not None
+    family = block.record.name
+    matrix = t.named(El(block.name, (*block.home, *block.own)), block.home, names)
+    if (ends := interval(block)) is not None:
+        yield from cut_lines(*ends, naturals, read_of(plan, block), block, t, names)
         return
     if block.cuts:
         yield Say("It is cut to the intervals where the conditions on it hold: a truncated Normal.")

@@ -28,7 +28,7 @@ def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -
             for (latent, idx), s in zip(clique.places, clique.states, strict=True)
         ]
         value = t.of(x.add(*(tidy(e, t.known) for e in parts)), names)
-        yield Show(f.Relation("=", f.Apply(f.Word("factor"), tuple(states)), value))
+        yield Show(f.Relation("=", f.Apply(f.Word("factor"), tuple(states)), value), part="factors")
     if block.apart:
         yield Say(
             "q is a product over elements: the probability of elements together is the product of theirs. One is taken "
@@ -36,10 +36,27 @@ def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -
         )
         yield from _one_by_one(() if isinstance(found, str) else found, t)
         return
+    yield from _summed_out(t)
+
+
+def _summed_out(t: Typeset) -> Iterator[Say | Show]:
+    """Forward and backward: an element leaves `log sum_u exp(...)`, and given its ties q is its share of that."""
+    free = [c for c in "uvwabcxyzfgopqrst" if c not in t.letters.taken]
+    u = f.Name(free[0] if free else "u'")
+    ties = f.of("ties", u)
+    held = f.Big(((f.Word("factors"), f.Word("")),), None, f.of("factor", u, ties))
+    left = f.of("left", ties)
     yield Say(
-        "Elements are summed out one after the other; each leaves the log of its sum, a factor of those it was "
-        "tied to. Backward, q of an element given these is its share of the sum. The order is chosen when data "
-        "are bound, an element with the fewest ties first; in a tree that is one tie each, level by level."
+        f"Elements are summed out one after the other. Let `{u.text}` be the next one, and ties({u.text}) those that "
+        "some factor ties it to. Of all its factors it leaves one of these,"
+    )
+    summed = f.Apply(f.Word("log"), (f.Big(((u, f.Word("")),), None, f.of("exp", held)),))
+    yield Show(f.Relation("=", left, summed), part="forward")
+    yield Say("and backward, given these, it has the share")
+    yield Show(f.Relation("=", f.of("q", f.Relation("|", u, ties)), f.of("exp", f.less(held, left))), part="backward")
+    yield Say(
+        "What elements without ties leave is the log-normaliser. The order is chosen when data are bound, an element "
+        "with the fewest ties first; in a tree that is one tie each, level by level."
     )
 
 
@@ -55,4 +72,4 @@ def _one_by_one(found: Sequence[Clique], t: Typeset) -> Iterator[Show]:
         event = f.Relation("=", t.named_at(latent, idx, names), f.Name(names[clique.states[0]]))
         held = f.Big(((f.Word("factors"), f.Word("")),), None, f.Mean(f.Word("factor"), event))
         left = f.Apply(f.Word("log"), (f.Apply(f.Word("q"), (event,)),))
-        yield Show(f.Relation("=", left, f.plus(held, f.Word("const"))))
+        yield Show(f.Relation("=", left, f.plus(held, f.Word("const"))), part="posterior")

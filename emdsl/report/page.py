@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
@@ -26,11 +26,15 @@ class Say:
 
 @dataclass(frozen=True)
 class Show:
-    """An equation on its own line, with what it is called in the code; `of` a parameter, in terms of the data."""
+    """An equation on its own line, with what it is called in the code; `of` a parameter, in terms of the data.
+
+    `part` is which of the parts of its step it belongs to, where these have numbers that the code prints too.
+    """
 
     formula: Formula
     name: str = ""
     of: str = ""
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class Step:
     title: str
     body: tuple[Say | Show, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()  # that have a number each, in order
+
+
+def in_part(part: str, lines: Iterable[Say | Show]) -> Iterator[Say | Show]:
+    """Lines of which each equation belongs to a part, where none of its own is told."""
+    return (replace(e, part=e.part or part) if isinstance(e, Show) else e for e in lines)
 
 
 # Steps whose equations all have numbers; elsewhere those that the code computes have, which are called by a name.
@@ -47,14 +57,32 @@ NUMBERED = ("joint", "draws", "bound", "posterior", "Q", "objective", "missing")
 
 
 def labels(k: int, step: Step) -> list[str]:
-    """The number of each line of a step, empty for those without: `4`, or `4.1`, `4.2` where there are several."""
+    """The number of each line of a step, empty for those without: `4`, or `4.1`, `4.2` where there are several.
+
+    Of a step in parts each part has a number, and its lines letters where there are several: `4.2a`, `4.2b`.
+    """
     every = step.facts.get("kind") in NUMBERED
-    chosen = [isinstance(line, Show) and (every or bool(line.name)) for line in step.body]
-    out, n = [], 0
-    for one in chosen:
-        n += one
-        out.append("" if not one else str(k) if sum(chosen) == 1 else f"{k}.{n}")
+    chosen = [line for line in step.body if isinstance(line, Show) and (every or line.name)]
+    if len(step.parts) < 2:
+        found = [str(k)] if len(chosen) == 1 else [f"{k}.{n}" for n in range(1, len(chosen) + 1)]
+    else:
+        found = _by_part(k, step.parts, [line.part or line.name for line in chosen])
+    numbers = iter(found)
+    return [next(numbers) if isinstance(line, Show) and (every or line.name) else "" for line in step.body]
+
+
+def _by_part(k: int, parts: Sequence[str], lines: Sequence[str]) -> list[str]:
+    order = [*parts, *dict.fromkeys(p for p in lines if p not in parts)]
+    out = []
+    for n, part in enumerate(lines):
+        letter = _letter(lines[:n].count(part)) if lines.count(part) > 1 else ""
+        out.append(f"{k}.{1 + order.index(part)}{letter}")
     return out
+
+
+def _letter(n: int) -> str:
+    """`a` to `z`, then `aa`."""
+    return chr(ord("a") + n) if n < 26 else _letter(n // 26 - 1) + _letter(n % 26)
 
 
 SHORT = Say("For short, let")

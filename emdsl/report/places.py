@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 
-NUMBERS = r"\(\d+(?:\.\d+)?\)(?:, \(\d+(?:\.\d+)?\))*"
+NUMBER = r"\(\d+(?:\.\d+)?\)"
+NUMBERS = rf"{NUMBER}(?:(?:,| to) {NUMBER})*"
+RANGE = re.compile(r"\((\d+)\.(\d+)\) to \(\d+\.(\d+)\)")
 ABOVE = re.compile(rf"( *)# ({NUMBERS}) ")
 BEHIND = re.compile(rf"  # ({NUMBERS})$")
 FUNCTION = re.compile(r"def (\w+)\(")
@@ -56,13 +58,34 @@ def places(source: str) -> dict[str, tuple[Place, ...]]:
         if comment := ABOVE.match(line):
             depth, above = len(comment[1]), comment[2]
         behind = BEHIND.search(line)
-        for number in re.findall(r"\(([\d.]+)\)", behind[1] if behind else above):
+        for number in _each(behind[1] if behind else above):
             mine = found.setdefault(number, [])
             if mine and mine[-1].function == function and mine[-1].last == n - 1:
                 mine[-1] = Place(function, mine[-1].first, n)
             else:
                 mine.append(Place(function, n, n))
     return {number: tuple(mine) for number, mine in found.items()}
+
+
+def _each(numbers: str) -> list[str]:
+    """The numbers of a comment one by one: `(4.2) to (4.4)` names three."""
+
+    def between(match: re.Match[str]) -> str:
+        step, first, last = match.groups()
+        return ", ".join(f"({step}.{n})" for n in range(int(first), int(last) + 1))
+
+    return re.findall(r"\(([\d.]+)\)", RANGE.sub(between, numbers))
+
+
+def anchor(label: str) -> str:
+    """Where a page shows an equation; of several lines under one number the first, which the code names without a
+    letter."""
+    return label.removesuffix("a")
+
+
+def whole(label: str) -> str:
+    """The number of an equation that the code prints: without the letter of one of its lines."""
+    return label.rstrip("abcdefghijklmnopqrstuvwxyz")
 
 
 def by_function(found: tuple[Place, ...]) -> dict[str, list[Place]]:

@@ -126,6 +126,7 @@ def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     now, before = (t.places(p, names) for p in chained[0].places)
     at = chained[0].places[0][-1]
     if len(now) != len(before) or not isinstance(at, Ix):
+        yield from _one_by_one(t)
         return
     length = t.range(at, names)[-1][1]
     last = f.Plus(((False, length), (True, ONE)))
@@ -137,28 +138,49 @@ def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     vectors = bool(block.gaussian.rows[block.latents[0]])
     tie = f.of("J", z, y)
     turned = f.Raised(tie, T) if vectors else tie
-    yield from map(Show, forward(z, y, first, turned))
+    yield from (Show(e, part="forward") for e in forward(z, y, first, turned))
+    yield Say("and of A each its share,")
+    yield Show(left_over(z, vectors), part="forward")
     yield Say("so that backward, from the last element on,")
-    yield from map(Show, backward(z, y, end, turned))
-    yield Say("Summed out, a chain leaves the sum over its elements of")
-    yield Show(left_over(z, vectors))
+    yield from (Show(e, part="backward") for e in backward(z, y, end, turned))
+
+
+def _letters(t: Typeset) -> tuple[f.Name, f.Name, f.Name]:
+    """Letters for elements, none of the model's."""
+    free = [c for c in "uvwabcxyzfgopqrstUVW" if c not in t.letters.taken]
+    one, other, third = (*free, "u'", "v'", "w'")[:3]
+    return f.Name(one), f.Name(other), f.Name(third)
+
+
+def element_by_element(t: Typeset) -> Iterator[Say | Show]:
+    """What is best for the factor of each element, those of the others held."""
+    u, a, _ = _letters(t)
+    yield Say(
+        f"q is a product over elements, each the best given the others: for an element `{u.text}`, with "
+        f"ties({u.text}) those that J ties to it,"
+    )
+    inverse = f.Raised(f.of("J", u, u), f.Number("-1"))
+    mean = f.less(f.of("h", u), _tied_to(u, a, f.times(f.of("J", u, a), f.Mean(a))))
+    yield Show(f.Relation("=", f.Mean(u), f.times(inverse, mean)), part="moments")
+    yield Show(f.Relation("=", f.of("cov", u, u), inverse), part="moments")
+    yield Say(
+        "Elements are taken one after the other. With m the means, the expected terms and the entropies add up to "
+        "hᵀ m - mᵀ J m / 2 + (d log 2π - the sum of logdet over the blocks) / 2, with d the number of its dimensions."
+    )
 
 
 def _one_by_one(t: Typeset) -> Iterator[Say | Show]:
     """What is left of J and h when an element has been eliminated, and moments on the way back."""
-    free = [c for c in "uvwabcxyz" if c not in t.letters.taken]
-    if len(free) < 3:
-        return
-    u, a, b = (f.Name(c) for c in free[:3])
+    u, a, b = _letters(t)
     yield Say(
         f"Let `{u.text}` be the next element, and ties({u.text}) those after it that J then ties to it. For all "
         f"`{a.text}`, `{b.text}` among these it leaves"
     )
-    yield from map(Show, eliminated(u, a, b))
+    yield from (Show(e, part="forward") for e in eliminated(u, a, b))
     yield Say(
         f"and back, the last element first, with what J({u.text}, .) and h({u.text}) were when it was eliminated,"
     )
-    yield from map(Show, restored(u, a, b))
+    yield from (Show(e, part="backward") for e in restored(u, a, b))
 
 
 def _tied_to(u: Formula, a: Formula, body: Formula) -> Formula:

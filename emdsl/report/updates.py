@@ -12,6 +12,7 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.joint.coefficients import about, axes_of
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.terms import Term
+from emdsl.derive.numbering import solved_parts
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Column, Linear
@@ -69,7 +70,7 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[E
         "reason": u.reason, "conditional_on": list(u.conditional_on),
         "code": "refine" if isinstance(u.rule, Numeric) and u.rule.data else "m_step",
     }  # fmt: skip
-    return Step(f"The update of {names}", abbreviated(body, taken), facts)
+    return Step(f"The update of {names}", abbreviated(body, taken), facts, solved_parts(u))
 
 
 def _in_free_letters(reason: str, taken: set[str]) -> str:

@@ -182,7 +182,7 @@ def reference(data):
 
 def features_of_z(prepared, rows):
     """What the rows enter through: products of data, one row of the result each."""
-    # (4) the data's part of the log joint of z
+    # (4.1) the data's part of the log joint of z
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
     present_y = prepared["present y"]
@@ -241,27 +241,27 @@ def expectations(params, prepared):
     first = params["first"]
     y = prepared["y"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(sd)
-    t_2 = level ** 2
-    t_3 = sd ** -2.0
-    part = t_2 * t_3
-    part_2 = level * t_3
-    part_3 = slope * t_3
-    part_4 = level * slope
-    part_5 = t_3 * part_4
-    t_4 = slope ** 2
-    part_6 = t_4 * t_3
-    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part))[:, None], (-0.5 * t_3)[:, None], part_2[:, None], part_3[:, None], (-part_5)[:, None], (-0.5 * part_6)[:, None]], axis=1)
-    t_5 = log0(trans)
-    t_6 = log0(first)
+    t = log0(sd)  # (4.1)
+    t_2 = level ** 2  # (4.1)
+    t_3 = sd ** -2.0  # (4.1)
+    part = t_2 * t_3  # (4.1)
+    part_2 = level * t_3  # (4.1)
+    part_3 = slope * t_3  # (4.1)
+    part_4 = level * slope  # (4.1)
+    part_5 = t_3 * part_4  # (4.1)
+    t_4 = slope ** 2  # (4.1)
+    part_6 = t_4 * t_3  # (4.1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part))[:, None], (-0.5 * t_3)[:, None], part_2[:, None], part_3[:, None], (-part_5)[:, None], (-0.5 * part_6)[:, None]], axis=1)  # (4.1)
+    t_5 = log0(trans)  # (4.2)
+    t_6 = log0(first)  # (4.3)
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)
-        log_z = lane_table(coefficients, features_2)
+        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)  # (4.1)
+        log_z = lane_table(coefficients, features_2)  # (4.1)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
-        log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)  # (4.4) to (4.8)
         return chain_z, log_z_z, features_2
     return on
 
@@ -285,7 +285,7 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = S_z_first + chain_z.first[0]  # (5.1)
     pairs_z = chain_z.sums()  # (5.2)
     S_z_pair = S_z_pair + pairs_z  # (5.2)
-    sums_z = sums_z + chain_z.along(features_2)
+    sums_z = sums_z + chain_z.along(features_2)  # (5.3) to (5.8)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
     # (11) the log-likelihood's terms that lack the rows
@@ -325,7 +325,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     first = shares(S_z_first, "first", first, policy)
     # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9) level, slope: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (9.1), (9.2) level, slope: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_z_n_y.reshape(K, 1, 1), S_z_y_before.reshape(K, 1, 1)], axis=-1), np.concatenate([S_z_y_before.reshape(K, 1, 1), S_z_y_before_y_before.reshape(K, 1, 1)], axis=-1)], axis=-2)
     right = np.concatenate([S_z_y.reshape(K, 1), S_z_y_y_before.reshape(K, 1)], axis=-1)
     solved = solve_normal(left, right, "level and slope", np.concatenate([np.reshape(level, (K, 1,)), np.reshape(slope, (K, 1,))], axis=-1), policy)
@@ -362,9 +362,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on()
-    part_0 = chain_z.q  # (4)
+    part_0 = chain_z.q  # (4.6)
     return {
-        "z": plates_first(np.asarray(part_0), 1),  # (4)
+        "z": plates_first(np.asarray(part_0), 1),  # (4.6)
     }
 
 
@@ -380,22 +380,22 @@ def most_probable(params, data, prepared):
     trans = params["trans"]
     first = params["first"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(sd)
-    t_2 = level ** 2
-    t_3 = sd ** -2.0
-    part = t_2 * t_3
-    part_2 = level * t_3
-    part_3 = slope * t_3
-    part_4 = level * slope
-    part_5 = t_3 * part_4
-    t_4 = slope ** 2
-    part_6 = t_4 * t_3
-    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part))[:, None], (-0.5 * t_3)[:, None], part_2[:, None], part_3[:, None], (-part_5)[:, None], (-0.5 * part_6)[:, None]], axis=1)
-    t_5 = log0(trans)
-    t_6 = log0(first)
+    t = log0(sd)  # (4.1)
+    t_2 = level ** 2  # (4.1)
+    t_3 = sd ** -2.0  # (4.1)
+    part = t_2 * t_3  # (4.1)
+    part_2 = level * t_3  # (4.1)
+    part_3 = slope * t_3  # (4.1)
+    part_4 = level * slope  # (4.1)
+    part_5 = t_3 * part_4  # (4.1)
+    t_4 = slope ** 2  # (4.1)
+    part_6 = t_4 * t_3  # (4.1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part))[:, None], (-0.5 * t_3)[:, None], part_2[:, None], part_3[:, None], (-part_5)[:, None], (-0.5 * part_6)[:, None]], axis=1)  # (4.1)
+    t_5 = log0(trans)  # (4.2)
+    t_6 = log0(first)  # (4.3)
     # (4) log joint of z with its data, for every state; then the largest
-    features_2 = row_features(prepared, slice(0, T), features_of_z)
-    log_z = coefficients @ features_2
+    features_2 = row_features(prepared, slice(0, T), features_of_z)  # (4.1)
+    log_z = coefficients @ features_2  # (4.1)
     paths_z, log_z_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     return {

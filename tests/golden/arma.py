@@ -177,13 +177,13 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.6)
-    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.6)
-    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.6)
-    sums = segment_sum(t_2, codes, T)  # (4), (5.6)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4.1), (5.6)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1), (5.6)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1), (5.6)
+    sums = segment_sum(t_2, codes, T)  # (4.1), (5.6)
     t_3 = y ** 2  # (5.9), (11)
     return {
-        "count": sums,  # (4), (5.6)
+        "count": sums,  # (4.1), (5.6)
         "count_2": t_2.sum(),  # (5.7), (11)
         "n_y": present_y.sum(),  # (5.8), (11)
         "y_y": t_3.sum(),  # (5.9), (11)
@@ -197,13 +197,13 @@ def kinds_of_data(prepared):
     T = sizes["T"]
     present_y = prepared["present y"]
     sum_count = prepared["the sums"]["count"]
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
     return {
-        "s_1": kinds_of([((np.arange(T) == 0) + 0.0), present_y, sum_count, t_2], (T,)),  # (4)
-        "s_2": kinds_of([t_2], (T,)),  # (4)
-        "s_3": kinds_of([((np.arange(T) == 0) + 0.0)], (T,)),  # (4)
-        "s_4": kinds_of([t_2], (T,)),  # (4)
+        "s_1": kinds_of([((np.arange(T) == 0) + 0.0), present_y, sum_count, t_2], (T,)),  # (4.1)
+        "s_2": kinds_of([t_2], (T,)),  # (4.1)
+        "s_3": kinds_of([((np.arange(T) == 0) + 0.0)], (T,)),  # (4.1)
+        "s_4": kinds_of([t_2], (T,)),  # (4.1)
         "T_5": kinds_of([t_2], (T,)),  # (5.2), (5.4), (5.5)
         "T_6": kinds_of([sum_count], (T,)),  # (5.6)
         "T_7": kinds_of([present_y], (T,)),  # (5.16), (5.18), (5.20)
@@ -245,45 +245,45 @@ def expectations(params, prepared):
     first_s_3_0 = prepared["the kinds"]["s_3"].first[0]
     first_s_4_0 = prepared["the kinds"]["s_4"].first[0]
     # (4) what the posterior of s, lambda_s takes from the parameters
-    part = y * ((0 == np.arange(2)) + 0.0)[:, None]
-    part_2 = y * ((1 == np.arange(2)) + 0.0)[:, None]
-    part_3 = present_y * ((0 == np.arange(2)) + 0.0)[:, None]
-    part_4 = present_y * ((1 == np.arange(2)) + 0.0)[:, None]
-    part_5 = ((np.arange(2)[:, None] == np.arange(2)) + 0.0)[:, :, None] * ((first_s_1_0 == 0) + 0.0)
-    t = ((first_s_1_0 == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    part_6 = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_7 = t_2[:, None, None] * part_6
-    part_8 = phi[:, None] * phi
-    part_9 = sum_count[first_s_1_0][:, None, None] * part_8
-    part_10 = present_y[first_s_1_0][:, None, None] * part_6
-    part_11 = present_y[first_s_1_0][:, None] * ((0 == np.arange(2)) + 0.0)
-    part_12 = ((1 == np.arange(2)) + 0.0)[:, None, None] * part_11
-    part_13 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_14 = present_y[first_s_1_0][:, None, None] * part_13
-    t_3 = ((first_s_2_0 == 0) + 0.0)
-    t_4 = (np.logical_not(t_3) + 0.0)
-    part_15 = t_4[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_16 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_15
-    part_17 = ((np.arange(1)[:, None] == np.arange(1)) + 0.0)[:, :, None] * ((first_s_3_0 == 0) + 0.0)
-    t_5 = ((first_s_4_0 == 0) + 0.0)
-    t_6 = (np.logical_not(t_5) + 0.0)
-    part_18 = t_6[:, None] * phi
-    part_19 = ((0 == np.arange(2)) + 0.0)[:, None, None] * part_18
-    t_7 = np.maximum((np.arange(T) - 1), 0)
-    t_8 = np.minimum(t_7, (T - 1))
-    part_20 = t_6[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_21 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_20
+    part = y * ((0 == np.arange(2)) + 0.0)[:, None]  # (4.2)
+    part_2 = y * ((1 == np.arange(2)) + 0.0)[:, None]  # (4.2)
+    part_3 = present_y * ((0 == np.arange(2)) + 0.0)[:, None]  # (4.2)
+    part_4 = present_y * ((1 == np.arange(2)) + 0.0)[:, None]  # (4.2)
+    part_5 = ((np.arange(2)[:, None] == np.arange(2)) + 0.0)[:, :, None] * ((first_s_1_0 == 0) + 0.0)  # (4.1)
+    t = ((first_s_1_0 == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
+    part_6 = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)  # (4.1)
+    part_7 = t_2[:, None, None] * part_6  # (4.1)
+    part_8 = phi[:, None] * phi  # (4.1)
+    part_9 = sum_count[first_s_1_0][:, None, None] * part_8  # (4.1)
+    part_10 = present_y[first_s_1_0][:, None, None] * part_6  # (4.1)
+    part_11 = present_y[first_s_1_0][:, None] * ((0 == np.arange(2)) + 0.0)  # (4.1)
+    part_12 = ((1 == np.arange(2)) + 0.0)[:, None, None] * part_11  # (4.1)
+    part_13 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)  # (4.1)
+    part_14 = present_y[first_s_1_0][:, None, None] * part_13  # (4.1)
+    t_3 = ((first_s_2_0 == 0) + 0.0)  # (4.1)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4.1)
+    part_15 = t_4[:, None] * ((1 == np.arange(2)) + 0.0)  # (4.1)
+    part_16 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_15  # (4.1)
+    part_17 = ((np.arange(1)[:, None] == np.arange(1)) + 0.0)[:, :, None] * ((first_s_3_0 == 0) + 0.0)  # (4.1)
+    t_5 = ((first_s_4_0 == 0) + 0.0)  # (4.1)
+    t_6 = (np.logical_not(t_5) + 0.0)  # (4.1)
+    part_18 = t_6[:, None] * phi  # (4.1)
+    part_19 = ((0 == np.arange(2)) + 0.0)[:, None, None] * part_18  # (4.1)
+    t_7 = np.maximum((np.arange(T) - 1), 0)  # (4.1)
+    t_8 = np.minimum(t_7, (T - 1))  # (4.1)
+    part_20 = t_6[:, None] * ((0 == np.arange(2)) + 0.0)  # (4.1)
+    part_21 = ((0 == np.arange(1)) + 0.0)[:, None, None] * part_20  # (4.1)
 
     def on(rng=None):
         # (4) linear terms and precision of s, lambda_s, piece by piece; then their joint posterior
-        means_s, covariances_s, log_z_s = gaussian_field(
-            prepared["the field of s"], [(((1 / noise) * part).T.T + (theta / noise * part_2).T.T + (-level / noise * part_3).T.T + (-level * theta / noise * part_4).T.T).T, np.broadcast_to(0.0, (T, 1))], [1, 1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 / spread_ * part_5).transpose(2, 0, 1) + (-theta / noise * part_12).transpose(1, 2, 0) - 0.5 / shock * part_7 - 0.5 / shock * part_9 - 0.5 / noise * part_10 - 0.5 * (theta ** 2) / noise * part_14, prepared["the kinds"]["s_1"])),
-                (0, 1, np.arange(T), np.arange(T), ByKind(part_16.transpose(1, 2, 0), prepared["the kinds"]["s_2"])),
-                (1, 1, np.arange(T), np.arange(T), ByKind((-0.5 * part_17).transpose(2, 0, 1), prepared["the kinds"]["s_3"])),
-                (0, 0, np.arange(T), t_8, ByKind(((1 / shock) * part_19).transpose(1, 0, 2), prepared["the kinds"]["s_4"])),
-                (0, 1, t_8, np.arange(T), ByKind((-part_21).transpose(1, 2, 0), prepared["the kinds"]["s_4"])),
+        means_s, covariances_s, log_z_s = gaussian_field(  # (4.3), (4.4), (4)
+            prepared["the field of s"], [(((1 / noise) * part).T.T + (theta / noise * part_2).T.T + (-level / noise * part_3).T.T + (-level * theta / noise * part_4).T.T).T, np.broadcast_to(0.0, (T, 1))], [1, 1], [  # (4.2)
+                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 / spread_ * part_5).transpose(2, 0, 1) + (-theta / noise * part_12).transpose(1, 2, 0) - 0.5 / shock * part_7 - 0.5 / shock * part_9 - 0.5 / noise * part_10 - 0.5 * (theta ** 2) / noise * part_14, prepared["the kinds"]["s_1"])),  # (4.1)
+                (0, 1, np.arange(T), np.arange(T), ByKind(part_16.transpose(1, 2, 0), prepared["the kinds"]["s_2"])),  # (4.1)
+                (1, 1, np.arange(T), np.arange(T), ByKind((-0.5 * part_17).transpose(2, 0, 1), prepared["the kinds"]["s_3"])),  # (4.1)
+                (0, 0, np.arange(T), t_8, ByKind(((1 / shock) * part_19).transpose(1, 0, 2), prepared["the kinds"]["s_4"])),  # (4.1)
+                (0, 1, t_8, np.arange(T), ByKind((-part_21).transpose(1, 2, 0), prepared["the kinds"]["s_4"])),  # (4.1)
             ],
         )
         return covariances_s, log_z_s, means_s
@@ -442,7 +442,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = phi @ S_s_before_s_before
     t_2 = phi @ S_cov_s_before
     shock = positive((S_s_0_s_0 + S_cov_s_0_0 + phi @ t + phi @ t_2 - 2 * (phi @ S_s_0_s_before + phi @ S_tie_s)) / S_count, "shock", shock, policy, 1e-14 * (S_s_0_s_0 + S_cov_s_0_0) / S_count, -0.5 * S_count)
-    # (9) level, theta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (9.1), (9.2) level, theta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_s_1)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_s_1), np.full((1, 1), S_n_y_s_1_s_1 + S_n_y_cov_s_1_1)], axis=-1)], axis=-2)
     right_2 = np.concatenate([np.full((1,), S_y - S_n_y_s_0), np.full((1,), S_y_s_1 - S_n_y_s_0_s_1 - S_n_y_cov_s_0_1)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "level and theta", np.concatenate([np.reshape(level, (1,)), np.reshape(theta, (1,))], axis=-1), policy)
@@ -469,10 +469,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_s, log_z_s, means_s = on()
-    part_0 = means_s[0].T  # (4)
-    part_1 = covariances_s[0].transpose(1, 2, 0)  # (4)
+    part_0 = means_s[0].T  # (4.3)
+    part_1 = covariances_s[0].transpose(1, 2, 0)  # (4.3)
     return {
-        "s": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
+        "s": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4.3)
     }
 
 

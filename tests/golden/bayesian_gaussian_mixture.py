@@ -185,16 +185,15 @@ def factor_of_weights(params, prepared, factors, rng=None):
     sizes = prepared["the sizes"]
     a0 = prepared["a0"]
     sum_count = factors["sum count"]
-    # (4) what the posterior of weights takes from the parameters
-    eta_log_weights = (a0 - 1) + sum_count
-    log_z_weights, moments_weights = dirichlet_posterior(eta_log_weights, axis=0)
     # (4) natural parameters of the posterior of weights (Dirichlet); its moments and log-normaliser
+    eta_log_weights = (a0 - 1) + sum_count  # (4.1)
+    log_z_weights, moments_weights = dirichlet_posterior(eta_log_weights, axis=0)  # (4.2)
     normaliser = log_z_weights  # (8)
     entropy = normaliser - ((a0 - 1) * moments_weights["log"].sum() + moments_weights["log"] @ sum_count)  # (8)
     return {
-        "E:weights:log": np.array(moments_weights["log"]),  # (4)
-        "E:weights:id": np.array(moments_weights["id"]),  # (4)
-        "argument:weights:concentration": np.array(moments_weights["arguments"]["concentration"]),  # (4)
+        "E:weights:log": np.array(moments_weights["log"]),  # (4.2)
+        "E:weights:id": np.array(moments_weights["id"]),  # (4.2)
+        "argument:weights:concentration": np.array(moments_weights["arguments"]["concentration"]),  # (4.2)
         "entropy weights": float(entropy),
     }
 
@@ -207,30 +206,28 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     sum_x = factors["sum x"]
     D = sizes["D"]
     sum_x_x = factors["sum x_x"]
-    # (5) what the posterior of mean takes from the parameters
-    h_mean = sum_x.T + (-0.1 * reference_x)[:, None]
-    variance_mean = -0.5 / (-0.05 - 0.5 * sum_n_x)
-    location_mean = h_mean * variance_mean
-    fit_mean = h_mean[:, None, :] * location_mean
-    log_norm_mean = 0.5 * D * np.log(2 * np.pi * variance_mean)
-    # (6) what the posterior of prec takes from the parameters
-    eta_logdet_prec = 0.5 + 0.5 * sum_n_x
-    part = reference_x[:, None] * reference_x
-    eta_id_prec = (-0.5 * sum_x_x).transpose(1, 2, 0) + 0.5 * fit_mean + (-0.5 * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + (-0.05 * part)[:, :, None]
-    log_z_prec, moments_prec = wishart_posterior(eta_logdet_prec, eta_id_prec, axes=(0, 1))
-    part_2 = location_mean * sum_n_x  # (8)
     # (5) mean: its precision is a matrix of another latent times a number; its mean, and 1 / that number
+    h_mean = sum_x.T + (-0.1 * reference_x)[:, None]  # (5.2)
+    variance_mean = -0.5 / (-0.05 - 0.5 * sum_n_x)  # (5.1), (5.3)
+    location_mean = h_mean * variance_mean  # (5.3)
+    fit_mean = h_mean[:, None, :] * location_mean  # (5.4)
+    log_norm_mean = 0.5 * D * np.log(2 * np.pi * variance_mean)  # (5.4)
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
+    eta_logdet_prec = 0.5 + 0.5 * sum_n_x  # (6.1)
+    part = reference_x[:, None] * reference_x  # (6.1)
+    eta_id_prec = (-0.5 * sum_x_x).transpose(1, 2, 0) + 0.5 * fit_mean + (-0.5 * ((np.arange(D)[:, None] == np.arange(D)) + 0.0))[:, :, None] + (-0.05 * part)[:, :, None]  # (6.1)
+    log_z_prec, moments_prec = wishart_posterior(eta_logdet_prec, eta_id_prec, axes=(0, 1))  # (6.2)
+    part_2 = location_mean * sum_n_x  # (8)
     normaliser = log_norm_mean.sum() + log_z_prec.sum()  # (8)
     entropy = normaliser - (moments_prec["logdet"].sum() + 0.5 * (moments_prec["logdet"] @ sum_n_x) + np.vdot(sum_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]).T) - 0.5 * np.einsum("aab->ab", moments_prec["id"]).sum() - 0.05 * np.vdot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"])) - 0.05 * D * variance_mean.sum() - 0.1 * (reference_x @ np.tensordot(location_mean, moments_prec["id"], ([0, 1], [0, 2]))) - 0.05 * (reference_x @ (reference_x @ moments_prec["id"].sum(axis=2))) - 0.5 * np.vdot(moments_prec["id"], sum_x_x.transpose(1, 2, 0)) - 0.5 * np.vdot(part_2, np.einsum("ab,cab->cb", location_mean, moments_prec["id"])) - 0.5 * D * (variance_mean @ sum_n_x))  # (8)
     return {
-        "location:mean": np.array(location_mean),  # (5), (6)
-        "variance:mean": np.array(variance_mean),  # (5), (6)
-        "E:prec:logdet": np.array(moments_prec["logdet"]),  # (5), (6)
-        "E:prec:id": np.array(moments_prec["id"]),  # (5), (6)
-        "E:prec:inv": np.array(moments_prec["inv"]),  # (5), (6)
-        "argument:prec:df": np.array(moments_prec["arguments"]["df"]),  # (5), (6)
-        "argument:prec:scale": np.array(moments_prec["arguments"]["scale"]),  # (5), (6)
+        "location:mean": np.array(location_mean),  # (5.3), (6.2)
+        "variance:mean": np.array(variance_mean),  # (5.3), (6.2)
+        "E:prec:logdet": np.array(moments_prec["logdet"]),  # (5.3), (6.2)
+        "E:prec:id": np.array(moments_prec["id"]),  # (5.3), (6.2)
+        "E:prec:inv": np.array(moments_prec["inv"]),  # (5.3), (6.2)
+        "argument:prec:df": np.array(moments_prec["arguments"]["df"]),  # (5.3), (6.2)
+        "argument:prec:scale": np.array(moments_prec["arguments"]["scale"]),  # (5.3), (6.2)
         "entropy mean": float(entropy),
     }
 
@@ -472,21 +469,21 @@ def posterior(params, data, prepared, factors=None, learned=None):
     argument_prec_df = factors["argument:prec:df"]
     argument_prec_scale = factors["argument:prec:scale"]
     q_z = factors["q:z"]
-    part = location_mean[:, None, :] * location_mean  # (5)
-    part_2 = variance_mean * E_prec_inv  # (5)
-    part_0 = E_weights_id  # (4)
-    part_1 = E_weights_log  # (4)
-    part_2_2 = argument_weights_concentration  # (4)
-    part_3 = location_mean  # (5)
-    part_4 = part + part_2  # (5)
-    part_5 = E_prec_id  # (6)
-    part_6 = argument_prec_df  # (6)
-    part_7 = argument_prec_scale  # (6)
+    part = location_mean[:, None, :] * location_mean  # (5.3)
+    part_2 = variance_mean * E_prec_inv  # (5.3)
+    part_0 = E_weights_id  # (4.2)
+    part_1 = E_weights_log  # (4.2)
+    part_2_2 = argument_weights_concentration  # (4.2)
+    part_3 = location_mean  # (5.3)
+    part_4 = part + part_2  # (5.3)
+    part_5 = E_prec_id  # (6.2)
+    part_6 = argument_prec_df  # (6.2)
+    part_7 = argument_prec_scale  # (6.2)
     part_8 = q_z  # (7)
     return {
-        "weights": {"mean": plates_first(np.asarray(part_0), 0), "concentration": plates_first(np.asarray(part_2_2), 0)},  # (4)
-        "mean": {"mean": plates_first(np.asarray(part_3), 1) + prepared["reference x"], "cov": less_outer(plates_first(np.asarray(part_4), 1), plates_first(np.asarray(part_3), 1))},  # (5)
-        "prec": {"mean": plates_first(np.asarray(part_5), 1), "df": plates_first(np.asarray(part_6), 1), "scale": plates_first(np.asarray(part_7), 1)},  # (6)
+        "weights": {"mean": plates_first(np.asarray(part_0), 0), "concentration": plates_first(np.asarray(part_2_2), 0)},  # (4.2)
+        "mean": {"mean": plates_first(np.asarray(part_3), 1) + prepared["reference x"], "cov": less_outer(plates_first(np.asarray(part_4), 1), plates_first(np.asarray(part_3), 1))},  # (5.3)
+        "prec": {"mean": plates_first(np.asarray(part_5), 1), "df": plates_first(np.asarray(part_6), 1), "scale": plates_first(np.asarray(part_7), 1)},  # (6.2)
         "z": plates_first(np.asarray(part_8), 1),  # (7)
     }
 

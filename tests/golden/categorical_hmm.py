@@ -159,17 +159,17 @@ def expectations(params, prepared):
     w = prepared["w"]
     V = sizes["V"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(symbol)
-    t_2 = log0(trans)
-    t_3 = log0(first)
-    log_first_z = np.broadcast_to(t_3[:, None], (K, S))
+    t = log0(symbol)  # (4.1)
+    t_2 = log0(trans)  # (4.2)
+    t_3 = log0(first)  # (4.3)
+    log_first_z = np.broadcast_to(t_3[:, None], (K, S))  # (4.3)
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = lane_lookup(t, prepared["w in the lanes of z"])
+        log_z = lane_lookup(t, prepared["w in the lanes of z"])  # (4.1)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [in_levels(w, V)], rng))
-        log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        log_z_z, chain_z = chains(log_z, t_2, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False), rng)  # (4.4) to (4.8)
         return chain_z, log_z_z
     return on
 
@@ -232,9 +232,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     chain_z, log_z_z = on()
-    part_0 = chain_z.q  # (4)
+    part_0 = chain_z.q  # (4.6)
     return {
-        "z": plates_first(np.asarray(part_0), 1),  # (4)
+        "z": plates_first(np.asarray(part_0), 1),  # (4.6)
     }
 
 
@@ -249,14 +249,14 @@ def most_probable(params, data, prepared):
     K = sizes["K"]
     S = sizes["S"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(symbol)
-    t_2 = t[:, w]
-    part = present_w * t_2
-    t_3 = log0(trans)
-    t_4 = log0(first)
-    log_first_z = np.broadcast_to(t_4[:, None], (K, S))
+    t = log0(symbol)  # (4.1)
+    t_2 = t[:, w]  # (4.1)
+    part = present_w * t_2  # (4.1)
+    t_3 = log0(trans)  # (4.2)
+    t_4 = log0(first)  # (4.3)
+    log_first_z = np.broadcast_to(t_4[:, None], (K, S))  # (4.3)
     # (4) log joint of z with its data, for every state; then the largest
-    log_z = part
+    log_z = part  # (4.1)
     paths_z, log_z_z = paths(log_z, t_3, [log_first_z], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     return {

@@ -197,18 +197,18 @@ def sums_of_data(prepared):
     present_y = prepared["present y"]
     column = prepared["column"]
     J = sizes["J"]
-    part = weight * y  # (4), (5.8)
-    sums = segment_sum(part, row, I)  # (4), (5.8)
-    part_2 = weight * present_y  # (4), (5.10), (5.12), (5.13)
-    sums_2 = segment_sum(part_2, row, I)  # (4), (5.10), (5.12), (5.13)
-    sums_3 = segment_sum(part, column, J)  # (4), (5.9)
-    sums_4 = segment_sum(part_2, column, J)  # (4), (5.11), (5.16), (5.17)
+    part = weight * y  # (4.2), (5.8)
+    sums = segment_sum(part, row, I)  # (4.2), (5.8)
+    part_2 = weight * present_y  # (4.2), (4.1), (5.10), (5.12), (5.13)
+    sums_2 = segment_sum(part_2, row, I)  # (4.2), (4.1), (5.10), (5.12), (5.13)
+    sums_3 = segment_sum(part, column, J)  # (4.2), (5.9)
+    sums_4 = segment_sum(part_2, column, J)  # (4.2), (4.1), (5.11), (5.16), (5.17)
     t = y ** 2  # (5.6), (11)
     return {
-        "y_row": sums,  # (4), (5.8)
-        "n_y_row": sums_2,  # (4), (5.10), (5.12), (5.13)
-        "y_column": sums_3,  # (4), (5.9)
-        "n_y_column": sums_4,  # (4), (5.11), (5.16), (5.17)
+        "y_row": sums,  # (4.2), (5.8)
+        "n_y_row": sums_2,  # (4.2), (4.1), (5.10), (5.12), (5.13)
+        "y_column": sums_3,  # (4.2), (5.9)
+        "n_y_column": sums_4,  # (4.2), (4.1), (5.11), (5.16), (5.17)
         "n_y": weight @ present_y,  # (5.5), (11)
         "y_y": weight @ t,  # (5.6), (11)
         "y": weight @ y,  # (5.7), (11)
@@ -252,19 +252,19 @@ def expectations(params, prepared):
     row = prepared["row"]
     column = prepared["column"]
     # (4) what the posterior of u, v takes from the parameters
-    part = present_y * weight
-    t = np.maximum(row, 0)
-    t_2 = np.minimum(t, (I - 1))
-    t_3 = np.maximum(column, 0)
-    t_4 = np.minimum(t_3, (J - 1))
+    part = present_y * weight  # (4.1)
+    t = np.maximum(row, 0)  # (4.1)
+    t_2 = np.minimum(t, (I - 1))  # (4.1)
+    t_3 = np.maximum(column, 0)  # (4.1)
+    t_4 = np.minimum(t_3, (J - 1))  # (4.1)
 
     def on(rng=None):
         # (4) linear terms and precision of u, v, piece by piece; then their joint posterior
-        means_u, covariances_u, log_z_u = gaussian_field(
-            prepared["the field of u"], [(1 / s2) * sum_y_row - mean / s2 * sum_n_y_row, (1 / s2) * sum_y_column - mean / s2 * sum_n_y_column], [1, 1], [
-                (0, 0, np.arange(I), np.arange(I), -0.5 / s2_u - 0.5 / s2 * sum_n_y_row),
-                (1, 1, np.arange(J), np.arange(J), -0.5 / s2_v - 0.5 / s2 * sum_n_y_column),
-                (0, 1, t_2, t_4, -(1 / s2) * part),
+        means_u, covariances_u, log_z_u = gaussian_field(  # (4.3) to (4.6)
+            prepared["the field of u"], [(1 / s2) * sum_y_row - mean / s2 * sum_n_y_row, (1 / s2) * sum_y_column - mean / s2 * sum_n_y_column], [1, 1], [  # (4.2)
+                (0, 0, np.arange(I), np.arange(I), -0.5 / s2_u - 0.5 / s2 * sum_n_y_row),  # (4.1)
+                (1, 1, np.arange(J), np.arange(J), -0.5 / s2_v - 0.5 / s2 * sum_n_y_column),  # (4.1)
+                (0, 1, t_2, t_4, -(1 / s2) * part),  # (4.1)
             ],
         )
         return covariances_u, log_z_u, means_u
@@ -422,13 +422,13 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_u, log_z_u, means_u = on()
-    part_0 = means_u[0]  # (4)
-    part_1 = covariances_u[0]  # (4)
-    part_2 = means_u[1]  # (4)
-    part_3 = covariances_u[1]  # (4)
+    part_0 = means_u[0]  # (4.3)
+    part_1 = covariances_u[0]  # (4.3)
+    part_2 = means_u[1]  # (4.3)
+    part_3 = covariances_u[1]  # (4.3)
     return {
-        "u": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4)
-        "v": {"mean": plates_first(np.asarray(part_2), 1), "var": plates_first(np.asarray(part_3), 1)},  # (4)
+        "u": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4.3)
+        "v": {"mean": plates_first(np.asarray(part_2), 1), "var": plates_first(np.asarray(part_3), 1)},  # (4.3)
     }
 
 

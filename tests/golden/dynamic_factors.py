@@ -148,13 +148,13 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.4)
-    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.4)
-    sums = segment_sum(t_2, codes, T)  # (4), (5.4)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4.1), (5.4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1), (5.4)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1), (5.4)
+    sums = segment_sum(t_2, codes, T)  # (4.1), (5.4)
     t_3 = x ** 2  # (5.6), (10)
     return {
-        "count": sums,  # (4), (5.4)
+        "count": sums,  # (4.1), (5.4)
         "n_x": present_x.sum(axis=1),  # (5.5), (10)
         "x_x": t_3.sum(axis=1),  # (5.6), (10)
         "x": x.sum(axis=1),  # (5.7), (10)
@@ -169,12 +169,12 @@ def kinds_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     sum_count = prepared["the sums"]["count"]
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
     return {
-        "f_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4)
-        "f_2": kinds_of([t_2], (T,)),  # (4)
-        "T_3": kinds_of([t_2], (T,)),  # (5.1), (5.2), (5.3)
+        "f_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4.1)
+        "f_2": kinds_of([t_2], (T,)),  # (4.1)
+        "T_3": kinds_of([t_2], (T,)),  # (5.1) to (5.3)
         "T_4": kinds_of([sum_count], (T,)),  # (5.4)
         "T_5": kinds_of([present_x], (T,)),  # (5.10), (5.11)
     }
@@ -211,29 +211,29 @@ def expectations(params, prepared):
     sum_count = prepared["the sums"]["count"]
     first_f_2_0 = prepared["the kinds"]["f_2"].first[0]
     # (4) what the posterior of f takes from the parameters
-    t = 1 / noise
-    part = t[:, None] * load
-    part_2 = t * mean
-    part_3 = load * part_2[:, None]
-    part_4 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((first_f_1_0 == 0) + 0.0)
-    t_2 = ((first_f_1_0 == 0) + 0.0)
-    t_3 = (np.logical_not(t_2) + 0.0)
-    part_5 = t_3[:, None, None] * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)
-    part_6 = sum_count[first_f_1_0][:, None, None] * (A.T @ A)
-    part_7 = present_x[:, first_f_1_0] * t[:, None]
-    part_8 = load[:, :, None] * load[:, None, :]
-    t_4 = ((first_f_2_0 == 0) + 0.0)
-    t_5 = (np.logical_not(t_4) + 0.0)
-    part_9 = t_5[:, None, None] * A
-    t_6 = np.maximum((np.arange(T) - 1), 0)
-    t_7 = np.minimum(t_6, (T - 1))
+    t = 1 / noise  # (4.2)
+    part = t[:, None] * load  # (4.2)
+    part_2 = t * mean  # (4.2)
+    part_3 = load * part_2[:, None]  # (4.2)
+    part_4 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((first_f_1_0 == 0) + 0.0)  # (4.1)
+    t_2 = ((first_f_1_0 == 0) + 0.0)  # (4.1)
+    t_3 = (np.logical_not(t_2) + 0.0)  # (4.1)
+    part_5 = t_3[:, None, None] * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)  # (4.1)
+    part_6 = sum_count[first_f_1_0][:, None, None] * (A.T @ A)  # (4.1)
+    part_7 = present_x[:, first_f_1_0] * t[:, None]  # (4.1)
+    part_8 = load[:, :, None] * load[:, None, :]  # (4.1)
+    t_4 = ((first_f_2_0 == 0) + 0.0)  # (4.1)
+    t_5 = (np.logical_not(t_4) + 0.0)  # (4.1)
+    part_9 = t_5[:, None, None] * A  # (4.1)
+    t_6 = np.maximum((np.arange(T) - 1), 0)  # (4.1)
+    t_7 = np.minimum(t_6, (T - 1))  # (4.1)
 
     def on(rng=None):
         # (4) linear terms and precision of f, piece by piece; then their joint posterior
-        means_f, covariances_f, log_z_f = gaussian_field(
-            prepared["the field of f"], [((x.T @ part).T + (-(present_x.T @ part_3)).T).T], [1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_4).transpose(2, 0, 1) - 0.5 * part_5 - 0.5 * part_6 - 0.5 * np.tensordot(part_7, part_8, ([0], [0])), prepared["the kinds"]["f_1"])),
-                (0, 0, np.arange(T), t_7, ByKind(part_9, prepared["the kinds"]["f_2"])),
+        means_f, covariances_f, log_z_f = gaussian_field(  # (4.3) to (4.6)
+            prepared["the field of f"], [((x.T @ part).T + (-(present_x.T @ part_3)).T).T], [1], [  # (4.2)
+                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_4).transpose(2, 0, 1) - 0.5 * part_5 - 0.5 * part_6 - 0.5 * np.tensordot(part_7, part_8, ([0], [0])), prepared["the kinds"]["f_1"])),  # (4.1)
+                (0, 0, np.arange(T), t_7, ByKind(part_9, prepared["the kinds"]["f_2"])),  # (4.1)
             ],
         )
         return covariances_f, log_z_f, means_f
@@ -350,7 +350,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     right = (S_f_f_before + S_tie_f.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
-    # (8) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (8.1), (8.2) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_f.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_f.reshape(D, Q, 1), (0.5 * (S_n_x_f_f + S_n_x_f_f.transpose(0, 2, 1) + S_n_x_cov_f + S_n_x_cov_f.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right_2 = np.concatenate([S_x.reshape(D, 1), S_x_f.reshape(D, Q)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
@@ -387,10 +387,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_f, log_z_f, means_f = on()
-    part_0 = means_f[0].T  # (4)
-    part_1 = covariances_f[0].transpose(1, 2, 0)  # (4)
+    part_0 = means_f[0].T  # (4.3)
+    part_1 = covariances_f[0].transpose(1, 2, 0)  # (4.3)
     return {
-        "f": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
+        "f": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4.3)
     }
 
 

@@ -205,7 +205,7 @@ def reference(data):
 
 def features_of_a(prepared, rows):
     """What the rows enter through: products of data, one row of the result each."""
-    # (4) the data's part of the log joint of a, b
+    # (4.1) the data's part of the log joint of a, b
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
     present_x = prepared["present x"]
@@ -250,24 +250,24 @@ def expectations(params, prepared):
     first_b = params["first_b"]
     x = prepared["x"]
     # (4) what the posterior of a, b takes from the parameters
-    t = high ** 2
-    part = high[:, None] * low
-    t_2 = low ** 2
-    coefficients = np.concatenate([(-log0(sd) - (sd ** -2.0) * part - 0.5 * (math.log(2) + math.log(np.pi) + ((sd ** -2.0) * t)[:, None] + (sd ** -2.0) * t_2)).reshape(A * B, -1), np.broadcast_to((-0.5 * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + (sd ** -2.0) * low).reshape(A * B, -1)], axis=1)
-    t_3 = log0(trans_a)
-    t_4 = log0(trans_b)
-    log_edge_a = (t_3[:, :, None, None] + t_4).transpose(0, 2, 1, 3)
-    t_5 = log0(first_a)
-    t_6 = log0(first_b)
-    log_first_a = t_5[:, None] + t_6
+    t = high ** 2  # (4.1)
+    part = high[:, None] * low  # (4.1)
+    t_2 = low ** 2  # (4.1)
+    coefficients = np.concatenate([(-log0(sd) - (sd ** -2.0) * part - 0.5 * (math.log(2) + math.log(np.pi) + ((sd ** -2.0) * t)[:, None] + (sd ** -2.0) * t_2)).reshape(A * B, -1), np.broadcast_to((-0.5 * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + (sd ** -2.0) * low).reshape(A * B, -1)], axis=1)  # (4.1)
+    t_3 = log0(trans_a)  # (4.2)
+    t_4 = log0(trans_b)  # (4.2)
+    log_edge_a = (t_3[:, :, None, None] + t_4).transpose(0, 2, 1, 3)  # (4.2)
+    t_5 = log0(first_a)  # (4.3)
+    t_6 = log0(first_b)  # (4.3)
+    log_first_a = t_5[:, None] + t_6  # (4.3)
 
     def on(rng=None):
         # (4) log joint of a, b with its data, for every state; then its posterior and log-normaliser
-        features_2 = lane_features(prepared, prepared["the sequences of a"], slice(0, T), features_of_a)
-        log_a = lane_table(coefficients, features_2)
+        features_2 = lane_features(prepared, prepared["the sequences of a"], slice(0, T), features_of_a)  # (4.1)
+        log_a = lane_table(coefficients, features_2)  # (4.1)
         if rng is not None:
             log_a = np.log(seeded(out_of_lanes(log_a).reshape(A, B, T), 2, [x], of(rng, "a", "b")))
-        log_z_a, chain_a = chains(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False), rng)
+        log_z_a, chain_a = chains(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False), rng)  # (4.4) to (4.8)
         return chain_a, log_z_a, features_2
     return on
 
@@ -306,7 +306,7 @@ def e_step(params, data, prepared, rng=None):
     S_x_2 = S_x_2 + x @ chain_a.q.sum(axis=0).T  # (5.8)
     S_n_x_2 = S_n_x_2 + present_x @ chain_a.q.sum(axis=1).T  # (5.9)
     S_n_x_3 = S_n_x_3 + present_x @ chain_a.q.sum(axis=0).T  # (5.11)
-    sums_a = sums_a + chain_a.along(features_2)
+    sums_a = sums_a + chain_a.along(features_2)  # (5.10)
     # (13) the log-likelihood, added up
     log_likelihood += log_z_a
     return {
@@ -357,7 +357,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     trans_a = shares(S_a_pair, "trans_a", trans_a, policy)
     # (10) trans_b: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans_b = shares(S_a_pair_2, "trans_b", trans_b, policy)
-    # (11) high, low: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (11.1), (11.2) high, low: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     part = S_n_x_2[:, None] * ((np.arange(A)[:, None] == np.arange(A)) + 0.0).T
     part_2 = S_n_x_3[:, None] * ((np.arange(B)[:, None] == np.arange(B)) + 0.0).T
     left = np.concatenate([np.concatenate([part.reshape(A, A), S_a_n_x.reshape(A, B)], axis=-1), np.concatenate([S_a_n_x.T.reshape(B, A), part_2.reshape(B, B)], axis=-1)], axis=-2)
@@ -391,11 +391,11 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     chain_a, log_z_a, features_2 = on()
-    part_0 = chain_a.q.sum(axis=1)  # (4)
-    part_1 = chain_a.q.sum(axis=0)  # (4)
+    part_0 = chain_a.q.sum(axis=1)  # (4.6)
+    part_1 = chain_a.q.sum(axis=0)  # (4.6)
     return {
-        "a": plates_first(np.asarray(part_0), 1),  # (4)
-        "b": plates_first(np.asarray(part_1), 1),  # (4)
+        "a": plates_first(np.asarray(part_0), 1),  # (4.6)
+        "b": plates_first(np.asarray(part_1), 1),  # (4.6)
     }
 
 
@@ -414,20 +414,20 @@ def most_probable(params, data, prepared):
     first_a = params["first_a"]
     first_b = params["first_b"]
     # (4) what the posterior of a, b takes from the parameters
-    t = high ** 2
-    part = high[:, None] * low
-    t_2 = low ** 2
-    coefficients = np.concatenate([(-log0(sd) - (sd ** -2.0) * part - 0.5 * (math.log(2) + math.log(np.pi) + ((sd ** -2.0) * t)[:, None] + (sd ** -2.0) * t_2)).reshape(A * B, -1), np.broadcast_to((-0.5 * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + (sd ** -2.0) * low).reshape(A * B, -1)], axis=1)
-    t_3 = log0(trans_a)
-    t_4 = log0(trans_b)
-    log_edge_a = (t_3[:, :, None, None] + t_4).transpose(0, 2, 1, 3)
-    t_5 = log0(first_a)
-    t_6 = log0(first_b)
-    log_first_a = t_5[:, None] + t_6
+    t = high ** 2  # (4.1)
+    part = high[:, None] * low  # (4.1)
+    t_2 = low ** 2  # (4.1)
+    coefficients = np.concatenate([(-log0(sd) - (sd ** -2.0) * part - 0.5 * (math.log(2) + math.log(np.pi) + ((sd ** -2.0) * t)[:, None] + (sd ** -2.0) * t_2)).reshape(A * B, -1), np.broadcast_to((-0.5 * (sd ** -2.0)), (A, B)).reshape(A * B, -1), (((sd ** -2.0) * high)[:, None] + (sd ** -2.0) * low).reshape(A * B, -1)], axis=1)  # (4.1)
+    t_3 = log0(trans_a)  # (4.2)
+    t_4 = log0(trans_b)  # (4.2)
+    log_edge_a = (t_3[:, :, None, None] + t_4).transpose(0, 2, 1, 3)  # (4.2)
+    t_5 = log0(first_a)  # (4.3)
+    t_6 = log0(first_b)  # (4.3)
+    log_first_a = t_5[:, None] + t_6  # (4.3)
     # (4) log joint of a, b with its data, for every state; then the largest
-    features_2 = row_features(prepared, slice(0, T), features_of_a)
-    log_a = coefficients @ features_2
-    log_a = log_a.reshape(A, B, T)
+    features_2 = row_features(prepared, slice(0, T), features_of_a)  # (4.1)
+    log_a = coefficients @ features_2  # (4.1)
+    log_a = log_a.reshape(A, B, T)  # (4.1)
     paths_a, log_z_a = paths(log_a, log_edge_a, [log_first_a], prepared["the sequences of a"], (2, 0, 1, False))
     best_a = path_given(paths_a, [])
     return {

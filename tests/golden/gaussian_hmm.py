@@ -142,7 +142,7 @@ def reference(data):
 
 def features_of_z(prepared, rows):
     """What the rows enter through: products of data, one row of the result each."""
-    # (4) the data's part of the log joint of z
+    # (4.1) the data's part of the log joint of z
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
     D = sizes["D"]
@@ -193,22 +193,22 @@ def expectations(params, prepared):
     first = params["first"]
     x = prepared["x"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(sd)
-    t_2 = mean ** 2
-    t_3 = sd ** -2.0
-    part = t_2 * t_3
-    part_2 = mean * t_3
-    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part)), (-0.5 * t_3), part_2], axis=1)
-    t_4 = log0(trans)
-    t_5 = log0(first)
+    t = log0(sd)  # (4.1)
+    t_2 = mean ** 2  # (4.1)
+    t_3 = sd ** -2.0  # (4.1)
+    part = t_2 * t_3  # (4.1)
+    part_2 = mean * t_3  # (4.1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part)), (-0.5 * t_3), part_2], axis=1)  # (4.1)
+    t_4 = log0(trans)  # (4.2)
+    t_5 = log0(first)  # (4.3)
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)
-        log_z = lane_table(coefficients, features_2, prepared["the fold of z"])
+        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)  # (4.1)
+        log_z = lane_table(coefficients, features_2, prepared["the fold of z"])  # (4.1)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [x], rng))
-        log_z_z, chain_z = chains(log_z, t_4, [t_5], prepared["the sequences of z"], (1, 0, 1, False), rng)
+        log_z_z, chain_z = chains(log_z, t_4, [t_5], prepared["the sequences of z"], (1, 0, 1, False), rng)  # (4.4) to (4.8)
         return chain_z, log_z_z, features_2
     return on
 
@@ -228,11 +228,11 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = S_z_first + chain_z.first[0]  # (5.1)
     pairs_z = chain_z.sums()  # (5.2)
     S_z_pair = S_z_pair + pairs_z  # (5.2)
-    sums_z = sums_z + chain_z.along(features_2)
+    sums_z = sums_z + chain_z.along(features_2)  # (5.3) to (5.5)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
     # (5) expected statistics that lack the rows
-    sums_z = unfolded(sums_z, prepared["the fold of z"])
+    sums_z = unfolded(sums_z, prepared["the fold of z"])  # (5.3) to (5.5)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (11)
         "z_first": S_z_first,  # (5.1)
@@ -288,9 +288,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on()
-    part_0 = chain_z.q  # (4)
+    part_0 = chain_z.q  # (4.6)
     return {
-        "z": plates_first(np.asarray(part_0), 1),  # (4)
+        "z": plates_first(np.asarray(part_0), 1),  # (4.6)
     }
 
 
@@ -306,17 +306,17 @@ def most_probable(params, data, prepared):
     trans = params["trans"]
     first = params["first"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(sd)
-    t_2 = mean ** 2
-    t_3 = sd ** -2.0
-    part = t_2 * t_3
-    part_2 = mean * t_3
-    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part)), (-0.5 * t_3), part_2], axis=1)
-    t_4 = log0(trans)
-    t_5 = log0(first)
+    t = log0(sd)  # (4.1)
+    t_2 = mean ** 2  # (4.1)
+    t_3 = sd ** -2.0  # (4.1)
+    part = t_2 * t_3  # (4.1)
+    part_2 = mean * t_3  # (4.1)
+    coefficients = np.concatenate([(-t - 0.5 * (math.log(2) + math.log(np.pi) + part)), (-0.5 * t_3), part_2], axis=1)  # (4.1)
+    t_4 = log0(trans)  # (4.2)
+    t_5 = log0(first)  # (4.3)
     # (4) log joint of z with its data, for every state; then the largest
-    features_2 = row_features(prepared, slice(0, T), features_of_z)
-    log_z = log_table(coefficients, features_2, prepared["the fold of z"])
+    features_2 = row_features(prepared, slice(0, T), features_of_z)  # (4.1)
+    log_z = log_table(coefficients, features_2, prepared["the fold of z"])  # (4.1)
     paths_z, log_z_z = paths(log_z, t_4, [t_5], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     return {

@@ -210,8 +210,8 @@ def expectations(params, prepared):
     part_4 = present_x * (mean * (precision @ mean[..., None])[..., 0]).sum(axis=2)[:, :, None]
     constant = t.T[:, :, None] + (-0.5 * part_2).transpose(1, 0, 2) + (-0.5 * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + (-0.5 * part_4).transpose(1, 0, 2) - 0.5 * D * (math.log(2) + math.log(np.pi)) * present_x
     # (5) what the posterior of z takes from the parameters
-    t_3 = log0(trans)
-    t_4 = log0(first)
+    t_3 = log0(trans)  # (5.2)
+    t_4 = log0(first)  # (5.3)
 
     def on(rng=None):
         # (4) log joint of c with its data, for every state; then its posterior and log-normaliser
@@ -221,11 +221,11 @@ def expectations(params, prepared):
         if rng is not None:
             q_c = seeded(q_c, 1, [x], of(rng, "c"), gates=1)
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = log_z_c
+        log_z = log_z_c  # (5.1)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [x], of(rng, "z")))
-        log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        # (4), (5) together: each posterior with those that it is given
+        log_z_z, chain_z = chains(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False), rng)  # (5.4) to (5.8)
+        # (4), (5.6) together: each posterior with those that it is given
         q_c_joint = q_c * chain_z.q
         return q_c, log_z_c, chain_z, log_z_z, q_c_joint
     return on
@@ -315,10 +315,10 @@ def posterior(params, data, prepared):
     on = expectations(params, prepared)
     q_c, log_z_c, chain_z, log_z_z, q_c_joint = on()
     part_0 = q_c_joint.sum(axis=1)  # (4)
-    part_1 = chain_z.q  # (5)
+    part_1 = chain_z.q  # (5.6)
     return {
         "c": plates_first(np.asarray(part_0), 1),  # (4)
-        "z": plates_first(np.asarray(part_1), 1),  # (5)
+        "z": plates_first(np.asarray(part_1), 1),  # (5.6)
     }
 
 
@@ -347,14 +347,14 @@ def most_probable(params, data, prepared):
     part_4 = present_x * (mean * (precision @ mean[..., None])[..., 0]).sum(axis=2)[:, :, None]
     constant = t.T[:, :, None] + (-0.5 * part_2).transpose(1, 0, 2) + (-0.5 * np.tensordot(precision, part_3, ([2, 3], [0, 1]))).transpose(1, 0, 2) + np.tensordot(x, (precision @ mean[..., None])[..., 0], ([0], [2])).transpose(2, 1, 0) + (-0.5 * part_4).transpose(1, 0, 2) - 0.5 * D * (math.log(2) + math.log(np.pi)) * present_x
     # (5) what the posterior of z takes from the parameters
-    t_3 = log0(trans)
-    t_4 = log0(first)
+    t_3 = log0(trans)  # (5.2)
+    t_4 = log0(first)  # (5.3)
     # (4) log joint of c with its data, for every state; then the largest
     log_c = np.zeros((M, K, T,))
     log_c += constant
     log_z_c = log_c.max(axis=(0,))
     # (5) log joint of z with its data, for every state; then the largest
-    log_z = log_z_c
+    log_z = log_z_c  # (5.1)
     paths_z, log_z_z = paths(log_z, t_3, [t_4], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     best_c = states_given(log_c, 1, [best_z[0]])

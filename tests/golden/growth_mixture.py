@@ -175,14 +175,14 @@ def sums_of_data(prepared):
     day = prepared["day"]
     y = prepared["y"]
     weight = prepared["the weight"]
-    t = day ** 2  # (4), (6.14), (6.15)
+    t = day ** 2  # (4.1), (6.14), (6.15)
     t_2 = y ** 2  # (6.7), (12)
     return {
-        "n_y": present_y.sum(axis=0),  # (4), (6.10), (6.11), (12)
-        "day_n_y": (day * present_y).sum(axis=0),  # (4), (6.12), (6.13)
-        "n_y_day_day": (present_y * t).sum(axis=0),  # (4), (6.14), (6.15)
-        "y": y.sum(axis=0),  # (4), (6.8)
-        "day_y": (day * y).sum(axis=0),  # (4), (6.9)
+        "n_y": present_y.sum(axis=0),  # (4.1), (6.10), (6.11), (12)
+        "day_n_y": (day * present_y).sum(axis=0),  # (4.1), (6.12), (6.13)
+        "n_y_day_day": (present_y * t).sum(axis=0),  # (4.1), (6.14), (6.15)
+        "y": y.sum(axis=0),  # (4.2), (6.8)
+        "day_y": (day * y).sum(axis=0),  # (4.2), (6.9)
         "n_y_2": weight @ present_y.sum(axis=0),  # (6.6), (12)
         "y_y": weight @ t_2.sum(axis=0),  # (6.7), (12)
         "y_y_2": t_2.sum(axis=0),  # (12)
@@ -221,26 +221,26 @@ def expectations(params, prepared):
     G = sizes["G"]
     weights = params["weights"]
     # (4) what the posterior of b takes from the parameters
-    cholesky_2 = cholesky(cov)
-    precision = inverse(cholesky_2)
-    part = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_2 = sum_n_y * part[:, :, None]
-    part_3 = ((0 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_4 = sum_day_n_y * part_3[:, :, None]
-    part_5 = ((1 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_6 = sum_day_n_y * part_5[:, :, None]
-    part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_8 = sum_n_y_day_day * part_7[:, :, None]
-    cov_b, log_det_b = gaussian_covariance([[(-0.5 * precision)[:, :, None] - 0.5 / s2 * part_2 - 0.5 / s2 * part_4 - 0.5 / s2 * part_6 - 0.5 / s2 * part_8]], (0, [1], 1))
-    part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y
-    part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y
+    cholesky_2 = cholesky(cov)  # (4.1)
+    precision = inverse(cholesky_2)  # (4.1)
+    part = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)  # (4.1)
+    part_2 = sum_n_y * part[:, :, None]  # (4.1)
+    part_3 = ((0 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)  # (4.1)
+    part_4 = sum_day_n_y * part_3[:, :, None]  # (4.1)
+    part_5 = ((1 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)  # (4.1)
+    part_6 = sum_day_n_y * part_5[:, :, None]  # (4.1)
+    part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)  # (4.1)
+    part_8 = sum_n_y_day_day * part_7[:, :, None]  # (4.1)
+    cov_b, log_det_b = gaussian_covariance([[(-0.5 * precision)[:, :, None] - 0.5 / s2 * part_2 - 0.5 / s2 * part_4 - 0.5 / s2 * part_6 - 0.5 / s2 * part_8]], (0, [1], 1))  # (4.1), (4.3)
+    part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y  # (4.2)
+    part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y  # (4.2)
     # (5) what the posterior of z takes from the parameters
     t = log0(weights)
     constant = t - 0.5 * log_determinant(cholesky_2) - 0.5 * 2 * (math.log(2) + math.log(np.pi)) - 0.5 * (mean * (mean @ precision)).sum(axis=1)
 
     def on(rng=None):
         # (4) the precision and the mean of b, jointly Gaussian; their log-normaliser
-        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ mean.T).T[:, :, None] + (1 / s2) * part_9 + (1 / s2) * part_10], (1, [1], 1))
+        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ mean.T).T[:, :, None] + (1 / s2) * part_9 + (1 / s2) * part_10], (1, [1], 1))  # (4.2) to (4.4)
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
         log_z = np.zeros((K, G,))
         log_z += log_z_b
@@ -387,14 +387,14 @@ def posterior(params, data, prepared):
     reference_y = prepared["reference y"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b, q_z, log_z_z = on()
-    off_b = mean_b[0] - np.einsum("abc,ac->bc", mean_b[0], q_z)  # (4)
-    part = off_b * q_z[:, None, :]  # (4)
-    part_2 = cov_b[0][0] * q_z.sum(axis=0)  # (4)
-    part_0 = np.einsum("abc,ac->bc", mean_b[0], q_z)  # (4)
-    part_1 = np.einsum("abc,adc->bdc", off_b, part).transpose(1, 0, 2) + part_2  # (4)
+    off_b = mean_b[0] - np.einsum("abc,ac->bc", mean_b[0], q_z)  # (4.3)
+    part = off_b * q_z[:, None, :]  # (4.3)
+    part_2 = cov_b[0][0] * q_z.sum(axis=0)  # (4.3)
+    part_0 = np.einsum("abc,ac->bc", mean_b[0], q_z)  # (4.3)
+    part_1 = np.einsum("abc,adc->bdc", off_b, part).transpose(1, 0, 2) + part_2  # (4.3)
     part_2_2 = q_z  # (5)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": plates_first(np.asarray(part_1), 1)},  # (4.3)
         "z": plates_first(np.asarray(part_2_2), 1),  # (5)
     }
 

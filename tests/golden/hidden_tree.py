@@ -160,7 +160,7 @@ def network_of_z(prepared):
     N = sizes["N"]
     K = sizes["K"]
     parent = prepared["parent"]
-    # (4) the cliques of z
+    # (4.1) the cliques of z
     t = np.maximum(parent, 0)
     t_2 = np.minimum(t, (N - 1))
     t_3 = ((np.arange(N) == 0) + 0.0)
@@ -171,7 +171,7 @@ def network_of_z(prepared):
         ([("z", np.arange(N)), ("z", t_2)], t_4),
         ([("z", np.arange(N))], None),
     ]
-    return Network(levels, cliques), {"z": (N, )}  # (4)
+    return Network(levels, cliques), {"z": (N, )}  # (4.1)
 
 
 def prepare(data, reference):
@@ -200,23 +200,23 @@ def expectations(params, prepared):
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (12)
     # (4) what the posterior of z takes from the parameters
-    t = log0(root)
-    t_2 = log0(trans)
-    t_3 = log0(sd)
-    part = present_x * t_3[:, None]
-    t_4 = x ** 2
-    t_5 = sd ** -2.0
-    part_2 = t_4 * t_5[:, None]
-    part_3 = mean * t_5
-    part_4 = x * part_3[:, None]
-    t_6 = mean ** 2
-    part_5 = t_6 * t_5
-    part_6 = present_x * part_5[:, None]
+    t = log0(root)  # (4.1)
+    t_2 = log0(trans)  # (4.1)
+    t_3 = log0(sd)  # (4.1)
+    part = present_x * t_3[:, None]  # (4.1)
+    t_4 = x ** 2  # (4.1)
+    t_5 = sd ** -2.0  # (4.1)
+    part_2 = t_4 * t_5[:, None]  # (4.1)
+    part_3 = mean * t_5  # (4.1)
+    part_4 = x * part_3[:, None]  # (4.1)
+    t_6 = mean ** 2  # (4.1)
+    part_5 = t_6 * t_5  # (4.1)
+    part_6 = present_x * part_5[:, None]  # (4.1)
 
     def on(rng=None):
         # (4) log weights of z, clique by clique; then their posterior and log-normaliser
-        weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), 0.5 * part_4 + 0.5 * part_4 - 0.5 * math.log(2) * present_x - 0.5 * math.log(np.pi) * present_x - part - 0.5 * part_2 - 0.5 * part_6]
-        q_z, log_z_z, cliques_z = networks(prepared["the network of z"], weights_z, rng)
+        weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), 0.5 * part_4 + 0.5 * part_4 - 0.5 * math.log(2) * present_x - 0.5 * math.log(np.pi) * present_x - part - 0.5 * part_2 - 0.5 * part_6]  # (4.1)
+        q_z, log_z_z, cliques_z = networks(prepared["the network of z"], weights_z, rng)  # (4.2), (4.3)
         return log_z_z, q_z, cliques_z
     return on
 
@@ -320,20 +320,20 @@ def most_probable(params, data, prepared):
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (12)
     # (4) what the posterior of z takes from the parameters
-    t = log0(root)
-    t_2 = log0(trans)
-    t_3 = log0(sd)
-    part = present_x * t_3[:, None]
-    t_4 = x ** 2
-    t_5 = sd ** -2.0
-    part_2 = t_4 * t_5[:, None]
-    part_3 = mean * t_5
-    part_4 = x * part_3[:, None]
-    t_6 = mean ** 2
-    part_5 = t_6 * t_5
-    part_6 = present_x * part_5[:, None]
+    t = log0(root)  # (4.1)
+    t_2 = log0(trans)  # (4.1)
+    t_3 = log0(sd)  # (4.1)
+    part = present_x * t_3[:, None]  # (4.1)
+    t_4 = x ** 2  # (4.1)
+    t_5 = sd ** -2.0  # (4.1)
+    part_2 = t_4 * t_5[:, None]  # (4.1)
+    part_3 = mean * t_5  # (4.1)
+    part_4 = x * part_3[:, None]  # (4.1)
+    t_6 = mean ** 2  # (4.1)
+    part_5 = t_6 * t_5  # (4.1)
+    part_6 = present_x * part_5[:, None]  # (4.1)
     # (4) log weights of z, clique by clique; then the largest
-    weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), 0.5 * part_4 + 0.5 * part_4 - 0.5 * math.log(2) * present_x - 0.5 * math.log(np.pi) * present_x - part - 0.5 * part_2 - 0.5 * part_6]
+    weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), 0.5 * part_4 + 0.5 * part_4 - 0.5 * math.log(2) * present_x - 0.5 * math.log(np.pi) * present_x - part - 0.5 * part_2 - 0.5 * part_6]  # (4.1)
     best_z = best_network(prepared["the network of z"], weights_z)
     return {
         "z": plates_first(best_z["z"], 1),

@@ -140,7 +140,7 @@ def reference(data):
 
 def features_of_z(prepared, rows):
     """What the rows enter through: products of data, one row of the result each."""
-    # (4) the data's part of the log joint of z
+    # (4.1) the data's part of the log joint of z
     sizes = prepared["the sizes"]
     n_rows = row_count(rows)
     y = prepared["y"]
@@ -160,9 +160,9 @@ def edges_of_z(params, prepared, rows):
     n_rows = row_count(rows)
     change = params["change"]
     u = prepared["u"]
-    part = np.tensordot(change, u[:, rows], ([2], [0]))  # (4)
-    t = log_sum_exp(part, 1)  # (4)
-    edges = part + (-t)[:, None, :]  # (4)
+    part = np.tensordot(change, u[:, rows], ([2], [0]))  # (4.2)
+    t = log_sum_exp(part, 1)  # (4.2)
+    edges = part + (-t)[:, None, :]  # (4.2)
     return edges
 
 
@@ -192,17 +192,17 @@ def expectations(params, prepared):
     y = prepared["y"]
     u = prepared["u"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(rate)
-    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
-    t_2 = log0(first)
+    t = log0(rate)  # (4.1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)  # (4.1)
+    t_2 = log0(first)  # (4.3)
 
     def on(rng=None):
         # (4) log joint of z with its data, for every state; then its posterior and log-normaliser
-        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)
-        log_z = lane_table(coefficients, features_2)
+        features_2 = lane_features(prepared, prepared["the sequences of z"], slice(0, T), features_of_z)  # (4.1)
+        log_z = lane_table(coefficients, features_2)  # (4.1)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng, beside=[u]))
-        log_z_z, chain_z = chains(log_z, lambda rows: edges_of_z(params, prepared, rows), [t_2], prepared["the sequences of z"], (1, 0, 1, True), rng)
+        log_z_z, chain_z = chains(log_z, lambda rows: edges_of_z(params, prepared, rows), [t_2], prepared["the sequences of z"], (1, 0, 1, True), rng)  # (4.4) to (4.8)
         return chain_z, log_z_z, features_2
     return on
 
@@ -221,7 +221,7 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_z_first = S_z_first + chain_z.first[0]  # (5.1)
-    sums_z = sums_z + chain_z.along(features_2)
+    sums_z = sums_z + chain_z.along(features_2)  # (5.3), (5.4)
     for rows in chunks(T, max(1, 65536 // (K * K))):
         n_rows = row_count(rows)
         made = chain_z.edge_of(rows)  # (5.2)
@@ -322,9 +322,9 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on()
-    part_0 = chain_z.q  # (4)
+    part_0 = chain_z.q  # (4.6)
     return {
-        "z": plates_first(np.asarray(part_0), 1),  # (4)
+        "z": plates_first(np.asarray(part_0), 1),  # (4.6)
     }
 
 
@@ -336,12 +336,12 @@ def most_probable(params, data, prepared):
     T = sizes["T"]
     first = params["first"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(rate)
-    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)
-    t_2 = log0(first)
+    t = log0(rate)  # (4.1)
+    coefficients = np.concatenate([t[:, None], (-rate)[:, None], np.broadcast_to((-1), (K,))[:, None]], axis=1)  # (4.1)
+    t_2 = log0(first)  # (4.3)
     # (4) log joint of z with its data, for every state; then the largest
-    features_2 = row_features(prepared, slice(0, T), features_of_z)
-    log_z = coefficients @ features_2
+    features_2 = row_features(prepared, slice(0, T), features_of_z)  # (4.1)
+    log_z = coefficients @ features_2  # (4.1)
     paths_z, log_z_z = paths(log_z, lambda rows: edges_of_z(params, prepared, rows), [t_2], prepared["the sequences of z"], (1, 0, 1, True))
     best_z = path_given(paths_z, [])
     return {

@@ -124,7 +124,7 @@ def network_of_spot(prepared):
     sizes = prepared["the sizes"]
     N = sizes["N"]
     M = sizes["M"]
-    # (4) the cliques of spot
+    # (4.1) the cliques of spot
     t = np.maximum((np.arange(M) - 1), 0)
     t_2 = np.minimum(t, (M - 1))
     t_3 = ((np.arange(M) > 0) + 0.0)
@@ -137,7 +137,7 @@ def network_of_spot(prepared):
         ([("spot", (M * np.arange(N))[:, None] + np.arange(M)), ("spot", (M * np.arange(N))[:, None] + t_2)], np.broadcast_to(t_3, (N, M))),
         ([("spot", (M * np.arange(N))[:, None] + np.arange(M)), ("spot", (M * t_5)[:, None] + np.arange(M))], np.broadcast_to(t_6[:, None], (N, M))),
     ]
-    return Network(levels, cliques, False), {"spot": (N, M, )}  # (4)
+    return Network(levels, cliques, False), {"spot": (N, M, )}  # (4.1)
 
 
 def prepare(data, reference):
@@ -162,24 +162,24 @@ def factor_of_spot(params, prepared, factors, rng=None):
     N = sizes["N"]
     M = sizes["M"]
     # (4) what the posterior of spot takes from the parameters
-    part = seen * ((np.arange(2) == 0) + 0.0)[:, None, None]
-    part_2 = present_seen * (1 - seen)
-    part_3 = ((np.arange(2) == 0) + 0.0)[:, None, None] * part_2
-    part_4 = seen * ((np.arange(2) == 1) + 0.0)[:, None, None]
-    part_5 = ((np.arange(2) == 1) + 0.0)[:, None, None] * part_2
-    t = ((np.arange(2)[:, None] == np.arange(2)) + 0.0)
+    part = seen * ((np.arange(2) == 0) + 0.0)[:, None, None]  # (4.1)
+    part_2 = present_seen * (1 - seen)  # (4.1)
+    part_3 = ((np.arange(2) == 0) + 0.0)[:, None, None] * part_2  # (4.1)
+    part_4 = seen * ((np.arange(2) == 1) + 0.0)[:, None, None]  # (4.1)
+    part_5 = ((np.arange(2) == 1) + 0.0)[:, None, None] * part_2  # (4.1)
+    t = ((np.arange(2)[:, None] == np.arange(2)) + 0.0)  # (4.1)
     t_2 = ((np.arange(M) > 0) + 0.0)  # (8)
     t_3 = ((np.arange(N) > 0) + 0.0)  # (8)
     # (4) log weights of spot, clique by clique; then their posterior and log-normaliser
-    weights_spot = [(math.log(0.5) * np.arange(2) + math.log(0.5) * (1 - np.arange(2)))[:, None, None] + (log0(noise) * part).transpose(0, 2, 1) + (log0((1 - noise)) * part_3).transpose(0, 2, 1) + (log0((1 - noise)) * part_4).transpose(0, 2, 1) + (log0(noise) * part_5).transpose(0, 2, 1), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M)), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M))]
-    q_spot, log_z_spot, cliques_spot = networks_apart(prepared["the network of spot"], weights_spot, factors["q:spot"])
+    weights_spot = [(math.log(0.5) * np.arange(2) + math.log(0.5) * (1 - np.arange(2)))[:, None, None] + (log0(noise) * part).transpose(0, 2, 1) + (log0((1 - noise)) * part_3).transpose(0, 2, 1) + (log0((1 - noise)) * part_4).transpose(0, 2, 1) + (log0(noise) * part_5).transpose(0, 2, 1), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M)), np.broadcast_to((likeness * t)[:, :, None, None], (2, 2, N, M))]  # (4.1)
+    q_spot, log_z_spot, cliques_spot = networks_apart(prepared["the network of spot"], weights_spot, factors["q:spot"])  # (4.2)
     normaliser = log_z_spot  # (8)
     entropy = normaliser - ((math.log(0.5) * np.arange(2) + math.log(0.5) * (1 - np.arange(2))) @ cliques_spot[0].sum(axis=(1, 2)) + log0(noise) * np.vdot(seen, cliques_spot[0][0, :, :].T) + log0((1 - noise)) * np.vdot(cliques_spot[0][0, :, :], part_2.T) + log0((1 - noise)) * np.vdot(seen, cliques_spot[0][1, :, :].T) + log0(noise) * np.vdot(cliques_spot[0][1, :, :], part_2.T) + likeness * np.vdot(t, np.tensordot(t_2, cliques_spot[1].sum(axis=2), ([0], [2]))) + likeness * np.vdot(t, np.tensordot(t_3, cliques_spot[2].sum(axis=3), ([0], [2]))))  # (8)
     return {
-        "clique0:spot": np.array(cliques_spot[0]),  # (4)
-        "clique1:spot": np.array(cliques_spot[1]),  # (4)
-        "clique2:spot": np.array(cliques_spot[2]),  # (4)
-        "q:spot": np.array(q_spot["spot"]),  # (4)
+        "clique0:spot": np.array(cliques_spot[0]),  # (4.2)
+        "clique1:spot": np.array(cliques_spot[1]),  # (4.2)
+        "clique2:spot": np.array(cliques_spot[2]),  # (4.2)
+        "q:spot": np.array(q_spot["spot"]),  # (4.2)
         "normaliser spot": float(normaliser),
         "entropy spot": float(entropy),
     }
@@ -293,9 +293,9 @@ def posterior(params, data, prepared, factors=None, learned=None):
     factors = settle(params, data, prepared, learned) if factors is None else factors
     sizes = prepared["the sizes"]
     q_spot = factors["q:spot"]
-    part_0 = q_spot  # (4)
+    part_0 = q_spot  # (4.2)
     return {
-        "spot": plates_first(np.asarray(part_0), 2),  # (4)
+        "spot": plates_first(np.asarray(part_0), 2),  # (4.2)
     }
 
 

@@ -166,16 +166,15 @@ def factor_of_theta(params, prepared, factors, rng=None):
     alpha = params["alpha"]
     sum_count = factors["sum count"]
     weight = prepared["the weight"]
-    # (4) what the posterior of theta takes from the parameters
-    eta_log_theta = (alpha - 1)[:, None] + sum_count
-    log_z_theta, moments_theta = dirichlet_posterior(eta_log_theta, axis=0)
     # (4) natural parameters of the posterior of theta (Dirichlet); its moments and log-normaliser
+    eta_log_theta = (alpha - 1)[:, None] + sum_count  # (4.1)
+    log_z_theta, moments_theta = dirichlet_posterior(eta_log_theta, axis=0)  # (4.2)
     normaliser = log_z_theta @ weight  # (10)
     entropy = normaliser - ((alpha - 1) @ (moments_theta["log"] @ weight) + weight @ (moments_theta["log"] * sum_count).sum(axis=0))  # (10)
     return {
-        "E:theta:log": np.array(moments_theta["log"]),  # (4)
-        "E:theta:id": np.array(moments_theta["id"]),  # (4)
-        "argument:theta:concentration": np.array(moments_theta["arguments"]["concentration"]),  # (4)
+        "E:theta:log": np.array(moments_theta["log"]),  # (4.2)
+        "E:theta:id": np.array(moments_theta["id"]),  # (4.2)
+        "argument:theta:concentration": np.array(moments_theta["arguments"]["concentration"]),  # (4.2)
         "entropy theta": float(entropy),
     }
 
@@ -400,12 +399,12 @@ def posterior(params, data, prepared, factors=None, learned=None):
     E_theta_log = factors["E:theta:log"]
     argument_theta_concentration = factors["argument:theta:concentration"]
     q_z = factors["q:z"]
-    part_0 = E_theta_id  # (4)
-    part_1 = E_theta_log  # (4)
-    part_2 = argument_theta_concentration  # (4)
+    part_0 = E_theta_id  # (4.2)
+    part_1 = E_theta_log  # (4.2)
+    part_2 = argument_theta_concentration  # (4.2)
     part_3 = q_z  # (5)
     return {
-        "theta": {"mean": plates_first(np.asarray(part_0), 1), "concentration": plates_first(np.asarray(part_2), 1)},  # (4)
+        "theta": {"mean": plates_first(np.asarray(part_0), 1), "concentration": plates_first(np.asarray(part_2), 1)},  # (4.2)
         "z": plates_first(np.asarray(part_3)[..., prepared["which L"]], 1),  # (5)
     }
 

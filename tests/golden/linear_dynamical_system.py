@@ -147,13 +147,13 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     x = prepared["x"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.5)
-    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.5)
-    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.5)
-    sums = segment_sum(t_2, codes, T)  # (4), (5.5)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4.1), (5.5)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1), (5.5)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1), (5.5)
+    sums = segment_sum(t_2, codes, T)  # (4.1), (5.5)
     t_3 = x ** 2  # (5.7), (11)
     return {
-        "count": sums,  # (4), (5.5)
+        "count": sums,  # (4.1), (5.5)
         "n_x": present_x.sum(axis=1),  # (5.6), (11)
         "x_x": t_3.sum(axis=1),  # (5.7), (11)
         "count_2": t_2.sum(),  # (11)
@@ -167,12 +167,12 @@ def kinds_of_data(prepared):
     T = sizes["T"]
     present_x = prepared["present x"]
     sum_count = prepared["the sums"]["count"]
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
     return {
-        "h_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4)
-        "h_2": kinds_of([t_2], (T,)),  # (4)
-        "T_3": kinds_of([t_2], (T,)),  # (5.2), (5.3), (5.4)
+        "h_1": kinds_of([((np.arange(T) == 0) + 0.0), present_x, sum_count, t_2], (T,)),  # (4.1)
+        "h_2": kinds_of([t_2], (T,)),  # (4.1)
+        "T_3": kinds_of([t_2], (T,)),  # (5.2) to (5.4)
         "T_4": kinds_of([sum_count], (T,)),  # (5.5)
         "T_5": kinds_of([present_x], (T,)),  # (5.9), (5.10)
     }
@@ -207,28 +207,28 @@ def expectations(params, prepared):
     present_x = prepared["present x"]
     first_h_2_0 = prepared["the kinds"]["h_2"].first[0]
     # (4) what the posterior of h takes from the parameters
-    part = start[:, None] * ((np.arange(T) == 0) + 0.0)
-    t = 1 / noise
-    part_2 = t[:, None] * C
-    part_3 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((first_h_1_0 == 0) + 0.0)
-    t_2 = ((first_h_1_0 == 0) + 0.0)
-    t_3 = (np.logical_not(t_2) + 0.0)
-    part_4 = t_3[:, None, None] * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)
-    part_5 = sum_count[first_h_1_0][:, None, None] * (A.T @ A)
-    part_6 = present_x[:, first_h_1_0] * t[:, None]
-    part_7 = C[:, :, None] * C[:, None, :]
-    t_4 = ((first_h_2_0 == 0) + 0.0)
-    t_5 = (np.logical_not(t_4) + 0.0)
-    part_8 = t_5[:, None, None] * A
-    t_6 = np.maximum((np.arange(T) - 1), 0)
-    t_7 = np.minimum(t_6, (T - 1))
+    part = start[:, None] * ((np.arange(T) == 0) + 0.0)  # (4.2)
+    t = 1 / noise  # (4.2)
+    part_2 = t[:, None] * C  # (4.2)
+    part_3 = ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)[:, :, None] * ((first_h_1_0 == 0) + 0.0)  # (4.1)
+    t_2 = ((first_h_1_0 == 0) + 0.0)  # (4.1)
+    t_3 = (np.logical_not(t_2) + 0.0)  # (4.1)
+    part_4 = t_3[:, None, None] * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0)  # (4.1)
+    part_5 = sum_count[first_h_1_0][:, None, None] * (A.T @ A)  # (4.1)
+    part_6 = present_x[:, first_h_1_0] * t[:, None]  # (4.1)
+    part_7 = C[:, :, None] * C[:, None, :]  # (4.1)
+    t_4 = ((first_h_2_0 == 0) + 0.0)  # (4.1)
+    t_5 = (np.logical_not(t_4) + 0.0)  # (4.1)
+    part_8 = t_5[:, None, None] * A  # (4.1)
+    t_6 = np.maximum((np.arange(T) - 1), 0)  # (4.1)
+    t_7 = np.minimum(t_6, (T - 1))  # (4.1)
 
     def on(rng=None):
         # (4) linear terms and precision of h, piece by piece; then their joint posterior
-        means_h, covariances_h, log_z_h = gaussian_field(
-            prepared["the field of h"], [(part.T.T + (x.T @ part_2).T).T], [1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_3).transpose(2, 0, 1) - 0.5 * part_4 - 0.5 * part_5 - 0.5 * np.tensordot(part_6, part_7, ([0], [0])), prepared["the kinds"]["h_1"])),
-                (0, 0, np.arange(T), t_7, ByKind(part_8, prepared["the kinds"]["h_2"])),
+        means_h, covariances_h, log_z_h = gaussian_field(  # (4.3) to (4.6)
+            prepared["the field of h"], [(part.T.T + (x.T @ part_2).T).T], [1], [  # (4.2)
+                (0, 0, np.arange(T), np.arange(T), ByKind((-0.5 * part_3).transpose(2, 0, 1) - 0.5 * part_4 - 0.5 * part_5 - 0.5 * np.tensordot(part_6, part_7, ([0], [0])), prepared["the kinds"]["h_1"])),  # (4.1)
+                (0, 0, np.arange(T), t_7, ByKind(part_8, prepared["the kinds"]["h_2"])),  # (4.1)
             ],
         )
         return covariances_h, log_z_h, means_h
@@ -371,10 +371,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_h, log_z_h, means_h = on()
-    part_0 = means_h[0].T  # (4)
-    part_1 = covariances_h[0].transpose(1, 2, 0)  # (4)
+    part_0 = means_h[0].T  # (4.3)
+    part_1 = covariances_h[0].transpose(1, 2, 0)  # (4.3)
     return {
-        "h": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
+        "h": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4.3)
     }
 
 

@@ -141,13 +141,13 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_flow = prepared["present flow"]
     flow = prepared["flow"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.7)
-    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.7)
-    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.7)
-    sums = segment_sum(t_2, codes, T)  # (4), (5.7)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4.1), (5.7)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1), (5.7)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1), (5.7)
+    sums = segment_sum(t_2, codes, T)  # (4.1), (5.7)
     t_3 = flow ** 2  # (5.9), (9)
     return {
-        "count": sums,  # (4), (5.7)
+        "count": sums,  # (4.1), (5.7)
         "count_2": t_2.sum(),  # (5.1), (9)
         "n_flow": present_flow.sum(),  # (5.8), (9)
         "flow_flow": t_3.sum(),  # (5.9), (9)
@@ -160,11 +160,11 @@ def kinds_of_data(prepared):
     T = sizes["T"]
     present_flow = prepared["present flow"]
     sum_count = prepared["the sums"]["count"]
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
     return {
-        "level_1": kinds_of([((np.arange(T) == 0) + 0.0), present_flow, sum_count, t_2], (T,)),  # (4)
-        "level_2": kinds_of([t_2], (T,)),  # (4)
+        "level_1": kinds_of([((np.arange(T) == 0) + 0.0), present_flow, sum_count, t_2], (T,)),  # (4.1)
+        "level_2": kinds_of([t_2], (T,)),  # (4.1)
         "T_3": kinds_of([t_2], (T,)),  # (5.3), (5.5)
         "T_4": kinds_of([sum_count], (T,)),  # (5.7)
         "T_5": kinds_of([present_flow], (T,)),  # (5.12)
@@ -202,19 +202,19 @@ def expectations(params, prepared):
     present_flow = prepared["present flow"]
     first_level_2_0 = prepared["the kinds"]["level_2"].first[0]
     # (4) what the posterior of level takes from the parameters
-    t = ((first_level_1_0 == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    t_3 = ((first_level_2_0 == 0) + 0.0)
-    t_4 = (np.logical_not(t_3) + 0.0)
-    t_5 = np.maximum((np.arange(T) - 1), 0)
-    t_6 = np.minimum(t_5, (T - 1))
+    t = ((first_level_1_0 == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
+    t_3 = ((first_level_2_0 == 0) + 0.0)  # (4.1)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4.1)
+    t_5 = np.maximum((np.arange(T) - 1), 0)  # (4.1)
+    t_6 = np.minimum(t_5, (T - 1))  # (4.1)
 
     def on(rng=None):
         # (4) linear terms and precision of level, piece by piece; then their joint posterior
-        means_level, covariances_level, log_z_level = gaussian_field(
-            prepared["the field of level"], [start / start_s2 * ((np.arange(T) == 0) + 0.0) + (1 / noise) * flow], [1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / start_s2 * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_flow[first_level_1_0], prepared["the kinds"]["level_1"])),
-                (0, 0, np.arange(T), t_6, ByKind((1 / drift) * t_4, prepared["the kinds"]["level_2"])),
+        means_level, covariances_level, log_z_level = gaussian_field(  # (4.3) to (4.6)
+            prepared["the field of level"], [start / start_s2 * ((np.arange(T) == 0) + 0.0) + (1 / noise) * flow], [1], [  # (4.2)
+                (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / start_s2 * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_flow[first_level_1_0], prepared["the kinds"]["level_1"])),  # (4.1)
+                (0, 0, np.arange(T), t_6, ByKind((1 / drift) * t_4, prepared["the kinds"]["level_2"])),  # (4.1)
             ],
         )
         return covariances_level, log_z_level, means_level
@@ -344,10 +344,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on()
-    part_0 = means_level[0]  # (4)
-    part_1 = covariances_level[0]  # (4)
+    part_0 = means_level[0]  # (4.3)
+    part_1 = covariances_level[0]  # (4.3)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference flow"], "var": plates_first(np.asarray(part_1), 1)},  # (4)
+        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference flow"], "var": plates_first(np.asarray(part_1), 1)},  # (4.3)
     }
 
 

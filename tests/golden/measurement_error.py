@@ -187,8 +187,8 @@ def moments_of_data(prepared, rows):
     x = prepared["x"]
     y = prepared["y"]
     weight = prepared["the weight"]
-    t = x[:, rows].sum(axis=0)  # (4)
-    features_truth = np.concatenate([np.reshape(np.broadcast_to(1.0, (n_rows,)), (-1, n_rows)), np.reshape(t, (-1, n_rows)), np.reshape(y[rows], (-1, n_rows))])  # (4)
+    t = x[:, rows].sum(axis=0)  # (4.1)
+    features_truth = np.concatenate([np.reshape(np.broadcast_to(1.0, (n_rows,)), (-1, n_rows)), np.reshape(t, (-1, n_rows)), np.reshape(y[rows], (-1, n_rows))])  # (4.1)
     part = weight[rows] * features_truth  # (5.2), (5.7), (5.13), (12)
     t_2 = x[:, rows] ** 2  # (5.5), (12)
     part_2 = weight[rows] * x[:, rows].sum(axis=0)  # (5.6)
@@ -246,9 +246,9 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of truth (Normal); its moments and log-normaliser
-        eta_id_truth = mean / s2 + (1 / s2_x) * x[:, rows].sum(axis=0) + b / s2_y * y[rows] - a * b / s2_y * present_y[rows]
-        eta_square_truth = -0.5 / s2 - 0.5 / s2_x * present_x[:, rows].sum(axis=0) - 0.5 * (b ** 2) / s2_y * present_y[rows]
-        log_z_truth, moments_truth = normal_posterior(eta_id_truth, eta_square_truth)
+        eta_id_truth = mean / s2 + (1 / s2_x) * x[:, rows].sum(axis=0) + b / s2_y * y[rows] - a * b / s2_y * present_y[rows]  # (4.1)
+        eta_square_truth = -0.5 / s2 - 0.5 / s2_x * present_x[:, rows].sum(axis=0) - 0.5 * (b ** 2) / s2_y * present_y[rows]  # (4.1)
+        log_z_truth, moments_truth = normal_posterior(eta_id_truth, eta_square_truth)  # (4.2)
         return moments_truth, log_z_truth
     return on
 
@@ -275,10 +275,10 @@ def e_step_once(params, prepared):
     sum_y = prepared["the moments"]["y"]
     sum_features_y = prepared["the moments"]["features_y"]
     # (4) one covariance of truth for all rows; means as multiples of data
-    cov_truth = -0.5 / (-0.5 / s2 - 0.5 * R / s2_x - 0.5 * (b ** 2) / s2_y)  # (4)
-    norm_truth = 0.5 * ((1) * math.log(2 * np.pi) - -np.log(cov_truth))  # (4)
-    linear_truth = np.concatenate([np.reshape(mean / s2 - a * b / s2_y, (1,)), np.reshape(1 / s2_x, (1,)), np.reshape(b / s2_y, (1,))], axis=-1)  # (4)
-    slope_truth = cov_truth * linear_truth  # (4)
+    cov_truth = -0.5 / (-0.5 / s2 - 0.5 * R / s2_x - 0.5 * (b ** 2) / s2_y)  # (4.1), (4.2)
+    norm_truth = 0.5 * ((1) * math.log(2 * np.pi) - -np.log(cov_truth))  # (4.2)
+    linear_truth = np.concatenate([np.reshape(mean / s2 - a * b / s2_y, (1,)), np.reshape(1 / s2_x, (1,)), np.reshape(b / s2_y, (1,))], axis=-1)  # (4.1)
+    slope_truth = cov_truth * linear_truth  # (4.2)
     # (5) expected statistics
     S_count = sum_count  # (5.1)
     S_square_truth = cov_truth * sum_count + slope_truth @ (slope_truth @ sum_features_features)  # (5.2)
@@ -455,7 +455,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     s2 = positive((S_square_truth + (mean ** 2) * S_count - 2 * mean * S_truth) / S_count, "s2", s2, policy, 1e-14 * S_square_truth / S_count, -0.5 * S_count)
     # (9) s2_x: closed form. the score has one root
     s2_x = positive((S_x_x + S_n_x_square_truth - 2 * S_x_truth) / S_n_x, "s2_x", s2_x, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
-    # (10) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (10.1), (10.2) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_truth)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_truth), np.full((1, 1), S_n_y_square_truth)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y), np.full((1,), S_y_truth)], axis=-1)
     solved = solve_normal(left, right, "a and b", np.concatenate([np.reshape(a, (1,)), np.reshape(b, (1,))], axis=-1), policy)
@@ -487,10 +487,10 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_truth, log_z_truth = on(rows)
-        part_0.append(np.array(moments_truth["id"]))  # (4)
-        part_1.append(np.array(moments_truth["var"]))  # (4)
+        part_0.append(np.array(moments_truth["id"]))  # (4.2)
+        part_1.append(np.array(moments_truth["var"]))  # (4.2)
     return {
-        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1) + prepared["reference x"], "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
+        "truth": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1) + prepared["reference x"], "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4.2)
     }
 
 

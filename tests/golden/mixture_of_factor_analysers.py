@@ -192,12 +192,12 @@ def expectations(params, prepared):
     N = sizes["N"]
     weights = params["weights"]
     # (4) what the posterior of y takes from the parameters
-    t = 1 / noise
-    part = t[:, None, None] * load.transpose(1, 0, 2)
-    part_2 = load[:, :, :, None] * part.transpose(1, 0, 2)[:, :, None, :]
-    cov_y, log_det_y = gaussian_covariance([[((-0.5 * np.tensordot(present_x, part_2, ([0], [1]))).transpose(1, 3, 2, 0).transpose(1, 2, 0, 3) + (-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None, None]).transpose(2, 0, 1, 3)]], (1, [1], 1))
-    part_3 = t[:, None] * mean.T
-    part_4 = load * part_3.T[:, :, None]
+    t = 1 / noise  # (4.1)
+    part = t[:, None, None] * load.transpose(1, 0, 2)  # (4.1)
+    part_2 = load[:, :, :, None] * part.transpose(1, 0, 2)[:, :, None, :]  # (4.1)
+    cov_y, log_det_y = gaussian_covariance([[((-0.5 * np.tensordot(present_x, part_2, ([0], [1]))).transpose(1, 3, 2, 0).transpose(1, 2, 0, 3) + (-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None, None]).transpose(2, 0, 1, 3)]], (1, [1], 1))  # (4.1), (4.3)
+    part_3 = t[:, None] * mean.T  # (4.2)
+    part_4 = load * part_3.T[:, :, None]  # (4.2)
     # (5) what the posterior of z takes from the parameters
     t_2 = log0(weights)
     t_3 = log0(noise)
@@ -208,7 +208,7 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) the precision and the mean of y, jointly Gaussian; their log-normaliser
-        mean_y, log_z_y = gaussian_mean(cov_y, log_det_y, [np.tensordot(x, part, ([0], [0])).transpose(1, 2, 0) + (-np.tensordot(present_x, part_4, ([0], [1]))).transpose(1, 2, 0)], (1, [1], 1))
+        mean_y, log_z_y = gaussian_mean(cov_y, log_det_y, [np.tensordot(x, part, ([0], [0])).transpose(1, 2, 0) + (-np.tensordot(present_x, part_4, ([0], [1]))).transpose(1, 2, 0)], (1, [1], 1))  # (4.2) to (4.4)
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
         log_z = np.zeros((K, N,))
         log_z += log_z_y
@@ -296,7 +296,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x = statistics["n_x"]
     # (8) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (9) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (9.1), (9.2) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_z_n_x.reshape(K, D, 1, 1), S_y_n_x_y.reshape(K, D, 1, Q)], axis=-1), np.concatenate([S_y_n_x_y.reshape(K, D, Q, 1), (0.5 * (S_y_n_x_y_y + S_y_n_x_y_y.transpose(0, 1, 3, 2) + S_y_n_x_cov_y + S_y_n_x_cov_y.transpose(0, 1, 3, 2))).reshape(K, D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_z_x.reshape(K, D, 1), S_y_x_y.reshape(K, D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (K, D, 1,)), np.reshape(load, (K, D, Q,))], axis=-1), policy)
@@ -331,13 +331,13 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     mean_y, cov_y, log_z_y, q_z, log_z_z = on()
-    off_y = mean_y[0] - np.einsum("abc,ac->bc", mean_y[0], q_z)  # (4)
-    part = off_y * q_z[:, None, :]  # (4)
-    part_0 = np.einsum("abc,ac->bc", mean_y[0], q_z)  # (4)
-    part_1 = np.einsum("abc,adc->bdc", off_y, part).transpose(1, 0, 2) + np.einsum("abcd,ad->bcd", cov_y[0][0], q_z)  # (4)
+    off_y = mean_y[0] - np.einsum("abc,ac->bc", mean_y[0], q_z)  # (4.3)
+    part = off_y * q_z[:, None, :]  # (4.3)
+    part_0 = np.einsum("abc,ac->bc", mean_y[0], q_z)  # (4.3)
+    part_1 = np.einsum("abc,adc->bdc", off_y, part).transpose(1, 0, 2) + np.einsum("abcd,ad->bcd", cov_y[0][0], q_z)  # (4.3)
     part_2 = q_z  # (5)
     return {
-        "y": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
+        "y": {"mean": plates_first(np.asarray(part_0), 1), "cov": plates_first(np.asarray(part_1), 1)},  # (4.3)
         "z": plates_first(np.asarray(part_2), 1),  # (5)
     }
 

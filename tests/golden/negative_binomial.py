@@ -148,9 +148,9 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
-        eta_log_rate = (shape - 1) + y[rows]
-        eta_id_rate = -shape / mean - present_y[rows]
-        log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)
+        eta_log_rate = (shape - 1) + y[rows]  # (4.1)
+        eta_id_rate = -shape / mean - present_y[rows]  # (4.1)
+        log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)  # (4.2)
         return moments_rate, log_z_rate
     return on
 
@@ -231,13 +231,13 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_rate, log_z_rate = on(rows)
-        part_0.append(np.array(moments_rate["id"]))  # (4)
-        part_1.append(np.array(moments_rate["square"]))  # (4)
-        part_2.append(np.array(moments_rate["log"]))  # (4)
-        part_3.append(np.array(moments_rate["arguments"]["shape"]))  # (4)
-        part_4.append(np.array(moments_rate["arguments"]["rate"]))  # (4)
+        part_0.append(np.array(moments_rate["id"]))  # (4.2)
+        part_1.append(np.array(moments_rate["square"]))  # (4.2)
+        part_2.append(np.array(moments_rate["log"]))  # (4.2)
+        part_3.append(np.array(moments_rate["arguments"]["shape"]))  # (4.2)
+        part_4.append(np.array(moments_rate["arguments"]["rate"]))  # (4.2)
     return {
-        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4)
+        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4.2)
     }
 
 

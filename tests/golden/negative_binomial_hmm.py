@@ -188,28 +188,27 @@ def expectations(params, prepared):
     present_y = prepared["present y"]
     trans = params["trans"]
     first = params["first"]
-    # (4) what the posterior of rate takes from the parameters
-    eta_log_rate = (shape - 1)[:, None] + y
-    t = 1 / mean
-    part = shape * t
-    eta_id_rate = (-part)[:, None] - present_y
-    log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)
+    # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
+    eta_log_rate = (shape - 1)[:, None] + y  # (4.1)
+    t = 1 / mean  # (4.1)
+    part = shape * t  # (4.1)
+    eta_id_rate = (-part)[:, None] - present_y  # (4.1)
+    log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)  # (4.2)
     # (5) what the posterior of z takes from the parameters
-    t_2 = log0(shape)
-    t_3 = log0(mean)
-    part_2 = shape * (t_2 - t_3)
-    t_4 = scipy.special.gammaln(shape)
-    t_5 = log0(trans)
-    t_6 = log0(first)
+    t_2 = log0(shape)  # (5.1)
+    t_3 = log0(mean)  # (5.1)
+    part_2 = shape * (t_2 - t_3)  # (5.1)
+    t_4 = scipy.special.gammaln(shape)  # (5.1)
+    t_5 = log0(trans)  # (5.2)
+    t_6 = log0(first)  # (5.3)
 
     def on(rng=None):
-        # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
         # (5) log joint of z with its data, for every state; then its posterior and log-normaliser
-        log_z = part_2[:, None] + log_z_rate + (-t_4)[:, None]
+        log_z = part_2[:, None] + log_z_rate + (-t_4)[:, None]  # (5.1)
         if rng is not None:
             log_z = np.log(seeded(out_of_lanes(log_z), 1, [y], rng))
-        log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)
-        # (4), (5) together: each posterior with those that it is given
+        log_z_z, chain_z = chains(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False), rng)  # (5.4) to (5.8)
+        # (4.2), (5.6) together: each posterior with those that it is given
         q_gates_rate = chain_z.q
         return moments_rate, log_z_rate, chain_z, log_z_z, q_gates_rate
     return on
@@ -306,13 +305,13 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     moments_rate, log_z_rate, chain_z, log_z_z, q_gates_rate = on()
-    part_0 = np.einsum("ab,ab->b", moments_rate["id"], q_gates_rate)  # (4)
-    part_1 = np.einsum("ab,ab->b", moments_rate["square"], q_gates_rate)  # (4)
-    part_2 = np.einsum("ab,ab->b", moments_rate["log"], q_gates_rate)  # (4)
-    part_3 = chain_z.q  # (5)
+    part_0 = np.einsum("ab,ab->b", moments_rate["id"], q_gates_rate)  # (4.2)
+    part_1 = np.einsum("ab,ab->b", moments_rate["square"], q_gates_rate)  # (4.2)
+    part_2 = np.einsum("ab,ab->b", moments_rate["log"], q_gates_rate)  # (4.2)
+    part_3 = chain_z.q  # (5.6)
     return {
-        "rate": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2, "E[log]": plates_first(np.asarray(part_2), 1)},  # (4)
-        "z": plates_first(np.asarray(part_3), 1),  # (5)
+        "rate": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1) - plates_first(np.asarray(part_0), 1) ** 2, "E[log]": plates_first(np.asarray(part_2), 1)},  # (4.2)
+        "z": plates_first(np.asarray(part_3), 1),  # (5.6)
     }
 
 
@@ -325,22 +324,21 @@ def most_probable(params, data, prepared):
     present_y = prepared["present y"]
     trans = params["trans"]
     first = params["first"]
-    # (4) what the posterior of rate takes from the parameters
-    eta_log_rate = (shape - 1)[:, None] + y
-    t = 1 / mean
-    part = shape * t
-    eta_id_rate = (-part)[:, None] - present_y
-    log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)
-    # (5) what the posterior of z takes from the parameters
-    t_2 = log0(shape)
-    t_3 = log0(mean)
-    part_2 = shape * (t_2 - t_3)
-    t_4 = scipy.special.gammaln(shape)
-    t_5 = log0(trans)
-    t_6 = log0(first)
     # (4) natural parameters of the posterior of rate (Gamma); its moments and log-normaliser
+    eta_log_rate = (shape - 1)[:, None] + y  # (4.1)
+    t = 1 / mean  # (4.1)
+    part = shape * t  # (4.1)
+    eta_id_rate = (-part)[:, None] - present_y  # (4.1)
+    log_z_rate, moments_rate = gamma_posterior(eta_log_rate, eta_id_rate)  # (4.2)
+    # (5) what the posterior of z takes from the parameters
+    t_2 = log0(shape)  # (5.1)
+    t_3 = log0(mean)  # (5.1)
+    part_2 = shape * (t_2 - t_3)  # (5.1)
+    t_4 = scipy.special.gammaln(shape)  # (5.1)
+    t_5 = log0(trans)  # (5.2)
+    t_6 = log0(first)  # (5.3)
     # (5) log joint of z with its data, for every state; then the largest
-    log_z = part_2[:, None] + log_z_rate + (-t_4)[:, None]
+    log_z = part_2[:, None] + log_z_rate + (-t_4)[:, None]  # (5.1)
     paths_z, log_z_z = paths(log_z, t_5, [t_6], prepared["the sequences of z"], (1, 0, 1, False))
     best_z = path_given(paths_z, [])
     return {

@@ -204,8 +204,8 @@ def e_step(params, data, prepared, rng=None):
             n_rows = row_count(rows)
             q_z, log_z_z, features_2 = on(rows, rng)
             # (5) expected statistics, added up
-            q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
-            sums_z = sums_z + q_z_weighted @ features_2.T
+            q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]  # (5.1) to (5.4)
+            sums_z = sums_z + q_z_weighted @ features_2.T  # (5.1) to (5.4)
             # (10) the log-likelihood, added up
             log_likelihood += log_z_z @ weight[rows]
         return sums_z, log_likelihood

@@ -177,20 +177,19 @@ def factor_of_theta(params, prepared, factors, rng=None):
     a = prepared["a"]
     sum_count = factors["sum count"]
     E_beta_id = factors["E:beta:id"]
-    # (4) what the posterior of theta takes from the parameters
-    eta_log_theta = (a - 1) + sum_count.T
-    eta_id_theta = -a - E_beta_id.sum(axis=0)
-    log_z_theta, moments_theta = gamma_posterior(eta_log_theta, eta_id_theta)
     # (4) natural parameters of the posterior of theta (Gamma); its moments and log-normaliser
+    eta_log_theta = (a - 1) + sum_count.T  # (4.1)
+    eta_id_theta = -a - E_beta_id.sum(axis=0)  # (4.1)
+    log_z_theta, moments_theta = gamma_posterior(eta_log_theta, eta_id_theta)  # (4.2)
     normaliser = log_z_theta.sum()  # (7)
     entropy = normaliser - ((a - 1) * moments_theta["log"].sum() + np.vdot(moments_theta["log"], sum_count.T) - a * moments_theta["id"].sum() - (E_beta_id.sum(axis=0) @ moments_theta["id"].sum(axis=0)))  # (7)
     return {
-        "E:theta:log": np.array(moments_theta["log"]),  # (4)
-        "E:theta:id": np.array(moments_theta["id"]),  # (4)
-        "E:theta:recip": np.array(moments_theta["recip"]),  # (4)
-        "E:theta:square": np.array(moments_theta["square"]),  # (4)
-        "argument:theta:shape": np.array(np.broadcast_to(moments_theta["arguments"]["shape"], ((sizes["U"]), (sizes["K"]),))),  # (4)
-        "argument:theta:rate": np.array(np.broadcast_to(moments_theta["arguments"]["rate"], ((sizes["U"]), (sizes["K"]),))),  # (4)
+        "E:theta:log": np.array(moments_theta["log"]),  # (4.2)
+        "E:theta:id": np.array(moments_theta["id"]),  # (4.2)
+        "E:theta:recip": np.array(moments_theta["recip"]),  # (4.2)
+        "E:theta:square": np.array(moments_theta["square"]),  # (4.2)
+        "argument:theta:shape": np.array(np.broadcast_to(moments_theta["arguments"]["shape"], ((sizes["U"]), (sizes["K"]),))),  # (4.2)
+        "argument:theta:rate": np.array(np.broadcast_to(moments_theta["arguments"]["rate"], ((sizes["U"]), (sizes["K"]),))),  # (4.2)
         "entropy theta": float(entropy),
     }
 
@@ -201,20 +200,19 @@ def factor_of_beta(params, prepared, factors, rng=None):
     b = prepared["b"]
     sum_item = factors["sum item"]
     E_theta_id = factors["E:theta:id"]
-    # (5) what the posterior of beta takes from the parameters
-    eta_log_beta = (b - 1) + sum_item.T
-    eta_id_beta = -b - E_theta_id.sum(axis=0)
-    log_z_beta, moments_beta = gamma_posterior(eta_log_beta, eta_id_beta)
     # (5) natural parameters of the posterior of beta (Gamma); its moments and log-normaliser
+    eta_log_beta = (b - 1) + sum_item.T  # (5.1)
+    eta_id_beta = -b - E_theta_id.sum(axis=0)  # (5.1)
+    log_z_beta, moments_beta = gamma_posterior(eta_log_beta, eta_id_beta)  # (5.2)
     normaliser = log_z_beta.sum()  # (7)
     entropy = normaliser - ((b - 1) * moments_beta["log"].sum() + np.vdot(moments_beta["log"], sum_item.T) - b * moments_beta["id"].sum() - (E_theta_id.sum(axis=0) @ moments_beta["id"].sum(axis=0)))  # (7)
     return {
-        "E:beta:log": np.array(moments_beta["log"]),  # (5)
-        "E:beta:id": np.array(moments_beta["id"]),  # (5)
-        "E:beta:recip": np.array(moments_beta["recip"]),  # (5)
-        "E:beta:square": np.array(moments_beta["square"]),  # (5)
-        "argument:beta:shape": np.array(np.broadcast_to(moments_beta["arguments"]["shape"], ((sizes["I"]), (sizes["K"]),))),  # (5)
-        "argument:beta:rate": np.array(np.broadcast_to(moments_beta["arguments"]["rate"], ((sizes["I"]), (sizes["K"]),))),  # (5)
+        "E:beta:log": np.array(moments_beta["log"]),  # (5.2)
+        "E:beta:id": np.array(moments_beta["id"]),  # (5.2)
+        "E:beta:recip": np.array(moments_beta["recip"]),  # (5.2)
+        "E:beta:square": np.array(moments_beta["square"]),  # (5.2)
+        "argument:beta:shape": np.array(np.broadcast_to(moments_beta["arguments"]["shape"], ((sizes["I"]), (sizes["K"]),))),  # (5.2)
+        "argument:beta:rate": np.array(np.broadcast_to(moments_beta["arguments"]["rate"], ((sizes["I"]), (sizes["K"]),))),  # (5.2)
         "entropy beta": float(entropy),
     }
 
@@ -401,20 +399,20 @@ def posterior(params, data, prepared, factors=None, learned=None):
     argument_beta_shape = factors["argument:beta:shape"]
     argument_beta_rate = factors["argument:beta:rate"]
     q_topic = factors["q:topic"]
-    part_0 = E_theta_id  # (4)
-    part_1 = E_theta_square  # (4)
-    part_2 = E_theta_log  # (4)
-    part_3 = argument_theta_shape  # (4)
-    part_4 = argument_theta_rate  # (4)
-    part_5 = E_beta_id  # (5)
-    part_6 = E_beta_square  # (5)
-    part_7 = E_beta_log  # (5)
-    part_8 = argument_beta_shape  # (5)
-    part_9 = argument_beta_rate  # (5)
+    part_0 = E_theta_id  # (4.2)
+    part_1 = E_theta_square  # (4.2)
+    part_2 = E_theta_log  # (4.2)
+    part_3 = argument_theta_shape  # (4.2)
+    part_4 = argument_theta_rate  # (4.2)
+    part_5 = E_beta_id  # (5.2)
+    part_6 = E_beta_square  # (5.2)
+    part_7 = E_beta_log  # (5.2)
+    part_8 = argument_beta_shape  # (5.2)
+    part_9 = argument_beta_rate  # (5.2)
     part_10 = q_topic  # (6)
     return {
-        "theta": {"mean": plates_first(np.asarray(part_0), 2), "var": plates_first(np.asarray(part_1), 2) - plates_first(np.asarray(part_0), 2) ** 2, "shape": plates_first(np.asarray(part_3), 2), "rate": plates_first(np.asarray(part_4), 2)},  # (4)
-        "beta": {"mean": plates_first(np.asarray(part_5), 2), "var": plates_first(np.asarray(part_6), 2) - plates_first(np.asarray(part_5), 2) ** 2, "shape": plates_first(np.asarray(part_8), 2), "rate": plates_first(np.asarray(part_9), 2)},  # (5)
+        "theta": {"mean": plates_first(np.asarray(part_0), 2), "var": plates_first(np.asarray(part_1), 2) - plates_first(np.asarray(part_0), 2) ** 2, "shape": plates_first(np.asarray(part_3), 2), "rate": plates_first(np.asarray(part_4), 2)},  # (4.2)
+        "beta": {"mean": plates_first(np.asarray(part_5), 2), "var": plates_first(np.asarray(part_6), 2) - plates_first(np.asarray(part_5), 2) ** 2, "shape": plates_first(np.asarray(part_8), 2), "rate": plates_first(np.asarray(part_9), 2)},  # (5.2)
         "topic": plates_first(np.asarray(part_10)[..., prepared["which L"]], 1),  # (6)
     }
 

@@ -129,7 +129,7 @@ def moments_of_data(prepared, rows):
     n_rows = row_count(rows)
     x = prepared["x"]
     weight = prepared["the weight"]
-    features_y = np.concatenate([x[:, rows], np.reshape(np.broadcast_to(1.0, (n_rows,)), (-1, n_rows))])  # (4)
+    features_y = np.concatenate([x[:, rows], np.reshape(np.broadcast_to(1.0, (n_rows,)), (-1, n_rows))])  # (4.2)
     t = x[:, rows] ** 2  # (5.2), (9)
     part = weight[rows] * features_y  # (5.4)
     return {
@@ -171,14 +171,14 @@ def expectations(params, prepared):
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (10)
     # (4) what the posterior of y takes from the parameters
-    part = load[:, :, None] * load[:, None, :]
-    part_2 = mean[:, None] * load
+    part = load[:, :, None] * load[:, None, :]  # (4.1)
+    part_2 = mean[:, None] * load  # (4.2)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) the precision and the mean of y, jointly Gaussian; their log-normaliser
-        cov_y, log_det_y = gaussian_covariance([[(-0.5 / s2 * np.tensordot(present_x[:, rows], part, ([0], [0]))).transpose(1, 2, 0) + (-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None]]], (0, [1], 1))
-        mean_y, log_z_y = gaussian_mean(cov_y, log_det_y, [((1 / s2) * (x[:, rows].T @ load)).T + (-(1 / s2) * (present_x[:, rows].T @ part_2)).T], (0, [1], 1))
+        cov_y, log_det_y = gaussian_covariance([[(-0.5 / s2 * np.tensordot(present_x[:, rows], part, ([0], [0]))).transpose(1, 2, 0) + (-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0))[:, :, None]]], (0, [1], 1))  # (4.1), (4.3)
+        mean_y, log_z_y = gaussian_mean(cov_y, log_det_y, [((1 / s2) * (x[:, rows].T @ load)).T + (-(1 / s2) * (present_x[:, rows].T @ part_2)).T], (0, [1], 1))  # (4.2) to (4.4)
         return mean_y, cov_y, log_z_y
     return on
 
@@ -200,10 +200,10 @@ def e_step_once(params, prepared):
     sum_features = prepared["the moments"]["features"]
     sum_features_features = prepared["the moments"]["features_features"]
     # (4) one covariance of y for all rows; means as multiples of data
-    cov_y, log_det_y = gaussian_covariance([[np.broadcast_to((-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0) - 0.5 / s2 * (load.T @ load))[:, :, None], (Q, Q, 1))]], (0, [1], 1))  # (4)
-    norm_y = 0.5 * ((Q) * math.log(2 * np.pi) - log_det_y.item())  # (4)
-    linear_y = np.concatenate([((1 / s2) * load).T, np.reshape(-(1 / s2) * (mean @ load), (Q, 1,))], axis=-1)  # (4)
-    slope_y = cov_y[0][0][..., 0] @ linear_y  # (4)
+    cov_y, log_det_y = gaussian_covariance([[np.broadcast_to((-0.5 * ((np.arange(Q)[:, None] == np.arange(Q)) + 0.0) - 0.5 / s2 * (load.T @ load))[:, :, None], (Q, Q, 1))]], (0, [1], 1))  # (4.1), (4.3)
+    norm_y = 0.5 * ((Q) * math.log(2 * np.pi) - log_det_y.item())  # (4.4)
+    linear_y = np.concatenate([((1 / s2) * load).T, np.reshape(-(1 / s2) * (mean @ load), (Q, 1,))], axis=-1)  # (4.2)
+    slope_y = cov_y[0][0][..., 0] @ linear_y  # (4.3)
     t = mean ** 2  # (9)
     # (5) expected statistics
     S_n_x = D * sum_count  # (5.1)
@@ -321,7 +321,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_y = statistics["x_y"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
-    # (7) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7.1), (7.2) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_n_x_2.reshape(D, 1, 1), S_n_x_y.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_y.reshape(D, Q, 1), (0.5 * (S_n_x_y_y + S_n_x_y_y.transpose(0, 2, 1) + S_n_x_cov_y + S_n_x_cov_y.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_x.reshape(D, 1), S_x_y.reshape(D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
@@ -351,10 +351,10 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         mean_y, cov_y, log_z_y = on(rows)
-        part_0.append(np.array(mean_y[0]))  # (4)
-        part_1.append(np.array(cov_y[0][0]))  # (4)
+        part_0.append(np.array(mean_y[0]))  # (4.3)
+        part_1.append(np.array(cov_y[0][0]))  # (4.3)
     return {
-        "y": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "cov": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
+        "y": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "cov": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4.3)
     }
 
 

@@ -148,17 +148,17 @@ def expectations(params, prepared):
     present_y = prepared["present y"]
     y = prepared["y"]
     # (4) what the posterior of u takes from the parameters
-    eta_square_u = -0.5
+    eta_square_u = -0.5  # (4.1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Normal); its moments and log-normaliser
-        eta_id_u = X[:, rows].T @ beta
-        t_2 = ((present_y[rows] > 0) + 0.0)
-        t_3 = ((y[rows] != 0) + 0.0)
-        lower_u = np.where(t_2, np.where(t_3, 0, (-np.inf)), (-np.inf))
-        upper_u = np.where(t_2, np.where(t_3, np.inf, 0), np.inf)
-        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=lower_u, upper=upper_u)
+        eta_id_u = X[:, rows].T @ beta  # (4.1)
+        t_2 = ((present_y[rows] > 0) + 0.0)  # (4.2)
+        t_3 = ((y[rows] != 0) + 0.0)  # (4.2)
+        lower_u = np.where(t_2, np.where(t_3, 0, (-np.inf)), (-np.inf))  # (4.2)
+        upper_u = np.where(t_2, np.where(t_3, np.inf, 0), np.inf)  # (4.2)
+        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=lower_u, upper=upper_u)  # (4.3)
         return moments_u, log_z_u
     return on
 
@@ -236,10 +236,10 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
-        part_0.append(np.array(moments_u["id"]))  # (4)
-        part_1.append(np.array(moments_u["var"]))  # (4)
+        part_0.append(np.array(moments_u["id"]))  # (4.3)
+        part_1.append(np.array(moments_u["var"]))  # (4.3)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4.3)
     }
 
 

@@ -165,17 +165,17 @@ def sums_of_data(prepared):
     G = sizes["G"]
     X = prepared["X"]
     present_y = prepared["present y"]
-    part = weight * y  # (4), (5.5)
-    sums = segment_sum(part, subject, G)  # (4), (5.5)
-    part_2 = weight * present_y  # (4), (5.7)
-    part_3 = X * part_2  # (4), (5.7)
-    sums_2 = segment_sum(part_3, subject, G)  # (4), (5.7)
-    sums_3 = segment_sum(part_2, subject, G)  # (4), (5.8)
+    part = weight * y  # (4.1), (5.5)
+    sums = segment_sum(part, subject, G)  # (4.1), (5.5)
+    part_2 = weight * present_y  # (4.1), (5.7)
+    part_3 = X * part_2  # (4.1), (5.7)
+    sums_2 = segment_sum(part_3, subject, G)  # (4.1), (5.7)
+    sums_3 = segment_sum(part_2, subject, G)  # (4.1), (5.8)
     t = y ** 2  # (5.3), (10)
     return {
-        "y_subject": sums,  # (4), (5.5)
-        "X_n_y_subject": sums_2.T,  # (4), (5.7)
-        "n_y_subject": sums_3,  # (4), (5.8)
+        "y_subject": sums,  # (4.1), (5.5)
+        "X_n_y_subject": sums_2.T,  # (4.1), (5.7)
+        "n_y_subject": sums_3,  # (4.1), (5.8)
         "n_y": weight @ present_y,  # (5.2), (10)
         "y_y": weight @ t,  # (5.3), (10)
         "X_y": X @ part,  # (5.4), (10)
@@ -213,13 +213,12 @@ def expectations(params, prepared):
     sum_X_n_y_subject = prepared["the sums"]["X_n_y_subject"]
     s2_b = params["s2_b"]
     sum_n_y_subject = prepared["the sums"]["n_y_subject"]
-    # (4) what the posterior of b takes from the parameters
-    eta_id_b = (1 / s2) * sum_y_subject - (1 / s2) * (beta @ sum_X_n_y_subject.T)
-    eta_square_b = -0.5 / s2_b - 0.5 / s2 * sum_n_y_subject
-    log_z_b, moments_b = normal_posterior(eta_id_b, eta_square_b)
+    # (4) natural parameters of the posterior of b (Normal); its moments and log-normaliser
+    eta_id_b = (1 / s2) * sum_y_subject - (1 / s2) * (beta @ sum_X_n_y_subject.T)  # (4.1)
+    eta_square_b = -0.5 / s2_b - 0.5 / s2 * sum_n_y_subject  # (4.1)
+    log_z_b, moments_b = normal_posterior(eta_id_b, eta_square_b)  # (4.2)
 
     def on(rng=None):
-        # (4) natural parameters of the posterior of b (Normal); its moments and log-normaliser
         return moments_b, log_z_b
     return on
 
@@ -324,10 +323,10 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     moments_b, log_z_b = on()
-    part_0 = moments_b["id"]  # (4)
-    part_1 = moments_b["var"]  # (4)
+    part_0 = moments_b["id"]  # (4.2)
+    part_1 = moments_b["var"]  # (4.2)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4.2)
     }
 
 

@@ -159,25 +159,25 @@ def sums_of_data(prepared):
     G = sizes["G"]
     day = prepared["day"]
     y = prepared["y"]
-    part = weight * present_y  # (4), (5.8), (5.9)
-    sums = segment_sum(part, subject, G)  # (4), (5.8), (5.9)
-    part_2 = weight * day  # (4), (5.10), (5.11)
-    part_3 = present_y * part_2  # (4), (5.10), (5.11)
-    sums_2 = segment_sum(part_3, subject, G)  # (4), (5.10), (5.11)
-    t = day ** 2  # (4), (5.12), (5.13)
-    part_4 = t * part  # (4), (5.12), (5.13)
-    sums_3 = segment_sum(part_4, subject, G)  # (4), (5.12), (5.13)
-    part_5 = weight * y  # (4), (5.6)
-    sums_4 = segment_sum(part_5, subject, G)  # (4), (5.6)
-    part_6 = y * part_2  # (4), (5.7)
-    sums_5 = segment_sum(part_6, subject, G)  # (4), (5.7)
+    part = weight * present_y  # (4.1), (5.8), (5.9)
+    sums = segment_sum(part, subject, G)  # (4.1), (5.8), (5.9)
+    part_2 = weight * day  # (4.1), (5.10), (5.11)
+    part_3 = present_y * part_2  # (4.1), (5.10), (5.11)
+    sums_2 = segment_sum(part_3, subject, G)  # (4.1), (5.10), (5.11)
+    t = day ** 2  # (4.1), (5.12), (5.13)
+    part_4 = t * part  # (4.1), (5.12), (5.13)
+    sums_3 = segment_sum(part_4, subject, G)  # (4.1), (5.12), (5.13)
+    part_5 = weight * y  # (4.2), (5.6)
+    sums_4 = segment_sum(part_5, subject, G)  # (4.2), (5.6)
+    part_6 = y * part_2  # (4.2), (5.7)
+    sums_5 = segment_sum(part_6, subject, G)  # (4.2), (5.7)
     t_2 = y ** 2  # (5.5), (10)
     return {
-        "n_y_subject": sums,  # (4), (5.8), (5.9)
-        "day_n_y_subject": sums_2,  # (4), (5.10), (5.11)
-        "n_y_day_day_subject": sums_3,  # (4), (5.12), (5.13)
-        "y_subject": sums_4,  # (4), (5.6)
-        "day_y_subject": sums_5,  # (4), (5.7)
+        "n_y_subject": sums,  # (4.1), (5.8), (5.9)
+        "day_n_y_subject": sums_2,  # (4.1), (5.10), (5.11)
+        "n_y_day_day_subject": sums_3,  # (4.1), (5.12), (5.13)
+        "y_subject": sums_4,  # (4.2), (5.6)
+        "day_y_subject": sums_5,  # (4.2), (5.7)
         "n_y": weight @ present_y,  # (5.4), (10)
         "y_y": weight @ t_2,  # (5.5), (10)
     }
@@ -213,23 +213,23 @@ def expectations(params, prepared):
     sum_y_subject = prepared["the sums"]["y_subject"]
     sum_day_y_subject = prepared["the sums"]["day_y_subject"]
     # (4) what the posterior of b takes from the parameters
-    cholesky_2 = cholesky(cov)
-    precision = inverse(cholesky_2)
-    part = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_2 = sum_n_y_subject * part[:, :, None]
-    part_3 = ((0 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_4 = sum_day_n_y_subject * part_3[:, :, None]
-    part_5 = ((1 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)
-    part_6 = sum_day_n_y_subject * part_5[:, :, None]
-    part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)
-    part_8 = sum_n_y_day_day_subject * part_7[:, :, None]
-    cov_b, log_det_b = gaussian_covariance([[(-0.5 * precision)[:, :, None] - 0.5 / s2 * part_2 - 0.5 / s2 * part_4 - 0.5 / s2 * part_6 - 0.5 / s2 * part_8]], (0, [1], 1))
-    part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y_subject
-    part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y_subject
+    cholesky_2 = cholesky(cov)  # (4.1)
+    precision = inverse(cholesky_2)  # (4.1)
+    part = ((0 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)  # (4.1)
+    part_2 = sum_n_y_subject * part[:, :, None]  # (4.1)
+    part_3 = ((0 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)  # (4.1)
+    part_4 = sum_day_n_y_subject * part_3[:, :, None]  # (4.1)
+    part_5 = ((1 == np.arange(2)) + 0.0)[:, None] * ((0 == np.arange(2)) + 0.0)  # (4.1)
+    part_6 = sum_day_n_y_subject * part_5[:, :, None]  # (4.1)
+    part_7 = ((1 == np.arange(2)) + 0.0)[:, None] * ((1 == np.arange(2)) + 0.0)  # (4.1)
+    part_8 = sum_n_y_day_day_subject * part_7[:, :, None]  # (4.1)
+    cov_b, log_det_b = gaussian_covariance([[(-0.5 * precision)[:, :, None] - 0.5 / s2 * part_2 - 0.5 / s2 * part_4 - 0.5 / s2 * part_6 - 0.5 / s2 * part_8]], (0, [1], 1))  # (4.1), (4.3)
+    part_9 = ((0 == np.arange(2)) + 0.0)[:, None] * sum_y_subject  # (4.2)
+    part_10 = ((1 == np.arange(2)) + 0.0)[:, None] * sum_day_y_subject  # (4.2)
 
     def on(rng=None):
         # (4) the precision and the mean of b, jointly Gaussian; their log-normaliser
-        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ beta)[:, None] + (1 / s2) * part_9 + (1 / s2) * part_10], (0, [1], 1))
+        mean_b, log_z_b = gaussian_mean(cov_b, log_det_b, [(precision @ beta)[:, None] + (1 / s2) * part_9 + (1 / s2) * part_10], (0, [1], 1))  # (4.2) to (4.4)
         return mean_b, cov_b, log_z_b
     return on
 
@@ -354,10 +354,10 @@ def posterior(params, data, prepared):
     reference_y = prepared["reference y"]
     on = expectations(params, prepared)
     mean_b, cov_b, log_z_b = on()
-    part_0 = mean_b[0]  # (4)
-    part_1 = cov_b[0][0]  # (4)
+    part_0 = mean_b[0]  # (4.3)
+    part_1 = cov_b[0][0]  # (4.3)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": plates_first(np.asarray(part_1), 1)},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1) + (reference_y * ((np.arange(2) == 0) + 0.0)), "cov": plates_first(np.asarray(part_1), 1)},  # (4.3)
     }
 
 

@@ -195,18 +195,18 @@ def expectations(params, prepared):
     a = params["a"] - (reference_y - b @ reference_X)  # (10)
     X = prepared["X"]
     # (4) what the posterior of u takes from the parameters
-    part_3 = b[:, None] * b
+    part_3 = b[:, None] * b  # (4.1)
 
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Gamma); its moments and log-normaliser
-        eta_log_u = (0.5 * df - 1) + 0.5 * present_y[rows]
-        t = y[rows] ** 2
-        part = y[rows] * (X[:, rows].T @ b)
-        part_2 = present_y[rows] * (X[:, rows].T @ b)
-        part_4 = present_y[rows] * X[:, rows]
-        eta_id_u = a / s2 * y[rows] + (1 / s2) * part - 0.5 * df - 0.5 / s2 * t - 0.5 * (a ** 2) / s2 * present_y[rows] - a / s2 * part_2 - 0.5 / s2 * np.einsum("ab,ba->b", part_4, X[:, rows].T @ part_3.T)
-        log_z_u, moments_u = gamma_posterior(eta_log_u, eta_id_u)
+        eta_log_u = (0.5 * df - 1) + 0.5 * present_y[rows]  # (4.1)
+        t = y[rows] ** 2  # (4.1)
+        part = y[rows] * (X[:, rows].T @ b)  # (4.1)
+        part_2 = present_y[rows] * (X[:, rows].T @ b)  # (4.1)
+        part_4 = present_y[rows] * X[:, rows]  # (4.1)
+        eta_id_u = a / s2 * y[rows] + (1 / s2) * part - 0.5 * df - 0.5 / s2 * t - 0.5 * (a ** 2) / s2 * present_y[rows] - a / s2 * part_2 - 0.5 / s2 * np.einsum("ab,ba->b", part_4, X[:, rows].T @ part_3.T)  # (4.1)
+        log_z_u, moments_u = gamma_posterior(eta_log_u, eta_id_u)  # (4.2)
         return moments_u, log_z_u
     return on
 
@@ -290,7 +290,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_X_u = statistics["y_X_u"]
     S_y_y_u = statistics["y_y_u"]
     S_n_y = statistics["n_y"]
-    # (7) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7.1), (7.2) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y_u), S_n_y_X_u.reshape(1, P)], axis=-1), np.concatenate([S_n_y_X_u.reshape(P, 1), (0.5 * (S_n_y_X_X_u + S_n_y_X_X_u.T)).reshape(P, P)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y_u), S_y_X_u.reshape(P)], axis=-1)
     solved = solve_normal(left, right, "a and b", np.concatenate([np.reshape(a, (1,)), np.reshape(b, (P,))], axis=-1), policy)
@@ -323,13 +323,13 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
-        part_0.append(np.array(moments_u["id"]))  # (4)
-        part_1.append(np.array(moments_u["square"]))  # (4)
-        part_2.append(np.array(moments_u["log"]))  # (4)
-        part_3.append(np.array(moments_u["arguments"]["shape"]))  # (4)
-        part_4.append(np.array(moments_u["arguments"]["rate"]))  # (4)
+        part_0.append(np.array(moments_u["id"]))  # (4.2)
+        part_1.append(np.array(moments_u["square"]))  # (4.2)
+        part_2.append(np.array(moments_u["log"]))  # (4.2)
+        part_3.append(np.array(moments_u["arguments"]["shape"]))  # (4.2)
+        part_4.append(np.array(moments_u["arguments"]["rate"]))  # (4.2)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4)
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4.2)
     }
 
 

@@ -127,14 +127,14 @@ def network_of_z(prepared):
     sizes = prepared["the sizes"]
     N = sizes["N"]
     K = sizes["K"]
-    # (4) the cliques of z
+    # (4.1) the cliques of z
     t = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)
     levels = {"z": (K, N)}
     cliques = [
         ([("z", np.arange(N))], None),
         ([("z", np.broadcast_to(np.arange(N)[:, None], (N, N))), ("z", np.broadcast_to(np.arange(N), (N, N)))], t),
     ]
-    return Network(levels, cliques, False), {"z": (N, )}  # (4)
+    return Network(levels, cliques, False), {"z": (N, )}  # (4.1)
 
 
 def prepare(data, reference):
@@ -158,25 +158,25 @@ def factor_of_z(params, prepared, factors, rng=None):
     link = params["link"]
     present_a = prepared["present a"]
     # (4) what the posterior of z takes from the parameters
-    t = log0(share)
-    t_2 = log0(link)
-    part = a * t_2[:, :, None, None]
-    t_3 = log0((1 - link))
-    part_2 = present_a * (1 - a)
-    part_3 = t_3[:, :, None, None] * part_2
+    t = log0(share)  # (4.1)
+    t_2 = log0(link)  # (4.1)
+    part = a * t_2[:, :, None, None]  # (4.1)
+    t_3 = log0((1 - link))  # (4.1)
+    part_2 = present_a * (1 - a)  # (4.1)
+    part_3 = t_3[:, :, None, None] * part_2  # (4.1)
     t_4 = ((np.arange(N)[:, None] != np.arange(N)) + 0.0)  # (9)
     part_4 = t_4 * a.T  # (9)
     part_5 = t_4 * present_a.T  # (9)
     part_6 = (1 - a) * part_5.T  # (9)
     # (4) log weights of z, clique by clique; then their posterior and log-normaliser
-    weights_z = [np.broadcast_to(t[:, None], (K, N)), part.transpose(0, 1, 3, 2) + part_3.transpose(0, 1, 3, 2)]
-    q_z, log_z_z, cliques_z = networks_apart(prepared["the network of z"], weights_z, factors["q:z"])
+    weights_z = [np.broadcast_to(t[:, None], (K, N)), part.transpose(0, 1, 3, 2) + part_3.transpose(0, 1, 3, 2)]  # (4.1)
+    q_z, log_z_z, cliques_z = networks_apart(prepared["the network of z"], weights_z, factors["q:z"])  # (4.2)
     normaliser = log_z_z  # (9)
     entropy = normaliser - (t @ cliques_z[0].sum(axis=1) + np.vdot(t_2, np.tensordot(cliques_z[1], part_4, ([2, 3], [0, 1]))) + np.vdot(t_3, np.tensordot(cliques_z[1], part_6, ([2, 3], [1, 0]))))  # (9)
     return {
-        "clique0:z": np.array(cliques_z[0]),  # (4)
-        "clique1:z": np.array(cliques_z[1]),  # (4)
-        "q:z": np.array(q_z["z"]),  # (4)
+        "clique0:z": np.array(cliques_z[0]),  # (4.2)
+        "clique1:z": np.array(cliques_z[1]),  # (4.2)
+        "q:z": np.array(q_z["z"]),  # (4.2)
         "normaliser z": float(normaliser),
         "entropy z": float(entropy),
     }
@@ -296,9 +296,9 @@ def posterior(params, data, prepared, factors=None, learned=None):
     factors = settle(params, data, prepared, learned) if factors is None else factors
     sizes = prepared["the sizes"]
     q_z = factors["q:z"]
-    part_0 = q_z  # (4)
+    part_0 = q_z  # (4.2)
     return {
-        "z": plates_first(np.asarray(part_0), 1),  # (4)
+        "z": plates_first(np.asarray(part_0), 1),  # (4.2)
     }
 
 

@@ -201,23 +201,23 @@ def sums_of_data(prepared):
     T = sizes["T"]
     present_y = prepared["present y"]
     y = prepared["y"]
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4), (5.9), (5.11), (5.13)
-    t = ((np.arange(T) == 0) + 0.0)  # (4), (5.9), (5.11), (5.13)
-    t_2 = (np.logical_not(t) + 0.0)  # (4), (5.9), (5.11), (5.13)
-    sums = segment_sum(t_2, codes, T)  # (4), (5.9), (5.11), (5.13)
-    t_3 = ((np.arange(T) < 3) + 0.0)  # (4), (5.28)
-    t_4 = (np.logical_not(t_3) + 0.0)  # (4), (5.28)
-    sums_2 = segment_sum(t_4, codes, T)  # (4), (5.28)
-    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)  # (4), (5.34)
-    sums_3 = segment_sum(t_4, codes_2, T)  # (4), (5.34)
-    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)  # (4), (5.38)
-    sums_4 = segment_sum(t_4, codes_3, T)  # (4), (5.38)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (4.1), (5.9), (5.11), (5.13)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1), (5.9), (5.11), (5.13)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1), (5.9), (5.11), (5.13)
+    sums = segment_sum(t_2, codes, T)  # (4.1), (5.9), (5.11), (5.13)
+    t_3 = ((np.arange(T) < 3) + 0.0)  # (4.1), (5.28)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4.1), (5.28)
+    sums_2 = segment_sum(t_4, codes, T)  # (4.1), (5.28)
+    codes_2 = np.clip(np.arange(T) - 2, 0, T - 1).astype(np.int64)  # (4.1), (5.34)
+    sums_3 = segment_sum(t_4, codes_2, T)  # (4.1), (5.34)
+    codes_3 = np.clip(np.arange(T) - 3, 0, T - 1).astype(np.int64)  # (4.1), (5.38)
+    sums_4 = segment_sum(t_4, codes_3, T)  # (4.1), (5.38)
     t_5 = y ** 2  # (5.40), (11)
     return {
-        "count": sums,  # (4), (5.9), (5.11), (5.13)
-        "count_2": sums_2,  # (4), (5.28)
-        "count_3": sums_3,  # (4), (5.34)
-        "count_4": sums_4,  # (4), (5.38)
+        "count": sums,  # (4.1), (5.9), (5.11), (5.13)
+        "count_2": sums_2,  # (4.1), (5.28)
+        "count_3": sums_3,  # (4.1), (5.34)
+        "count_4": sums_4,  # (4.1), (5.38)
         "count_5": t_2.sum(),  # (5.1), (11)
         "count_6": t_4.sum(),  # (5.18), (11)
         "n_y": present_y.sum(),  # (5.39), (11)
@@ -235,18 +235,18 @@ def kinds_of_data(prepared):
     sum_count_2 = prepared["the sums"]["count_2"]
     sum_count_3 = prepared["the sums"]["count_3"]
     sum_count_4 = prepared["the sums"]["count_4"]
-    t = ((np.arange(T) == 0) + 0.0)  # (4)
-    t_2 = (np.logical_not(t) + 0.0)  # (4)
-    t_3 = ((np.arange(T) < 3) + 0.0)  # (4)
-    t_4 = (np.logical_not(t_3) + 0.0)  # (4)
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
+    t_3 = ((np.arange(T) < 3) + 0.0)  # (4.1)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4.1)
     return {
-        "level_1": kinds_of([((np.arange(T) == 0) + 0.0), present_y, sum_count, t_2], (T,)),  # (4)
-        "level_2": kinds_of([sum_count], (T,)),  # (4)
-        "level_3": kinds_of([present_y], (T,)),  # (4)
-        "level_4": kinds_of([((np.arange(T) == 0) + 0.0), sum_count, t_2], (T,)),  # (4)
-        "level_5": kinds_of([present_y, sum_count_2, sum_count_3, sum_count_4, t_3, t_4], (T,)),  # (4)
-        "level_6": kinds_of([t_2], (T,)),  # (4)
-        "level_7": kinds_of([t_4], (T,)),  # (4)
+        "level_1": kinds_of([((np.arange(T) == 0) + 0.0), present_y, sum_count, t_2], (T,)),  # (4.1)
+        "level_2": kinds_of([sum_count], (T,)),  # (4.1)
+        "level_3": kinds_of([present_y], (T,)),  # (4.1)
+        "level_4": kinds_of([((np.arange(T) == 0) + 0.0), sum_count, t_2], (T,)),  # (4.1)
+        "level_5": kinds_of([present_y, sum_count_2, sum_count_3, sum_count_4, t_3, t_4], (T,)),  # (4.1)
+        "level_6": kinds_of([t_2], (T,)),  # (4.1)
+        "level_7": kinds_of([t_4], (T,)),  # (4.1)
         "T_8": kinds_of([t_2], (T,)),  # (5.3), (5.5), (5.7), (5.15), (5.17)
         "T_9": kinds_of([sum_count], (T,)),  # (5.9)
         "T_10": kinds_of([sum_count], (T,)),  # (5.11)
@@ -300,41 +300,41 @@ def expectations(params, prepared):
     first_level_6_0 = prepared["the kinds"]["level_6"].first[0]
     first_level_7_0 = prepared["the kinds"]["level_7"].first[0]
     # (4) what the posterior of level, slope, season takes from the parameters
-    t = ((first_level_1_0 == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    t_3 = ((first_level_4_0 == 0) + 0.0)
-    t_4 = (np.logical_not(t_3) + 0.0)
-    t_5 = ((first_level_5_0 < 3) + 0.0)
-    t_6 = (np.logical_not(t_5) + 0.0)
-    t_7 = ((first_level_6_0 == 0) + 0.0)
-    t_8 = (np.logical_not(t_7) + 0.0)
-    t_9 = np.maximum((np.arange(T) - 1), 0)
-    t_10 = np.minimum(t_9, (T - 1))
-    t_11 = ((first_level_7_0 < 3) + 0.0)
-    t_12 = (np.logical_not(t_11) + 0.0)
-    t_13 = np.maximum((np.arange(T) - 2), 0)
-    t_14 = np.minimum(t_13, (T - 1))
-    t_15 = np.maximum((np.arange(T) - 3), 0)
-    t_16 = np.minimum(t_15, (T - 1))
+    t = ((first_level_1_0 == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
+    t_3 = ((first_level_4_0 == 0) + 0.0)  # (4.1)
+    t_4 = (np.logical_not(t_3) + 0.0)  # (4.1)
+    t_5 = ((first_level_5_0 < 3) + 0.0)  # (4.1)
+    t_6 = (np.logical_not(t_5) + 0.0)  # (4.1)
+    t_7 = ((first_level_6_0 == 0) + 0.0)  # (4.1)
+    t_8 = (np.logical_not(t_7) + 0.0)  # (4.1)
+    t_9 = np.maximum((np.arange(T) - 1), 0)  # (4.1)
+    t_10 = np.minimum(t_9, (T - 1))  # (4.1)
+    t_11 = ((first_level_7_0 < 3) + 0.0)  # (4.1)
+    t_12 = (np.logical_not(t_11) + 0.0)  # (4.1)
+    t_13 = np.maximum((np.arange(T) - 2), 0)  # (4.1)
+    t_14 = np.minimum(t_13, (T - 1))  # (4.1)
+    t_15 = np.maximum((np.arange(T) - 3), 0)  # (4.1)
+    t_16 = np.minimum(t_15, (T - 1))  # (4.1)
 
     def on(rng=None):
         # (4) linear terms and precision of level, slope, season, piece by piece; then their joint posterior
-        means_level, covariances_level, log_z_level = gaussian_field(
-            prepared["the field of level"], [start / spread_ * ((np.arange(T) == 0) + 0.0) + (1 / noise) * y, np.broadcast_to(0.0, (T,)), (1 / noise) * y], [1, 1, 1], [
-                (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / spread_ * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_y[first_level_1_0], prepared["the kinds"]["level_1"])),
-                (0, 1, np.arange(T), np.arange(T), ByKind(-(1 / drift) * sum_count[first_level_2_0], prepared["the kinds"]["level_2"])),
-                (0, 2, np.arange(T), np.arange(T), ByKind(-(1 / noise) * present_y[first_level_3_0], prepared["the kinds"]["level_3"])),
-                (1, 1, np.arange(T), np.arange(T), ByKind(-0.5 / drift * sum_count[first_level_4_0] - 0.5 / spread_ * ((first_level_4_0 == 0) + 0.0) - 0.5 / bend * t_4 - 0.5 / bend * sum_count[first_level_4_0], prepared["the kinds"]["level_4"])),
-                (2, 2, np.arange(T), np.arange(T), ByKind(-0.5 / spread_ * t_5 - 0.5 / turn * t_6 - 0.5 / turn * sum_count_2[first_level_5_0] - 0.5 / turn * sum_count_3[first_level_5_0] - 0.5 / turn * sum_count_4[first_level_5_0] - 0.5 / noise * present_y[first_level_5_0], prepared["the kinds"]["level_5"])),
-                (0, 0, np.arange(T), t_10, ByKind((1 / drift) * t_8, prepared["the kinds"]["level_6"])),
-                (0, 1, np.arange(T), t_10, ByKind((1 / drift) * t_8, prepared["the kinds"]["level_6"])),
-                (1, 1, np.arange(T), t_10, ByKind((1 / bend) * t_8, prepared["the kinds"]["level_6"])),
-                (2, 2, np.arange(T), t_10, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
-                (2, 2, np.arange(T), t_14, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
-                (2, 2, np.arange(T), t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
-                (2, 2, t_10, t_14, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
-                (2, 2, t_10, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
-                (2, 2, t_14, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),
+        means_level, covariances_level, log_z_level = gaussian_field(  # (4.3) to (4.6)
+            prepared["the field of level"], [start / spread_ * ((np.arange(T) == 0) + 0.0) + (1 / noise) * y, np.broadcast_to(0.0, (T,)), (1 / noise) * y], [1, 1, 1], [  # (4.2)
+                (0, 0, np.arange(T), np.arange(T), ByKind(-0.5 / spread_ * ((first_level_1_0 == 0) + 0.0) - 0.5 / drift * t_2 - 0.5 / drift * sum_count[first_level_1_0] - 0.5 / noise * present_y[first_level_1_0], prepared["the kinds"]["level_1"])),  # (4.1)
+                (0, 1, np.arange(T), np.arange(T), ByKind(-(1 / drift) * sum_count[first_level_2_0], prepared["the kinds"]["level_2"])),  # (4.1)
+                (0, 2, np.arange(T), np.arange(T), ByKind(-(1 / noise) * present_y[first_level_3_0], prepared["the kinds"]["level_3"])),  # (4.1)
+                (1, 1, np.arange(T), np.arange(T), ByKind(-0.5 / drift * sum_count[first_level_4_0] - 0.5 / spread_ * ((first_level_4_0 == 0) + 0.0) - 0.5 / bend * t_4 - 0.5 / bend * sum_count[first_level_4_0], prepared["the kinds"]["level_4"])),  # (4.1)
+                (2, 2, np.arange(T), np.arange(T), ByKind(-0.5 / spread_ * t_5 - 0.5 / turn * t_6 - 0.5 / turn * sum_count_2[first_level_5_0] - 0.5 / turn * sum_count_3[first_level_5_0] - 0.5 / turn * sum_count_4[first_level_5_0] - 0.5 / noise * present_y[first_level_5_0], prepared["the kinds"]["level_5"])),  # (4.1)
+                (0, 0, np.arange(T), t_10, ByKind((1 / drift) * t_8, prepared["the kinds"]["level_6"])),  # (4.1)
+                (0, 1, np.arange(T), t_10, ByKind((1 / drift) * t_8, prepared["the kinds"]["level_6"])),  # (4.1)
+                (1, 1, np.arange(T), t_10, ByKind((1 / bend) * t_8, prepared["the kinds"]["level_6"])),  # (4.1)
+                (2, 2, np.arange(T), t_10, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),  # (4.1)
+                (2, 2, np.arange(T), t_14, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),  # (4.1)
+                (2, 2, np.arange(T), t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),  # (4.1)
+                (2, 2, t_10, t_14, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),  # (4.1)
+                (2, 2, t_10, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),  # (4.1)
+                (2, 2, t_14, t_16, ByKind(-(1 / turn) * t_12, prepared["the kinds"]["level_7"])),  # (4.1)
             ],
         )
         return covariances_level, log_z_level, means_level
@@ -667,16 +667,16 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     covariances_level, log_z_level, means_level = on()
-    part_0 = means_level[0]  # (4)
-    part_1 = covariances_level[0]  # (4)
-    part_2 = means_level[1]  # (4)
-    part_3 = covariances_level[3]  # (4)
-    part_4 = means_level[2]  # (4)
-    part_5 = covariances_level[4]  # (4)
+    part_0 = means_level[0]  # (4.3)
+    part_1 = covariances_level[0]  # (4.3)
+    part_2 = means_level[1]  # (4.3)
+    part_3 = covariances_level[3]  # (4.3)
+    part_4 = means_level[2]  # (4.3)
+    part_5 = covariances_level[4]  # (4.3)
     return {
-        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference y"], "var": plates_first(np.asarray(part_1), 1)},  # (4)
-        "slope": {"mean": plates_first(np.asarray(part_2), 1), "var": plates_first(np.asarray(part_3), 1)},  # (4)
-        "season": {"mean": plates_first(np.asarray(part_4), 1), "var": plates_first(np.asarray(part_5), 1)},  # (4)
+        "level": {"mean": plates_first(np.asarray(part_0), 1) + prepared["reference y"], "var": plates_first(np.asarray(part_1), 1)},  # (4.3)
+        "slope": {"mean": plates_first(np.asarray(part_2), 1), "var": plates_first(np.asarray(part_3), 1)},  # (4.3)
+        "season": {"mean": plates_first(np.asarray(part_4), 1), "var": plates_first(np.asarray(part_5), 1)},  # (4.3)
     }
 
 

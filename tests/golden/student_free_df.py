@@ -164,10 +164,10 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) natural parameters of the posterior of u (Gamma); its moments and log-normaliser
-        eta_log_u = (0.5 * df - 1) + 0.5 * present_x[rows]
-        t = x[rows] ** 2
-        eta_id_u = mean / s2 * x[rows] - 0.5 * df - 0.5 / s2 * t - 0.5 * (mean ** 2) / s2 * present_x[rows]
-        log_z_u, moments_u = gamma_posterior(eta_log_u, eta_id_u)
+        eta_log_u = (0.5 * df - 1) + 0.5 * present_x[rows]  # (4.1)
+        t = x[rows] ** 2  # (4.1)
+        eta_id_u = mean / s2 * x[rows] - 0.5 * df - 0.5 / s2 * t - 0.5 * (mean ** 2) / s2 * present_x[rows]  # (4.1)
+        log_z_u, moments_u = gamma_posterior(eta_log_u, eta_id_u)  # (4.2)
         return moments_u, log_z_u
     return on
 
@@ -276,13 +276,13 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
-        part_0.append(np.array(moments_u["id"]))  # (4)
-        part_1.append(np.array(moments_u["square"]))  # (4)
-        part_2.append(np.array(moments_u["log"]))  # (4)
-        part_3.append(np.array(moments_u["arguments"]["shape"]))  # (4)
-        part_4.append(np.array(moments_u["arguments"]["rate"]))  # (4)
+        part_0.append(np.array(moments_u["id"]))  # (4.2)
+        part_1.append(np.array(moments_u["square"]))  # (4.2)
+        part_2.append(np.array(moments_u["log"]))  # (4.2)
+        part_3.append(np.array(moments_u["arguments"]["shape"]))  # (4.2)
+        part_4.append(np.array(moments_u["arguments"]["rate"]))  # (4.2)
     return {
-        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4)
+        "u": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1) - plates_first(np.concatenate(part_0, axis=-1), 1) ** 2, "shape": plates_first(np.concatenate(part_3, axis=-1), 1), "rate": plates_first(np.concatenate(part_4, axis=-1), 1)},  # (4.2)
     }
 
 

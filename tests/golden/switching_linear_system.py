@@ -196,44 +196,44 @@ def factor_of_rule(params, prepared, factors, rng=None):
     stay = params["stay"]
     K = sizes["K"]
     # (4) what the posterior of rule takes from the parameters
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    t_3 = log0(drift)
-    part = t_2 * t_3[:, None]
-    t_4 = 1 / drift
-    part_2 = t_2 * mean_level
-    part_3 = mean_level * part_2
-    part_4 = t_4[:, None] * part_3
-    part_5 = t_2 * cov_level_level
-    part_6 = t_4[:, None] * part_5
-    before_2 = displaced(mean_level, -1, T, 0)
-    part_7 = slope * t_4
-    part_8 = before_2 * part_2
-    part_9 = part_7[:, None] * part_8
-    part_10 = t_2 * cov_level_level_0
-    part_11 = part_7[:, None] * part_10
-    t_5 = slope ** 2
-    part_12 = t_5 * t_4
-    part_13 = t_2 * before_2
-    part_14 = before_2 * part_13
-    part_15 = part_12[:, None] * part_14
-    before_3 = displaced(cov_level_level, -1, T, 0)
-    part_16 = t_2 * before_3
-    part_17 = part_12[:, None] * part_16
-    t_6 = log0(stay)
-    log_first_rule = np.broadcast_to((-log0(K)), (K,))
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
+    t_3 = log0(drift)  # (4.1)
+    part = t_2 * t_3[:, None]  # (4.1)
+    t_4 = 1 / drift  # (4.1)
+    part_2 = t_2 * mean_level  # (4.1)
+    part_3 = mean_level * part_2  # (4.1)
+    part_4 = t_4[:, None] * part_3  # (4.1)
+    part_5 = t_2 * cov_level_level  # (4.1)
+    part_6 = t_4[:, None] * part_5  # (4.1)
+    before_2 = displaced(mean_level, -1, T, 0)  # (4.1)
+    part_7 = slope * t_4  # (4.1)
+    part_8 = before_2 * part_2  # (4.1)
+    part_9 = part_7[:, None] * part_8  # (4.1)
+    part_10 = t_2 * cov_level_level_0  # (4.1)
+    part_11 = part_7[:, None] * part_10  # (4.1)
+    t_5 = slope ** 2  # (4.1)
+    part_12 = t_5 * t_4  # (4.1)
+    part_13 = t_2 * before_2  # (4.1)
+    part_14 = before_2 * part_13  # (4.1)
+    part_15 = part_12[:, None] * part_14  # (4.1)
+    before_3 = displaced(cov_level_level, -1, T, 0)  # (4.1)
+    part_16 = t_2 * before_3  # (4.1)
+    part_17 = part_12[:, None] * part_16  # (4.1)
+    t_6 = log0(stay)  # (4.2)
+    log_first_rule = np.broadcast_to((-log0(K)), (K,))  # (4.3)
     # (4) log joint of rule with its data, for every state; then its posterior and log-normaliser
-    log_rule = part_9 + part_11 - 0.5 * math.log(2) * t_2 - 0.5 * math.log(np.pi) * t_2 - 0.5 * part - 0.5 * part_4 - 0.5 * part_6 - 0.5 * part_15 - 0.5 * part_17
-    log_z_rule, chain_rule = chains(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False), rng)
+    log_rule = part_9 + part_11 - 0.5 * math.log(2) * t_2 - 0.5 * math.log(np.pi) * t_2 - 0.5 * part - 0.5 * part_4 - 0.5 * part_6 - 0.5 * part_15 - 0.5 * part_17  # (4.1)
+    log_z_rule, chain_rule = chains(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False), rng)  # (4.4) to (4.8)
     part_18 = chain_rule.before[:, None, :] * chain_rule.edge[:, :, None]
     part_19 = chain_rule.after[:, None, :] * part_18.transpose(1, 0, 2)
     part_20 = t_6 * chain_rule.edge  # (12)
     normaliser = log_z_rule  # (12)
     entropy = normaliser - (np.vdot(part_20, (chain_rule.before @ chain_rule.after.T)) + part_7 @ (chain_rule.q @ part_8) + part_7 @ (chain_rule.q @ part_10) - log0(K) * chain_rule.first[0].sum() - 0.5 * (t_3 @ (t_2 @ chain_rule.q.T)) - 0.5 * math.log(2) * (t_2 @ chain_rule.q.sum(axis=0)) - 0.5 * math.log(np.pi) * (t_2 @ chain_rule.q.sum(axis=0)) - 0.5 * (t_4 @ (chain_rule.q @ part_3)) - 0.5 * (t_4 @ (chain_rule.q @ part_5)) - 0.5 * (part_12 @ (chain_rule.q @ part_14)) - 0.5 * (part_12 @ (chain_rule.q @ part_16)))  # (12)
     return {
-        "q:rule": np.array(chain_rule.q),  # (4)
-        "pair:rule": np.array(part_19.transpose(1, 0, 2)),  # (4)
-        "first0:rule": np.array(chain_rule.first[0]),  # (4)
+        "q:rule": np.array(chain_rule.q),  # (4.6)
+        "pair:rule": np.array(part_19.transpose(1, 0, 2)),  # (4.6)
+        "first0:rule": np.array(chain_rule.first[0]),  # (4.6)
         "entropy rule": float(entropy),
     }
 
@@ -249,24 +249,24 @@ def factor_of_level(params, prepared, factors, rng=None):
     slope = params["slope"]
     present_y = prepared["present y"]
     # (5) what the posterior of level takes from the parameters
-    t = ((np.arange(T) == 0) + 0.0)
-    t_2 = (np.logical_not(t) + 0.0)
-    t_3 = 1 / drift
-    part = t_2 * (t_3 @ q_rule)
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)
-    part_2 = t_2 * q_rule
-    sums = segment_sum(part_2, codes, T)
-    t_4 = slope ** 2
-    part_3 = t_4 * t_3
-    part_4 = slope * t_3
-    part_5 = t_2 * (q_rule.T @ part_4)
-    t_5 = np.maximum((np.arange(T) - 1), 0)
-    t_6 = np.minimum(t_5, (T - 1))
+    t = ((np.arange(T) == 0) + 0.0)  # (5.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (5.1)
+    t_3 = 1 / drift  # (5.1)
+    part = t_2 * (t_3 @ q_rule)  # (5.1)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (5.1)
+    part_2 = t_2 * q_rule  # (5.1)
+    sums = segment_sum(part_2, codes, T)  # (5.1)
+    t_4 = slope ** 2  # (5.1)
+    part_3 = t_4 * t_3  # (5.1)
+    part_4 = slope * t_3  # (5.1)
+    part_5 = t_2 * (q_rule.T @ part_4)  # (5.1)
+    t_5 = np.maximum((np.arange(T) - 1), 0)  # (5.1)
+    t_6 = np.minimum(t_5, (T - 1))  # (5.1)
     # (5) linear terms and precision of level, piece by piece; then their joint posterior
-    means_level, covariances_level, log_z_level = gaussian_field(
-        prepared["the field of level"], [(1 / noise) * y], [1], [
-            (0, 0, np.arange(T), np.arange(T), (-1 / 200) * ((np.arange(T) == 0) + 0.0) - 0.5 * part - 0.5 * (sums.T @ part_3) - 0.5 / noise * present_y),
-            (0, 0, np.arange(T), t_6, part_5),
+    means_level, covariances_level, log_z_level = gaussian_field(  # (5.3) to (5.6)
+        prepared["the field of level"], [(1 / noise) * y], [1], [  # (5.2)
+            (0, 0, np.arange(T), np.arange(T), (-1 / 200) * ((np.arange(T) == 0) + 0.0) - 0.5 * part - 0.5 * (sums.T @ part_3) - 0.5 / noise * present_y),  # (5.1)
+            (0, 0, np.arange(T), t_6, part_5),  # (5.1)
         ],
     )
     part_6 = t_2 * means_level[0]  # (12)
@@ -283,9 +283,9 @@ def factor_of_level(params, prepared, factors, rng=None):
     normaliser = log_z_level  # (12)
     entropy = normaliser - ((-1 / 200) * means_level[0][0] * means_level[0][0] + (-1 / 200) * covariances_level[0][0] + part_4 @ (q_rule @ part_9) + part_4 @ (q_rule @ part_10) + (1 / noise) * (y @ means_level[0]) - 0.5 * (t_3 @ (q_rule @ part_7)) - 0.5 * (t_3 @ (q_rule @ part_8)) - 0.5 * (part_3 @ (q_rule @ part_12)) - 0.5 * (part_3 @ (q_rule @ part_13)) - 0.5 / noise * (means_level[0] @ part_14) - 0.5 / noise * (present_y @ covariances_level[0]))  # (12)
     return {
-        "mean:level": np.array(means_level[0]),  # (5)
-        "cov:level:level": np.array(covariances_level[0]),  # (5)
-        "cov:level:level:0": np.array(covariances_level[1]),  # (5)
+        "mean:level": np.array(means_level[0]),  # (5.3)
+        "cov:level:level": np.array(covariances_level[0]),  # (5.3)
+        "cov:level:level:0": np.array(covariances_level[1]),  # (5.3)
         "normaliser level": float(normaliser),
         "entropy level": float(entropy),
     }
@@ -537,12 +537,12 @@ def posterior(params, data, prepared, factors=None, learned=None):
     q_rule = factors["q:rule"]
     mean_level = factors["mean:level"]
     cov_level_level = factors["cov:level:level"]
-    part_0 = q_rule  # (4)
-    part_1 = mean_level  # (5)
-    part_2 = cov_level_level  # (5)
+    part_0 = q_rule  # (4.6)
+    part_1 = mean_level  # (5.3)
+    part_2 = cov_level_level  # (5.3)
     return {
-        "rule": plates_first(np.asarray(part_0), 1),  # (4)
-        "level": {"mean": plates_first(np.asarray(part_1), 1), "var": plates_first(np.asarray(part_2), 1)},  # (5)
+        "rule": plates_first(np.asarray(part_0), 1),  # (4.6)
+        "level": {"mean": plates_first(np.asarray(part_1), 1), "var": plates_first(np.asarray(part_2), 1)},  # (5.3)
     }
 
 

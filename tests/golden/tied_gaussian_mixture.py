@@ -208,11 +208,11 @@ def e_step(params, data, prepared, rng=None):
             n_rows = row_count(rows)
             q_z, log_z_z, features_2 = on(rows, rng)
             # (5) expected statistics, added up
-            q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]
+            q_z_weighted = q_z if prepared["the weights are even"] else q_z * weight[rows]  # (5.1), (5.4), (5.5)
             S_n_x = S_n_x + present_x[rows] @ q_z_weighted.sum(axis=0)  # (5.2)
             part = x[:, rows] * q_z_weighted.sum(axis=0)  # (5.3)
             S_x_x = S_x_x + (x[:, rows] @ part.T).T  # (5.3)
-            sums_z = sums_z + q_z_weighted @ features_2.T
+            sums_z = sums_z + q_z_weighted @ features_2.T  # (5.1), (5.4), (5.5)
             # (10) the log-likelihood, added up
             log_likelihood += log_z_z @ weight[rows]
         return sums_z, S_n_x, S_x_x, log_likelihood

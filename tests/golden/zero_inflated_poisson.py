@@ -190,17 +190,17 @@ def e_step(params, data, prepared, rng=None):
             n_rows = row_count(rows)
             q_immune, log_z_immune, features_2 = on(rows, rng)
             # (5) expected statistics, added up
-            q_immune_weighted = q_immune if prepared["the weights are even"] else q_immune * weight[rows]
+            q_immune_weighted = q_immune if prepared["the weights are even"] else q_immune * weight[rows]  # (5.1)
             S_immune_0_y = S_immune_0_y + y[rows] @ q_immune_weighted[0, :]  # (5.2)
             S_immune_0_n_y = S_immune_0_n_y + present_y[rows] @ q_immune_weighted[0, :]  # (5.3)
-            sums_immune = sums_immune + q_immune_weighted @ features_2.T
+            sums_immune = sums_immune + q_immune_weighted @ features_2.T  # (5.1)
             # (9) the log-likelihood, added up
             log_likelihood += log_z_immune @ weight[rows]
         return sums_immune, S_immune_0_y, S_immune_0_n_y, log_likelihood
 
     sums_immune, S_immune_0_y, S_immune_0_n_y, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
-    sums_immune = unfolded(sums_immune, prepared["the fold of immune"])
+    sums_immune = unfolded(sums_immune, prepared["the fold of immune"])  # (5.1)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "immune": sums_immune[:, 0],  # (5.1)

@@ -35,18 +35,20 @@ def tables(f: Function, block: Block, chain: Chain) -> tuple[Array, list[Array]]
     pairs = (*chain.before, *block.states)
     own = (*block.gates, *block.home)
     terms = [t for t, r in zip(block.terms, block.roles, strict=True) if r == Edge()]
-    if not f.drawing and in_pieces(f.plan, block):  # drawn elements read the edges of all rows at once
-        edge = Array(_edges_of_rows(f, block, terms), (*pairs, *own), True)
-    else:
-        edge = add_up(f, terms, (*pairs, *own))
-        gates = block.gates if varies(block) or any(i in edge.axes for i in block.gates) else ()
-        axes = (*pairs, *gates, *(block.home if varies(block) else ()))
-        edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
+    with f.part(block, "edge"):
+        if not f.drawing and in_pieces(f.plan, block):  # drawn elements read the edges of all rows at once
+            edge = Array(_edges_of_rows(f, block, terms), (*pairs, *own), True)
+        else:
+            edge = add_up(f, terms, (*pairs, *own))
+            gates = block.gates if varies(block) or any(i in edge.axes for i in block.gates) else ()
+            axes = (*pairs, *gates, *(block.home if varies(block) else ()))
+            edge = em.name(f"log_edge_{block.name}", em.broadcast(edge, axes))
     first = []
     for position in range(chain.depth):
         mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == Start(position)]
         at = (*(chain.before if position else ()), *block.states, *block.gates, *chain.outer)
-        first.append(em.name(f"log_first_{block.name}", em.broadcast(add_up(f, mine, at), at)))
+        with f.part(block, "start"):
+            first.append(em.name(f"log_first_{block.name}", em.broadcast(add_up(f, mine, at), at)))
     return edge, first
 
 
@@ -172,7 +174,8 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
         f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, tuple(range(len(block.gates) + len(chain.outer))), True)
         return
     seeded = "" if f.drawing else ", rng"
-    em.lines.append(f"{log_z}, {parts} = chains({arguments}{seeded})")
+    with f.part(block, "forward", "backward", "posterior", "pairs", "normaliser"):
+        em.lines.append(f"{log_z}, {parts} = chains({arguments}{seeded})")
     own, outer = (*block.states, *block.gates, *block.home), (*block.gates, *chain.outer)
     pair = (*chain.before, *own)
 

@@ -60,11 +60,22 @@ def emit_block(f: Function, block: Block, stacked: bool = True) -> Stacked | Non
 
 
 def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
+    then = "the largest" if f.largest else "its posterior and log-normaliser"
+    f.emitter.comment(f"log joint of {', '.join(block.latents)} with its data, for every state; then {then}")
+    with f.part(block, "node" if block.chain is not None else "joint"):
+        table, stack = _log_joint(f, block, stacked)
+    if block.chain is not None:
+        emit_chain(f, block, table)
+        return stack
+    with f.part(block, "joint"):
+        _normalise(f, block, table, (*block.states, *block.gates, *block.home))
+    return stack
+
+
+def _log_joint(f: Function, block: Block, stacked: bool) -> tuple[str, Stacked | None]:
+    """The table of a discrete block's log joint, (states, gates, home), and what of it was stacked."""
     em = f.emitter
     axes = (*block.states, *block.gates, *block.home)
-    names = ", ".join(block.latents)
-    then = "the largest" if f.largest else "its posterior and log-normaliser"
-    em.comment(f"log joint of {names} with its data, for every state; then {then}")
     known = f.runtime.get(TABLE.of(block.name))
     if known is not None and len(known.order) != len(axes):
         known = None  # of the points alone, what else is eliminated with them summed out
@@ -94,18 +105,13 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
             parts = [contracted(f, t, axes) for t in terms] or [Array("0.0", ())]
             parts += [Array(_by_row(f, block, table), axes, True)] if onto else []
             em.lines.append(f"{table} = {em.broadcast(em.sum(parts), axes).code}")
-        emit_chain(f, block, table)
-        return stack
+        return table, stack
     else:
         shape = ", ".join(em.length(i) for i in axes)
         em.lines.append(f"{table} = np.zeros(({shape},))")
     add_terms(f, table, others, axes)
     add_terms(f, table, absent(block), axes)
-    if block.chain is not None:
-        emit_chain(f, block, table)
-        return stack
-    _normalise(f, block, table, axes)
-    return stack
+    return table, stack
 
 
 def _normalise(f: Function, block: Block, table: str, axes: tuple[Ix, ...]) -> None:
@@ -160,8 +166,10 @@ def _emit_continuous(f: Function, block: Block) -> None:
     assert record is not None
     name = block.name
     em.comment(f"natural parameters of the posterior of {name} ({record.name}); its moments and log-normaliser")
-    arguments = [natural(f, block, record, s, n) for s, n in zip(record.statistics, record.neutral, strict=True)]
-    beside = {side: em.name(f"{side}_{name}", em.value(e)) for side, e in _beside(f, block)}
+    with f.part(block, "naturals"):
+        arguments = [natural(f, block, record, s, n) for s, n in zip(record.statistics, record.neutral, strict=True)]
+    with f.part(block, "ends"):
+        beside = {side: em.name(f"{side}_{name}", em.value(e)) for side, e in _beside(f, block)}
     limits = list(beside.values())
     union = em.order([i for a in (*arguments, *limits) for i in a.axes])
     batch = tuple(i for i in union if i not in block.own)
@@ -176,7 +184,8 @@ def _emit_continuous(f: Function, block: Block) -> None:
         _emit_scaled(f, block, arguments, union)
         return
     log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
-    (em.lines if inner else em.outer).append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
+    with f.part(block, "posterior"):
+        (em.lines if inner else em.outer).append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
     hand_out_moments(f, block, record, moments, arguments, union, inner)
     _emit_normaliser(f, block, Array(log_z, batch, inner))
 
@@ -216,6 +225,11 @@ def _emit_scaled(f: Function, block: Block, arguments: Sequence[Array], union: t
 
 def _emit_normaliser(f: Function, block: Block, log_z: Array) -> None:
     """A = the family's log-normaliser plus the block's terms without the latent."""
+    with f.part(block, "normaliser" if block.gaussian is not None else "posterior"):
+        _leave_normaliser(f, block, log_z)
+
+
+def _leave_normaliser(f: Function, block: Block, log_z: Array) -> None:
     em = f.emitter
     axes = (*block.gates, *block.home)
     rest = [contracted(f, t, axes) for t, r in zip(block.terms, block.roles, strict=True) if not r]

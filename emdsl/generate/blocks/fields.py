@@ -17,6 +17,7 @@ from emdsl.generate.blocks.kinds import by_kind
 from emdsl.generate.context import Function, size_expression
 from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.kept import DRAWN
+from emdsl.generate.lines.spelling import numbered
 
 
 def emit_field(f: Function, block: Block, field: Field) -> None:
@@ -24,23 +25,26 @@ def emit_field(f: Function, block: Block, field: Field) -> None:
     em, g, name = f.emitter, block.gaussian, block.name
     assert g is not None
     em.comment(f"linear terms and precision of {', '.join(block.latents)}, piece by piece; then their joint posterior")
-    linear = ", ".join(
-        linear_piece(f, block, linear_in(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
-    )  # fmt: skip
+    with f.part(block, "linear"):
+        linear = ", ".join(
+            linear_piece(f, block, linear_in(a), (*block.gates, *field.homes[a], *g.rows[a])) for a in block.latents
+        )  # fmt: skip
     homes = ", ".join(str(len(field.homes[a])) for a in block.latents)
     if f.drawing:
         drawn = em.namer.fresh(f"drawn_{name}")
         em.lines.append(f'{drawn} = draw_field(prepared["the field of {name}"], [{linear}], [{homes}], [')
-        em.lines += [f"    {p}," for p in _pieces(f, block, field, "")]
+        em.lines += numbered([f"    {p}," for p in _pieces(f, block, field, "")], f.numbers.of(name, "precision"))
         em.lines.append("], rng)")
         f.runtime[DRAWN.of(name)] = Leaf(drawn, (), True)
         return
     means, covariances, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("means", "covariances", "log_z"))
     pieces = _pieces(f, block, field, covariances)
     made = f"gated_field({_lengths(f, block.gates)}, " if block.gates else "gaussian_field("
-    em.lines.append(f"{means}, {covariances}, {log_z} = {'field_apart(' if block.apart else made}")
-    em.lines.append(f'    prepared["the field of {name}"], [{linear}], [{homes}], [')
-    em.lines += [f"        {p}," for p in pieces]
+    with f.part(block, "moments", "normaliser", "forward", "backward"):
+        em.lines.append(f"{means}, {covariances}, {log_z} = {'field_apart(' if block.apart else made}")
+    linear_terms = f'    prepared["the field of {name}"], [{linear}], [{homes}], ['
+    em.lines += numbered([linear_terms], f.numbers.of(name, "linear"))
+    em.lines += numbered([f"        {p}," for p in pieces], f.numbers.of(name, "precision"))
     em.lines.append("    ],")
     if block.apart:
         em.lines.append(f"    start={_start(f, name, (*field.homes[name], *g.rows[name]))},")
@@ -83,7 +87,8 @@ def _pieces(f: Function, block: Block, field: Field, covariances: str) -> list[s
         there = block.conditions(a) if part == (a, a) else ()
         own = (*home, *g.rows[a], *g.columns[a])
         more = [absent_precision(there, g.rows[a], g.columns[a], own)] if there else []
-        out.append(piece_of_precision(f, block, part, more))
+        with f.part(block, "precision"):
+            out.append(piece_of_precision(f, block, part, more))
     return out
 
 

@@ -29,11 +29,13 @@ def emit_gaussian(f: Function, block: Block) -> Array:
     em.comment(f"the precision and the mean of {', '.join(block.latents)}, jointly Gaussian; their log-normaliser")
     cov, log_det = (em.namer.fresh(f"{part}_{name}") for part in ("cov", "log_det"))
     nested, shape, inner = precision_code(f, block, held)
-    scope = em.lines if inner else em.outer
-    scope.append(f"{cov}, {log_det} = gaussian_covariance([{nested}], {shape})")
+    with f.part(block, "precision", "moments"):
+        scope = em.lines if inner else em.outer
+        scope.append(f"{cov}, {log_det} = gaussian_covariance([{nested}], {shape})")
     mean, log_z = (em.namer.fresh(f"{part}_{name}") for part in ("mean", "log_z"))
     linear, shape = _linear_terms(f, block)
-    em.lines.append(f"{mean}, {log_z} = gaussian_mean({cov}, {log_det}, [{linear}], {shape})")
+    with f.part(block, "linear", "moments", "normaliser"):
+        em.lines.append(f"{mean}, {log_z} = gaussian_mean({cov}, {log_det}, [{linear}], {shape})")
     _keep(f, block, held, cov, mean, inner)
     return Array(log_z, (*block.gates, *block.home), True)
 
@@ -50,14 +52,16 @@ def emit_clamped(f: Function, block: Block) -> Array:
     free = f'prepared["the patterns of {name}"]'
     if any(i in block.home for i in held):  # a precision of its own for each element
         free, which = f"{free}[np.ravel({which})]", "None"
-    scope = em.lines if inner else em.outer
-    scope.append(f"{cov}, {root}, {whole} = clamped_covariance([{nested}], {shape}, {free})")
+    with f.part(block, "precision", "moments"):
+        scope = em.lines if inner else em.outer
+        scope.append(f"{cov}, {root}, {whole} = clamped_covariance([{nested}], {shape}, {free})")
     mean, fit, norm = (em.namer.fresh(f"{part}_{name}") for part in ("mean", "fit", "log_norm"))
     linear, shape = _linear_terms(f, block)
     values = ", ".join(_value(f, block, n) if n in g.seen else "None" for n in block.latents)
-    em.lines.append(f"{mean}, {fit}, {norm} = clamped_mean(")
-    em.lines.append(f"    {root}, {whole}, [{linear}], [{values}], {free}, {which}, {shape}")
-    em.lines.append(")")
+    with f.part(block, "linear", "moments", "normaliser"):
+        em.lines.append(f"{mean}, {fit}, {norm} = clamped_mean(")
+        em.lines.append(f"    {root}, {whole}, [{linear}], [{values}], {free}, {which}, {shape}")
+        em.lines.append(")")
     _keep(f, block, held, cov, mean, inner)
     axes = (*block.gates, *block.home)
     cut = em.chunk is not None and any(i.dim == em.chunk for i in block.home)
@@ -84,9 +88,10 @@ def precision_code(f: Function, block: Block, held: Sequence[Ix]) -> tuple[str, 
     rows = [i for i in held if i in block.home]
     counts = ", ".join(str(len(g.rows[n])) for n in block.latents)
     before = len(em.lines)
-    quadratic = [
-        [_quadratic(f, block, a, b, held) for b in block.latents[k:]] for k, a in enumerate(block.latents)
-    ]  # fmt: skip
+    with f.part(block, "precision"):
+        quadratic = [
+            [_quadratic(f, block, a, b, held) for b in block.latents[k:]] for k, a in enumerate(block.latents)
+        ]  # fmt: skip
     if not inner:
         em.outer += em.lines[before:]
         del em.lines[before:]
@@ -100,7 +105,8 @@ def _linear_terms(f: Function, block: Block) -> tuple[str, str]:
     assert g is not None
     counts = ", ".join(str(len(g.rows[n])) for n in block.latents)
     shape = f"({len(block.gates)}, [{counts}], {len(block.home)})"
-    return ", ".join(_linear(f, block, n) for n in block.latents), shape
+    with f.part(block, "linear"):
+        return ", ".join(_linear(f, block, n) for n in block.latents), shape
 
 
 def _quadratic(f: Function, block: Block, a: str, b: str, held: Sequence[Ix]) -> str:

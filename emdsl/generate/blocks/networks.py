@@ -19,10 +19,12 @@ def emit_network(f: Function, block: Block) -> None:
     em, name = f.emitter, block.name
     then = "the largest" if f.largest else "their posterior and log-normaliser"
     em.comment(f"log weights of {', '.join(block.latents)}, clique by clique; then {then}")
-    tables = [em.broadcast(add_up(f, c.terms, c.axes), c.axes).code for c in block.network]
+    with f.part(block, "factors"):
+        tables = [em.broadcast(add_up(f, c.terms, c.axes), c.axes).code for c in block.network]
     q, log_z, cliques = (em.namer.fresh(f"{part}_{name}") for part in ("q", "log_z", "cliques"))
     weights = em.namer.fresh(f"weights_{name}")
-    em.lines.append(f"{weights} = [{', '.join(tables)}]")
+    with f.part(block, "factors"):
+        em.lines.append(f"{weights} = [{', '.join(tables)}]")
     if f.largest:
         f.runtime[CONDITIONAL.of(name)] = Leaf(weights, (), True)
         return
@@ -33,9 +35,11 @@ def emit_network(f: Function, block: Block) -> None:
         f.runtime[DRAWN.of(name)] = Leaf(drawn, (), True)
         return
     if block.apart:
-        em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["{Q.of(name)}"])')
+        with f.part(block, "posterior"):
+            em.lines.append(f'{q}, {log_z}, {cliques} = networks_apart({network}, {weights}, factors["{Q.of(name)}"])')
     else:
-        em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng)")
+        with f.part(block, "forward", "backward"):
+            em.lines.append(f"{q}, {log_z}, {cliques} = networks({network}, {weights}, rng)")
     gone = {n: _absent(f, block, n) for n in block.latents if block.conditions(n)}
     if gone and block.within:
         homes = {n: home_of(f.plan.joint.model.variable(n)) for n in gone}
@@ -57,7 +61,7 @@ def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
     return [levels, x.add(x.ONE, x.neg(x.mul(*block.conditions(latent))))]
 
 
-def network_lines(f: Function, block: Block, equation: int) -> list[str]:
+def network_lines(f: Function, block: Block, equation: object) -> list[str]:
     """The generated function that finds which elements each clique ties, and the line of `prepare` that keeps it."""
     g = function(f.plan, f.helpers, None, f.emitter.rows)
     em, model = g.emitter, f.plan.joint.model

@@ -24,8 +24,9 @@ def _linear(f: Function, block: Block) -> Array:
     em = f.emitter
     axes = em.order((*block.gates, *block.own, *block.home))
     mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == linear_in(block.name)]
-    value = add_up(f, mine, axes)
-    return em.name(f"h_{block.name}", em.broadcast(value, em.order((*value.axes, *block.own))))
+    with f.part(block, "linear"):
+        value = add_up(f, mine, axes)
+        return em.name(f"h_{block.name}", em.broadcast(value, em.order((*value.axes, *block.own))))
 
 
 def _keep(f: Function, block: Block, kind: str, value: Array, places: tuple[object, ...]) -> None:
@@ -43,24 +44,29 @@ def _by_matrix(f: Function, block: Block) -> Array:
     held = (*block.gates, *block.home)
     em.comment(f"{name}: its precision is a matrix of another latent times a number; its mean, and 1 / that number")
     mine = [t for t, r in zip(block.terms, block.roles, strict=True) if r == quadratic_in(name, name)]
-    square, linear = add_up(f, mine, em.order(held)), _linear(f, block)
-    variance = em.name(
-        f"variance_{name}", Array(f"-0.5 / {square.wrapped}", square.axes, square.inner, binds=Binding.PRODUCT)
-    )
+    with f.part(block, "precision"):
+        square = add_up(f, mine, em.order(held))
+    linear = _linear(f, block)
+    with f.part(block, "precision", "moments"):
+        variance = em.name(
+            f"variance_{name}", Array(f"-0.5 / {square.wrapped}", square.axes, square.inner, binds=Binding.PRODUCT)
+        )
     axes = em.order((*linear.axes, *variance.axes))
     inner = linear.inner or variance.inner
     product = f"{em.align(linear, axes)} * {em.align(variance, axes) if variance.axes else variance.code}"
-    location = em.name(f"location_{name}", Array(product, axes, inner, binds=Binding.PRODUCT))
+    with f.part(block, "moments"):
+        location = em.name(f"location_{name}", Array(product, axes, inner, binds=Binding.PRODUCT))
     turned = Array(location.code, tuple(column if i == row else i for i in location.axes), inner)
     both = em.order((*linear.axes, *turned.axes))
-    fit = em.name(
-        f"fit_{name}", Array(f"{em.align(linear, both)} * {em.align(turned, both)}", both, inner, binds=Binding.PRODUCT)
-    )
+    product = f"{em.align(linear, both)} * {em.align(turned, both)}"
+    with f.part(block, "normaliser"):
+        fit = em.name(f"fit_{name}", Array(product, both, inner, binds=Binding.PRODUCT))
     _keep(f, block, "location", location, (*held, row))
     _keep(f, block, "variance", variance, held)
     _keep(f, block, "fit", fit, (*held, row, column))
     code = f"0.5 * {em.size(row.dim)} * np.log(2 * np.pi * {variance.code})"
-    return em.name(f"log_norm_{name}", Array(code, variance.axes, variance.inner))
+    with f.part(block, "normaliser"):
+        return em.name(f"log_norm_{name}", Array(code, variance.axes, variance.inner))
 
 
 def _by_number(f: Function, block: Block) -> Array:
@@ -73,10 +79,12 @@ def _by_number(f: Function, block: Block) -> Array:
     f.runtime[LINEAR.of(name)] = Leaf(linear.code, tuple((*held, row).index(i) for i in linear.axes), linear.inner)
     mean, cov = f.runtime.pop(MEAN.of(name)), f.runtime.pop(COV.of(name, name))
     f.runtime[LOCATION.of(name)], f.runtime[VARIANCE.of(name)] = mean, cov
-    fit = em.contract([El(LINEAR.of(name), (*held, row)), El(LOCATION.of(name), (*held, row))], em.order(held))
-    fit = em.name(f"fit_{name}", fit)
+    with f.part(block, "normaliser"):
+        fit = em.contract([El(LINEAR.of(name), (*held, row)), El(LOCATION.of(name), (*held, row))], em.order(held))
+        fit = em.name(f"fit_{name}", fit)
     del f.runtime[LINEAR.of(name)]
     _keep(f, block, "fit", fit, held)
     axes = em.order((*log_z.axes, *fit.axes))
     less = f"{em.align(log_z, axes)} - 0.5 * {em.align(fit, axes) if fit.axes else fit.code}"
-    return em.name(f"log_norm_{name}", Array(less, axes, True, binds=Binding.SUM))
+    with f.part(block, "normaliser"):
+        return em.name(f"log_norm_{name}", Array(less, axes, True, binds=Binding.SUM))

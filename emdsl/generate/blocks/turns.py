@@ -23,15 +23,18 @@ def emit_in_turn(f: Function, block: Block) -> None:
     """Natural parameters of single elements, tables of rows that hold several, one sweep, and the moments it leaves."""
     em, name = f.emitter, block.name
     em.comment(f"{name}: what single elements add; rows that hold several; then each element given the others, in turn")
-    static = _vector(f, block) if block.gaussian is not None else _family(f, block)
-    patterns = [_pattern(f, k, turn, p) for k, turn in enumerate(block.turns) for p in turn.patterns]
+    with f.part(block, "precision", "linear"):
+        static = _vector(f, block) if block.gaussian is not None else _family(f, block)
+        patterns = [_pattern(f, k, turn, p) for k, turn in enumerate(block.turns) for p in turn.patterns]
     record = block.record
     kernel = "gaussian_in_turn" if record is None else record.kernel
     moments, log_z = em.namer.fresh(f"moments_{name}"), em.namer.fresh(f"log_z_{name}")
     axis = "" if record is None or not record.rank else ", axis=0" if record.rank == 1 else ", axes=(0, 1)"
-    em.lines.append(f'{moments}, {log_z} = elements_in_turn(prepared["the rows of {name}"], [')
-    em.lines += [f"    {p}," for p in patterns]
-    em.lines.append(f"], {{{_cells(static)}}}, {kernel}, {{{_cells(_start(f, block))}}}, {len(block.home)}{axis})")
+    with f.part(block, "moments", "normaliser"):
+        em.lines.append(f'{moments}, {log_z} = elements_in_turn(prepared["the rows of {name}"], [')
+    with f.part(block, "precision", "linear"):
+        em.lines += [f"    {p}," for p in patterns]
+        em.lines.append(f"], {{{_cells(static)}}}, {kernel}, {{{_cells(_start(f, block))}}}, {len(block.home)}{axis})")
     f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, (), True)
     if record is not None:
         own, union = (*block.own, *block.home), (*block.own, *block.home)

@@ -63,7 +63,7 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     points = Ix(cloud.name, cloud.dimension)
     for count in counts:
         f.unpacked.pop(count, None)
-    number = printer.numbers.posterior[block.name]
+    number = printer.numbers.of(block.name, "joint")
     em.comment(f"({number}) log joint of {', '.join(cloud.latents)} with all that holds it")
     _, hoisted = em.mark()
     with f.printing(number, behind=False):

@@ -48,7 +48,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
         out.append(line)
         if " = normalise(" in line:
             q = line.split(",")[0].strip()
-            states = line.rsplit(", ", 1)[1].rstrip(")")
+            states = line.partition("  # (")[0].rsplit(", ", 1)[1].rstrip(")")
             block = next(
                 b
                 for b in printer.plan.elimination.blocks

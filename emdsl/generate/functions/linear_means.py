@@ -29,7 +29,7 @@ def once_lines(printer: Printer) -> list[str]:
     em = f.emitter
     number = printer.numbers
     for v in printer.once.linear:
-        with f.printing(number.posterior[v.name]):
+        with f.printing(number.posterior[v.name], behind=False):
             _emit_linear(f, v)
     entries = []
     em.comment(f"({number.statistics}) expected statistics")
@@ -67,12 +67,24 @@ def _emit_linear(f: Function, v: Linear) -> None:
     em.comment(f"({f.equation}) one covariance of {latents} for all rows; means as multiples of data", inner=False)
     log_det = _covariance(f, v)
     dims = " + ".join(" * ".join([em.size(i.dim) for i in v.rows[n]]) or "1" for n in v.latents)
-    norm = em.name(f"norm_{name}", Array(f"0.5 * (({dims}) * math.log(2 * np.pi) - {log_det})", ()))
+    with f.part(v.block, "normaliser"):
+        norm = em.name(f"norm_{name}", Array(f"0.5 * (({dims}) * math.log(2 * np.pi) - {log_det})", ()))
     f.runtime[NORM.of(name)] = Leaf(norm.code, ())
-    every, count = Ix("every", v.dimension), em.size(v.dimension)
+    every = Ix("every", v.dimension)
+    with f.part(v.block, "linear"):
+        _coefficients(f, v, every)
+    with f.part(v.block, "moments"):
+        for n in v.latents:
+            parts_of = [_slope(f, v, n, other, every) for other in v.latents]
+            _keep(f, SLOPE.of(n), f"slope_{n}", f.emitter.broadcast(em.sum(parts_of), (*v.rows[n], every)))
+
+
+def _coefficients(f: Function, v: Linear, every: Ix) -> None:
+    """The coefficients of the linear terms, all features side by side."""
+    count = f.emitter.size(v.dimension)
     for n in v.latents:
         parts = [_cell(f, v, n, k) for k in range(len(v.features))]
-        shape = "".join(f"{em.size(i.dim)}, " for i in v.rows[n])
+        shape = "".join(f"{f.emitter.size(i.dim)}, " for i in v.rows[n])
         code = parts[0] if len(parts) == 1 else f"np.concatenate([{', '.join(parts)}], axis=-1)"
         used = any((n, k) in v.coefficients for k in range(len(v.features)))
         _keep(
@@ -81,10 +93,6 @@ def _emit_linear(f: Function, v: Linear) -> None:
             f"linear_{n}",
             Array(code if used else f"np.zeros(({shape}{count},))", (*v.rows[n], every)),
         )
-    for n in v.latents:
-        axes = (*v.rows[n], every)
-        parts_of = [_slope(f, v, n, other, every) for other in v.latents]
-        _keep(f, SLOPE.of(n), f"slope_{n}", em.broadcast(em.sum(parts_of), axes))
 
 
 def _cell(f: Function, v: Linear, n: str, k: int) -> str:
@@ -119,6 +127,11 @@ def _slope(f: Function, v: Linear, n: str, other: str, k: Ix) -> Array:
 
 def _covariance(f: Function, v: Linear) -> str:
     """Emits the covariance; code of log det of the precision."""
+    with f.part(v.block, "precision", "moments"):
+        return _inverted(f, v)
+
+
+def _inverted(f: Function, v: Linear) -> str:
     em, block, name = f.emitter, v.block, v.name
     if block.gaussian is None:
         value = em.sum(
@@ -155,7 +168,7 @@ def moments_lines(printer: Printer) -> list[str]:
             cells.append(value.code if len(feature.axes) == 1 else f"np.reshape({value.code}, (-1, {rows}))")
         code = em.namer.of(FEATURES.of(v.name))
         em.lines.append(f"{code} = np.concatenate([{', '.join(cells)}])")
-        em.number(since, printer.numbers.posterior[v.name])
+        em.number(since, printer.numbers.of(v.name, "linear"))
         order = (len(v.home), *(v.home.index(i) for i in home))
         f.runtime[FEATURES.of(v.name)] = Leaf(code, order, True, cut=True)
     return sums_lines(f, printer.moments)

@@ -57,7 +57,7 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
         cells.append(f'"{key}": np.array({code}),')
     with f.printing(printer.numbers.objective):
         shares = [[contracted(f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
-    numbers = [printer.numbers.posterior[b.name] for b in part.blocks]
+    numbers = [printer.numbers.found(b.name) for b in part.blocks]
     log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
     body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
     body += numbered([f"entropy = normaliser - ({own})"], printer.numbers.objective)

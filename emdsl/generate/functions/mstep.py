@@ -15,12 +15,13 @@ from emdsl.generate.context import Function
 from emdsl.generate.functions.numeric import emit_numeric, forget
 from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.limits import bounds
+from emdsl.generate.lines.spelling import references
 from emdsl.language import model as m
 
 
-def emit_update(f: Function, u: Update, number: int) -> None:
+def emit_update(f: Function, u: Update) -> None:
     """The lines of one update; the parameter's local name is bound to its new value."""
-    f.emitter.comment(f"({number}) {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+    f.emitter.comment(f"{references(f.numbers.solved(u))} {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
     match u.rule:
         case Simplex():
             _simplex(f, u.params[0], u.rule)

@@ -46,7 +46,7 @@ def m_step_lines(printer: Printer) -> list[str]:
         em.leaf(v.name)
     for u in printer.plan.updates:
         with f.printing(printer.numbers.update[u.params[0]], behind=False):
-            emit_update(f, u, printer.numbers.update[u.params[0]])
+            emit_update(f, u)
     returned = _returned(printer, f, params)
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, "return {", *indent(returned, 1), "}"]
     doc = '"""The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""'

@@ -37,16 +37,16 @@ def posterior_lines(printer: Printer) -> list[str]:
     own = printer.plan.joint.configurations
     for block in printer.plan.elimination.blocks:
         if own is not None and own.name in block.latents:
-            with f.printing(printer.numbers.posterior[block.name]):
+            with f.printing(printer.numbers.found(block.name)):
                 entries += configured_fields(f, block)
         for latent in (n for n in block.latents if n not in printer.plan.joint.unnamed):
             if latent in clouds:
-                with f.printing(printer.numbers.posterior[block.name]):
+                with f.printing(printer.numbers.found(block.name)):
                     told = {n: t for n, t in printer.plan.joint.told.items() if n in clouds[latent].latents}
                     entries += [e for e in cloud_fields(f, block, clouds[latent]) if e[0] not in told]
                     entries += [(n, field, value) for n, t in told.items() for field, value in _told(f, t)]
                 continue
-            with f.printing(printer.numbers.posterior[block.name]):
+            with f.printing(printer.numbers.found(block.name)):
                 entries += [(latent, field, value) for field, value in _fields(f, block, latent)]
     for latent in told_tails(printer.plan.joint, printer.plan.elimination):
         with f.printing(printer.numbers.substituted):
@@ -73,7 +73,7 @@ def posterior_lines(printer: Printer) -> list[str]:
             seen = f'as_seen(factors, "{h.part.latents[0]}")'
             call = f"{part_name(printer, h.part)}(params, prepared, {seen}, whole=True)"
             again = f'    factors = {{**factors, "{h.q}": {call}["{h.q}"]}}'
-            first += [f'if "{h.q}" not in factors:', *numbered([again], printer.numbers.posterior[h.block.name])]
+            first += [f'if "{h.q}" not in factors:', *numbered([again], printer.numbers.found(h.block.name))]
         lines = [*first, *lines]
         head = "def posterior(params, data, prepared, factors=None, learned=None):"
         return [head, *("    " + line for line in (doc, *lines))]
@@ -180,9 +180,11 @@ def moved(f: Function, latent: str) -> str:
     return f.emitter.align(f.emitter.value(shift.value), shift.axes)
 
 
-def _numbers(printer: Printer) -> dict[str, int]:
+def _numbers(printer: Printer) -> dict[str, object]:
     """The number of each latent's posterior; latents of one cloud share it."""
-    found = {n: printer.numbers.posterior[b.name] for b in printer.plan.elimination.blocks for n in b.latents}
+    found: dict[str, object] = {
+        n: printer.numbers.found(b.name) for b in printer.plan.elimination.blocks for n in b.latents
+    }
     own = printer.plan.joint.configurations
     found |= dict.fromkeys(own.latents, found[own.name]) if own is not None else {}
     found |= dict.fromkeys(told_tails(printer.plan.joint, printer.plan.elimination), printer.numbers.substituted)

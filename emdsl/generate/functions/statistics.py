@@ -203,7 +203,7 @@ def _stack_lines(printer: Printer, f: Function, totals: list[str]) -> tuple[list
     slices: dict[str, str] = {}
     em = f.emitter
     for stack in printer.stacks:
-        total = em.namer.fresh(f"sums_{stack.block.name}")
+        total, since = em.namer.fresh(f"sums_{stack.block.name}"), em.mark()
         found = {
             s.name: c
             for s in printer.plan.expected.statistics
@@ -211,27 +211,29 @@ def _stack_lines(printer: Printer, f: Function, totals: list[str]) -> tuple[list
         }
         if not found:
             continue
+        numbers = [printer.numbers.statistic[n] for n in found]
         for dim in dict.fromkeys(i.dim for feature in stack.features for i in feature.axes):
             em.size(dim)  # the cuts of the stack are written with these lengths
         if stack.block.chain is not None:
             counts = sequence_weight(f, stack.block)
             made = f"{f.runtime[CHAIN.of(stack.block.name)].code}.along({stack.code}{counts and f', {counts}'})"
-            lines.append(f"{total} = {total} + {made}")
+            lines += numbered([f"{total} = {total} + {made}"], *numbers)
             totals.append(total)
             if stack.gapless is not None:
-                after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
+                after += numbered([f"{total} = unfolded({total}, {fold_of(stack)})"], *numbers)
             slices.update(found)
             continue
         q: Expr = El(Q.of(stack.block.name), (*stack.block.states, stack.row))
         if printer.plan.weighted == stack.row.dim:
             (q,) = weighted_q(printer, f, [q, El(WEIGHT, (stack.row,))])
+        em.number(since, *numbers)
         assert isinstance(q, El)
         code = f.runtime[q.var].code
         flat = code if len(stack.block.states) == 1 else f"{code}.reshape(-1, {em.length(stack.row)})"
         product = f"{flat} @ {stack.code}.T"
-        lines += [f"{total} = {total} + {product}"]
+        lines += numbered([f"{total} = {total} + {product}"], *numbers)
         totals.append(total)
         if stack.gapless is not None:
-            after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
+            after += numbered([f"{total} = unfolded({total}, {fold_of(stack)})"], *numbers)
         slices.update(found)
     return lines, after, slices

@@ -60,13 +60,27 @@ FUNCTIONS: Mapping[str, str] = {
 
 def references(numbers: Iterable[object]) -> str:
     """Numbers of equations as comments name them."""
-    return ", ".join(f"({n})" for n in numbers)
+    found = list(dict.fromkeys(str(n) for n in numbers))
+    out: list[str] = []
+    while found:
+        run = 1
+        while run < len(found) and found[run] == _next(found[run - 1]):
+            run += 1
+        out += [f"({found[0]}) to ({found[run - 1]})"] if run > 2 else [f"({n})" for n in found[:run]]
+        found = found[run:]
+    return ", ".join(out)
+
+
+def _next(number: str) -> str:
+    """`4.2` after `4.1`."""
+    step, dot, place = number.partition(".")
+    return f"{step}.{int(place) + 1}" if dot else ""
 
 
 def numbered(lines: Sequence[str], *numbers: object) -> list[str]:
     """Lines that carry the numbers of their equations behind them; those that have some, or are comments, keep them."""
     behind = f"  # {references(numbers)}" if numbers else ""
-    return [line if not line.strip() or "# (" in line else f"{line}{behind}" for line in lines]
+    return [line if not line.strip() or "# (" in line or line.startswith("# ") else f"{line}{behind}" for line in lines]
 
 
 def indent(lines: Sequence[str], depth: int) -> list[str]:
