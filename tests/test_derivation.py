@@ -1301,10 +1301,20 @@ def test_what_a_step_holds_as_data_is_what_the_manual_says() -> None:
 def test_sums_stand_beside_fractions_on_paper() -> None:
     """Not above their line; an equation that fits is one line, whatever its right side; T is no transposition."""
     shown = told("nonlinear_growth").to_latex()
-    assert r"\mathrm{top} = \frac{1}{T} \, \sum_{t=0}^{T-1} \mathrm{E}\left[\mathrm{asymptote}_{t}" in shown
-    assert r"\mathrm{E}\left[T\left(\mathrm{asymptote}, \mathrm{trunk}\right)\right]" in shown
-    assert r"{\mathrm{cov}}^{-1} + \frac{1}{\mathrm{s2}} \, \sum_{n :" in told("random_slopes").to_latex()
+    assert r"\mathrm{top} = \frac{1}{T} \, \sum_{t=0}^{T-1} \mathrm{E}[\mathrm{asymptote}_{t}" in shown
+    assert r"\mathrm{E}[T(\mathrm{asymptote}, \mathrm{trunk})]" in shown
+    assert r"\mathrm{cov}^{-1} + \frac{1}{\mathrm{s2}} \, \sum_{n :" in told("random_slopes").to_latex()
     assert "<mo>=</mo><mfrac><mrow><mn>1</mn></mrow>" in told("nonlinear_growth").to_html()
+
+
+def test_brackets_and_exponents_stand_as_in_print() -> None:
+    """No stretched bracket around a line of text, which has room about it; an exponent above the index."""
+    page, paper = told("old_faithful").to_html(), told("old_faithful").to_latex()
+    assert r"{(x_{n} - \mathrm{mean}_{k})}^{\top} \; \mathrm{cov}_{k}^{-1} \, (x_{n} - \mathrm{mean}_{k})" in paper
+    assert r"\log p(z \mid \mathrm{weights}) = " in paper and r"\left(\begin{aligned} & \log\det(\m" in paper
+    assert "<msubsup><mi>cov</mi><mrow><mi>k</mi></mrow><mrow><mn>−1</mn></mrow></msubsup>" in page
+    assert '<msubsup><mi>S</mi><mrow><mi>k</mi></mrow><mi mathvariant="normal">z_x</mi></msubsup>' in page
+    assert '<mo stretchy="false">(</mo><mi>z</mi><mo>|</mo><mi>weights</mi><mo stretchy="false">)</mo>' in page
 
 
 def test_a_notebook_shows_equations() -> None:

@@ -27,7 +27,7 @@ STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
     "h1{font-size:1.5em;overflow-wrap:anywhere}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
     "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}"
-    "h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
+    "math{font-size:1.1em}h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
     ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
     ".show math{flex:1}.show>span{text-align:right;margin-left:auto;padding-left:1em;overflow-wrap:anywhere}"
     ".show>span>a{white-space:nowrap}.show{flex-wrap:wrap}"
@@ -170,9 +170,10 @@ class Derivation:
             code = step.facts.get("code", "")
             beside = rf"\hfill{{\normalfont\small\texttt{{{escaped(code)}}}}}" if code else ""
             out.append(rf"\section[{_ticked(step.title)}]{{{_ticked(step.title)}{beside}}}")
-            for line, label in self.lines(k, step):
+            after = (*step.body[1:], Say(""))  # no paragraph ends before a display: it would leave an empty line
+            for (line, label), follows in zip(self.lines(k, step), after, strict=True):
                 if isinstance(line, Say):
-                    out.append(_ticked(line.text) + "\n")
+                    out.append(_ticked(line.text) + ("\n" if isinstance(follows, Say) else ""))
                 else:
                     out.append(display(line.formula, label))
             out.append(_ticked(self.where(k, step)) + "\n")

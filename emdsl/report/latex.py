@@ -12,9 +12,9 @@ from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Broken, Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
-from emdsl.report.measure import GREEK, lowered, measure
+from emdsl.report.measure import GREEK, lowered, measure, one_below
 
-WIDE, INNER = 76, 60  # of a display equation and of a sum within one, in characters of the plain text
+WIDE, INNER = 82, 62  # of a display equation and of a sum within one, in characters of the plain text
 SIZES = ((122, r"\scriptsize"), (102, r"\footnotesize"), (88, r"\small"))  # of what is wider than so many letters
 SIGNS = {
     "=": "=", "~": r"\sim", "<": "<", ">": ">", "<=": r"\le", ">=": r"\ge", "!=": r"\ne", "and": r"\text{ and }",
@@ -34,6 +34,7 @@ MATHS = {
     "√": r"\surd", "∫": r"\int", "′": "'", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "×": r"\times", "∞": r"\infty",
     "∂": r"\partial", "𝒬": r"\mathcal{Q}", "∝": r"\propto", "−": "-", "·": r"\cdot", "₀": "_{0}", "₁": "_{1}",
 }  # fmt: skip
+TALL = (r"\frac", r"\sum", r"\sqrt", r"\begin")  # what is taller than a line
 LEADING = {"": "", "+": "+ ", "-": "- ", "×": r"\times "}  # signs before a line
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -56,24 +57,25 @@ def tex(e: Formula) -> str:
         case f.Nth(base, numbers):
             return f"{tex(base)}^{{({', '.join(map(tex, numbers))})}}"
         case f.Raised(base, exponent):
-            inner = rf"\left({tex(base)}\right)" if f.plain_log(base) else _in(base, f.ATOM)
-            return f"{{{inner}}}^{{{tex(exponent)}}}"
+            inner = _round(tex(base)) if f.plain_log(base) else _in(base, f.ATOM)
+            inner = inner if one_below(base) else f"{{{inner}}}"
+            return f"{inner}^{{{tex(exponent)}}}"
         case f.Root(body):
             return rf"\sqrt{{{tex(body)}}}"
         case f.Apply(function, (argument,)) if f.plain_log(e):
             return rf"{tex(function)} {tex(argument)}"
         case f.Apply(function, _) if rows := argument_rows(e, measure, INNER):
             lines = [", ".join(map(tex, items)) + {"|": r" \mid"}.get(end, end) for items, end in rows]
-            return rf"{tex(function)}\left({_aligned(lines)}\right)"
+            return f"{tex(function)}{_round(_aligned(lines))}"
         case f.Apply(function, arguments):
-            return rf"{tex(function)}\left({', '.join(map(tex, arguments))}\right)"
+            return f"{tex(function)}{_round(', '.join(map(tex, arguments)))}"
         case f.Bracket(body):
-            return rf"\left[{tex(body)}\right]"
+            return _square(tex(body))
         case f.Rows(rows):
             return r"\begin{pmatrix} " + r" \\ ".join(" & ".join(map(tex, row)) for row in rows) + r" \end{pmatrix}"
         case f.Mean(body, given):
             rest = rf" \mid {tex(given)}" if given is not None else ""
-            return rf"\mathrm{{E}}\left[{tex(body)}{rest}\right]"
+            return rf"\mathrm{{E}}{_square(tex(body) + rest)}"
         case f.Slope(of, by, _, other) if other is not None:
             return rf"\frac{{\partial^{{2}} {tex(of)}}}{{\partial {{{tex(by)}}} \, \partial {{{tex(other)}}}}}"
         case f.Slope(of, by, order):
@@ -169,7 +171,7 @@ def _line(row: Row) -> str:
 
 def _piece(p: Piece, last: bool) -> str:
     """A factor after its signs; a logarithm in the middle of a line is bracketed."""
-    body = rf"\left({tex(p.factor)}\right)" if f.plain_log(p.factor) and not last else _in(p.factor, f.PRODUCT)
+    body = _round(tex(p.factor)) if f.plain_log(p.factor) and not last else _in(p.factor, f.PRODUCT)
     return ("-" if p.negative else "") + "".join(_sum_sign(s) + " " for s in p.sums) + body
 
 
@@ -179,11 +181,24 @@ def _sum_sign(e: f.Big) -> str:
 
 
 def _in(e: Formula, level: int) -> str:
-    return tex(e) if f.level(e) >= level else rf"\left({tex(e)}\right)"
+    return tex(e) if f.level(e) >= level else _round(tex(e))
+
+
+def _round(body: str) -> str:
+    """Brackets as tall as what they hold; around a line of text plain ones: stretched ones are set apart."""
+    return rf"\left({body}\right)" if _tall(body) else f"({body})"
+
+
+def _square(body: str) -> str:
+    return rf"\left[{body}\right]" if _tall(body) else f"[{body}]"
+
+
+def _tall(body: str) -> bool:
+    return any(sign in body for sign in TALL)
 
 
 def _based(base: Formula) -> str:
-    return tex(base) if isinstance(base, f.Name | f.Word | f.Bracket | f.Rows | f.Nth) else rf"\left({tex(base)}\right)"
+    return tex(base) if isinstance(base, f.Name | f.Word | f.Bracket | f.Rows | f.Nth) else _round(tex(base))
 
 
 def _terms(terms: tuple[tuple[bool, Formula], ...]) -> str:
@@ -198,7 +213,7 @@ def _factors(factors: tuple[Formula, ...]) -> str:
     out = []
     for n, e in enumerate(factors):
         open_end = (isinstance(e, f.Big) or f.plain_log(e)) and n < len(factors) - 1
-        out.append(rf"\left({tex(e)}\right)" if open_end else _in(e, f.PRODUCT))
+        out.append(_round(tex(e)) if open_end else _in(e, f.PRODUCT))
     return "".join(f" {_gap(a, b)} {b}" for a, b in pairwise(["", *out])).strip()
 
 

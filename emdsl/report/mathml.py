@@ -9,10 +9,11 @@ from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.breaking import Piece, Row, argument_rows, broken, factor_rows, sums_out, widest
 from emdsl.report.formula import Formula
-from emdsl.report.measure import GREEK, lowered, measure
+from emdsl.report.measure import GREEK, lowered, measure, one_below
 
 SIZES = ((150, "55%"), (125, "65%"), (102, "80%"))  # of what is wider than so many letters
 WIDE, INNER = 84, 66  # of a display equation and of a sum within one, in characters of the plain text
+TALL = ("<mfrac", "<munder", "<mtable", "<msqrt")  # what is taller than a line
 LEFT, RIGHT = 'style="text-align:left"', 'style="text-align:right"'
 SIGNS = {
     "=": "=", "~": "∼", "<": "&lt;", ">": "&gt;", "<=": "≤", ">=": "≥", "!=": "≠", "and": "and", "or": "or", "|": "|",
@@ -75,7 +76,7 @@ def _line(row: Row) -> str:
 def _piece(p: Piece, last: bool) -> str:
     """A factor after its signs; a logarithm in the middle of a line is bracketed."""
     open_end = f.plain_log(p.factor) and not last
-    body = f"<mrow><mo>(</mo>{_of(p.factor)}<mo>)</mo></mrow>" if open_end else _in(p.factor, f.PRODUCT)
+    body = _round(_of(p.factor)) if open_end else _in(p.factor, f.PRODUCT)
     return ("<mo>−</mo>" if p.negative else "") + "".join(map(_sum_sign, p.sums)) + body
 
 
@@ -104,7 +105,7 @@ def _row(e: Formula) -> str:
 def _of(e: Formula) -> str:
     match e:
         case f.Name(name) if name in STATISTIC:
-            return f'<msup><mi>S</mi><mi mathvariant="normal">{escape(STATISTIC.named(name))}</mi></msup>'
+            return f"<msup><mi>S</mi>{_statistic(name)}</msup>"
         case f.Name(name):
             bare = name.rstrip("'")
             letters = f"<mi>{escape(LETTERS.get(bare, bare))}</mi>"
@@ -117,11 +118,16 @@ def _of(e: Formula) -> str:
         case f.Word(word):
             return f'<mi mathvariant="normal">{escape(WORDS.get(word, word))}</mi>'
         case f.At(base, places):
-            return f"<msub>{_row_in(base, f.ATOM)}<mrow>{_listed(places)}</mrow></msub>"
+            below = f"<mrow>{_listed(places)}</mrow>"
+            if isinstance(base, f.Name) and base.text in STATISTIC:  # one sign above the other
+                return f"<msubsup><mi>S</mi>{below}{_statistic(base.text)}</msubsup>"
+            return f"<msub>{_row_in(base, f.ATOM)}{below}</msub>"
         case f.Nth(base, numbers):
-            return f"<msup>{_of(base)}<mrow><mo>(</mo>{_listed(numbers)}<mo>)</mo></mrow></msup>"
+            return f"<msup>{_of(base)}{_round(_listed(numbers))}</msup>"
         case f.Raised(base, exponent):
             high = "<mo>⊤</mo>" if exponent == f.Word("T") else _row(exponent)
+            if isinstance(base, f.At) and one_below(base):
+                return f"<msubsup>{_of(base.base)}<mrow>{_listed(base.places)}</mrow>{high}</msubsup>"
             return f"<msup>{_row_in(base, f.ATOM)}{high}</msup>"
         case f.Root(body):
             return f"<msqrt>{_of(body)}</msqrt>"
@@ -129,18 +135,18 @@ def _of(e: Formula) -> str:
             return f"{_of(function)}<mspace width='0.17em'/>{_of(argument)}"
         case f.Apply(function, _) if rows := argument_rows(e, measure, INNER):
             stacked = _stacked([_listed(tuple(items)) + (f"<mo>{end}</mo>" if end else "") for items, end in rows])
-            return f"{_of(function)}<mo>&#x2061;</mo><mrow><mo>(</mo>{stacked}<mo>)</mo></mrow>"
+            return f"{_of(function)}<mo>&#x2061;</mo>{_round(stacked)}"
         case f.Apply(function, arguments):
-            return f"{_of(function)}<mo>&#x2061;</mo><mrow><mo>(</mo>{_listed(arguments)}<mo>)</mo></mrow>"
+            return f"{_of(function)}<mo>&#x2061;</mo>{_round(_listed(arguments))}"
         case f.Bracket(body):
-            return f"<mrow><mo>[</mo>{_of(body)}<mo>]</mo></mrow>"
+            return _round(_of(body), "[]")
         case f.Rows(rows):
             lines = ("".join(f"<mtd>{_row(entry)}</mtd>" for entry in row) for row in rows)
             table = "".join(f"<mtr>{line}</mtr>" for line in lines)
-            return f"<mrow><mo>(</mo><mtable>{table}</mtable><mo>)</mo></mrow>"
+            return _round(f"<mtable>{table}</mtable>")
         case f.Mean(body, given):
             rest = f"<mo>|</mo>{_of(given)}" if given is not None else ""
-            return f'<mi mathvariant="normal">E</mi><mrow><mo>[</mo>{_of(body)}{rest}<mo>]</mo></mrow>'
+            return f'<mi mathvariant="normal">E</mi>{_round(_of(body) + rest, "[]")}'
         case f.Slope(of, by, _, other) if other is not None:
             over = f"<mrow><msup><mo>∂</mo><mn>2</mn></msup>{_of(of)}</mrow>"
             return f"<mfrac>{over}<mrow><mo>∂</mo>{_row(by)}<mo>∂</mo>{_row(other)}</mrow></mfrac>"
@@ -187,7 +193,17 @@ def _case(value: Formula, condition: Formula | None) -> str:
 
 
 def _in(e: Formula, level: int) -> str:
-    return _of(e) if f.level(e) >= level else f"<mrow><mo>(</mo>{_of(e)}<mo>)</mo></mrow>"
+    return _of(e) if f.level(e) >= level else _round(_of(e))
+
+
+def _round(body: str, signs: str = "()") -> str:
+    """Brackets, as tall as what they hold; around a line of text plain ones: stretched ones are set apart."""
+    still = "" if any(tag in body for tag in TALL) else ' stretchy="false"'
+    return f"<mrow><mo{still}>{signs[0]}</mo>{body}<mo{still}>{signs[1]}</mo></mrow>"
+
+
+def _statistic(name: str) -> str:
+    return f'<mi mathvariant="normal">{escape(STATISTIC.named(name))}</mi>'
 
 
 def _row_in(e: Formula, level: int) -> str:
@@ -210,7 +226,7 @@ def _factors(factors: tuple[Formula, ...]) -> str:
     out = []
     for n, e in enumerate(factors):
         open_end = (isinstance(e, f.Big) or f.plain_log(e)) and n < len(factors) - 1
-        out.append(f"<mrow><mo>(</mo>{_of(e)}<mo>)</mo></mrow>" if open_end else _in(e, f.PRODUCT))
+        out.append(_round(_of(e)) if open_end else _in(e, f.PRODUCT))
     return "<mspace width='0.17em'/>".join(out)
 
 

@@ -27,6 +27,12 @@ def lowered(name: str) -> tuple[str, str] | None:
     return (found[1], found[2].removeprefix("_")) if found else None
 
 
+def one_below(e: Formula) -> bool:
+    """`x`, `cov[k]`: a name of one sign, over whose index an exponent may stand."""
+    bare = e.base if isinstance(e, f.At) else e
+    return isinstance(bare, f.Name) and not (bare.text in STATISTIC or bare.text.endswith("'") or lowered(bare.text))
+
+
 def measure(e: Formula) -> int:
     """The width in letters, rounded up."""
     return ceil(_wide(e))
