@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from emdsl import __version__
-from emdsl.errors import EmdslError, InternalError, Problem
+from emdsl.errors import EmdslError, InternalError, Problem, harmless
 from emdsl.report.output import (
     as_text,
     check_output,
     end_at_once,
+    harmless_errors,
     last_resort,
     leave_output,
     page_columns,
@@ -260,7 +261,8 @@ def check(models: Sequence[str], as_json: bool) -> None:
         ok = not any(p.code[0] != "W" for p in problems)
         found.append({"file": path, "ok": ok, "problems": [problem_facts(p) for p in problems]})
         if not as_json:
-            click.echo("\n".join(p.render(source) for p in problems) if problems else f"{path}: ok", err=bool(problems))
+            fine = harmless(f"{path}: ok", lines=False)
+            click.echo("\n".join(p.render(source) for p in problems) or fine, err=bool(problems))
     if as_json:
         click.echo(as_text(found))
     if wrong:
@@ -360,6 +362,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The exit status of a command; what went wrong is on standard error, in one block."""
+    with harmless_errors():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         if any("\0" in a for a in arguments or ()):
             raise click.UsageError("an argument holds a zero character")

@@ -6,6 +6,7 @@ first is printed with its place and ends with status 1, the second asks to be re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,26 @@ class Span:
 
 
 NOWHERE = Span("<built in>", 1, 1, 1, 1)
+LONGEST_NAME = 100  # characters of one name in a message
+LONGEST_MESSAGE = 2000  # of a sentence that lists names
+COMMANDS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def harmless(text: str, lines: bool = True) -> str:
+    """Text that a terminal shows and does not obey: of what could move it, colour it or turn it round, the spelling.
+
+    Names of files, columns and levels may hold anything. Without `lines` it stays on one line.
+    """
+    shown = COMMANDS.sub(lambda c: c[0].encode("unicode_escape", "surrogatepass").decode(), text)
+    return shown if lines else shown.replace("\n", "\\n")
+
+
+def _sentence(text: str) -> str:
+    """A sentence on one line, in which no name goes on for pages, nor a list of names."""
+    short = re.sub(rf"\w{{{LONGEST_NAME},}}", lambda name: f"{name[0][: LONGEST_NAME - 20]}...{name[0][-17:]}", text)
+    if len(short) > LONGEST_MESSAGE:
+        short = f"{short[: LONGEST_MESSAGE - 200]} ... {short[-190:]}"
+    return harmless(short, lines=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +64,8 @@ class Problem:
     def render(self, source: str | None) -> str:
         """The problem with its source line and a caret under the place."""
         kind = "warning" if self.code.startswith("W") else "error"
-        place = "" if self.span is NOWHERE else f"{self.span}: "
-        out = [f"{place}{kind} {self.code}: {self.message}"]
+        place = "" if self.span is NOWHERE else harmless(f"{self.span}: ", lines=False)
+        out = [f"{place}{kind} {self.code}: {_sentence(self.message)}"]
         lines = source.splitlines() if source is not None else []
         if self.span is not NOWHERE and 1 <= self.span.line <= len(lines):
             text = lines[self.span.line - 1].replace("\t", " ")
@@ -53,9 +74,9 @@ class Problem:
             if len(text) > 160:  # a window around the caret
                 left = max(0, start - 60)
                 shown, start = text[left : left + 120], start - left
-            out += [f"    {shown}", "    " + " " * start + "^" * max(1, min(width, len(shown) - start))]
+            out += [f"    {harmless(shown)}", "    " + " " * start + "^" * max(1, min(width, len(shown) - start))]
         if self.hint:
-            out.append(f"    hint: {self.hint}")
+            out.append(f"    hint: {_sentence(self.hint)}")
         return "\n".join(out)
 
 

@@ -42,6 +42,44 @@ def test_names_that_no_file_can_have(said: Any) -> None:
         assert "D030" in said(1, "check", name)
 
 
+HOSTILE = "n\x1b[31m\x9b\u202e\r\x07z"  # colours, moves the cursor, turns the line round, rings
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", f"{HOSTILE}.em"), ("check", f"wrong{HOSTILE}.em"), ("check", f"no{HOSTILE}"),
+        ("format", "--check", f"{HOSTILE}.em"), ("derive", "m.em", "--infer", f"{HOSTILE}=exact"),
+        ("derive", "m.em", "-o", f"{HOSTILE}/d"), ("fit", "m.em", "d.csv"), ("fit", "m.em", "d.csv", "--json"),
+        ("fit", "m.em", "d.csv", "--column", f"c=w{HOSTILE}"), ("fit", "m.em", "w.csv", "--size", f"{HOSTILE}=3"),
+        ("fit", "m.em", f"{HOSTILE}.csv"), ("fit", "m.em", "w.csv"), (HOSTILE,), ("check", f"--{HOSTILE}"),
+    ],
+)  # fmt: skip
+def test_nothing_reaches_a_terminal_that_it_would_obey(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of files, columns, levels and options were printed as they are."""
+    monkeypatch.chdir(tmp_path)
+    text = "model M\nparam p : simplex[L]\nfor n in N:\n  observed c[n] ~ Categorical(p)\n"
+    Path("m.em").write_text(text)
+    Path(f"{HOSTILE}.em").write_text(text)
+    Path(f"wrong{HOSTILE}.em").write_text("model M\nparam a : rael\n")
+    for name, header in (("d", "c"), (HOSTILE, "c"), ("w", f'"{HOSTILE}"')):
+        Path(f"{name}.csv").write_text(f'{header},e\n"{HOSTILE}",1\nb,1\nb,2\n', newline="")
+    cli.run(arguments)
+    got = capsys.readouterr()
+    shown = got.out + got.err
+    assert "9b" in shown, shown
+    assert shown.replace("\n", "").isprintable() and "internal error" not in shown
+
+
+def test_a_name_without_end_is_shortened_in_what_is_said_of_it() -> None:
+    """An error about it printed all of it, a hundred thousand characters."""
+    with pytest.raises(ModelError) as caught:
+        emdsl.compile(text=f"model M\nlet a = {'b' * 100_000}\n")
+    assert "b...b" in str(caught.value) and len(str(caught.value)) < 600
+
+
 def test_no_argument_holds_a_zero_character(said: Any) -> None:
     assert "zero character" in said(2, "check", MODEL, "\0")
 

@@ -12,6 +12,7 @@ from emdsl.errors import DataError, ModelError, Problem, nearest
 from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.ragged import flat_rows
 from emdsl.fit.sizes import complete_sizes
+from emdsl.language.constants import farthest, longest
 from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, place, seed_number, whole_number
@@ -32,16 +33,18 @@ def told() -> Iterator[None]:
 
 
 @contextmanager
-def within_reach(text: str) -> Iterator[None]:
-    """Raises what is too deep, too large or too small for the algebra as an error of the model of this text."""
+def within_reach(model: ModelText) -> Iterator[None]:
+    """Raises what is too deep, too large or too small for the algebra as an error of the model, at what is most so."""
     try:
         yield
     except RecursionError:
         hint = "what repeats belongs in a plate, what nests in a family"
-        raise ModelError(Problem("E010", "the model's expressions nest too deeply", hint=hint), text) from None
+        told = Problem("E010", "the model's expressions nest too deeply", longest(model), hint)
+        raise ModelError(told, model.source) from None
     except ArithmeticError:
-        message = "numbers of the model are out of range where they meet"
-        raise ModelError(Problem("E007", message, hint="write it in other units"), text) from None
+        message = "numbers of the model are out of range where they meet: this one is the farthest from 1"
+        told = Problem("E007", message, farthest(model), "write it in other units")
+        raise ModelError(told, model.source) from None
 
 
 def names_of(names: Any, known: Collection[str], what: str) -> tuple[str, ...]:

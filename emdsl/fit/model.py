@@ -62,14 +62,14 @@ class Model:
 
         if self.__dict__.get("refusal") is not None:
             raise self.refusal  # type: ignore[misc]
-        with within_reach(self.text):
+        with within_reach(self.resolved):
             return derive(self.resolved, self.incomplete)
 
     @cached_property
     def _parts(self) -> list[str]:
         from emdsl.generate.module import module_parts
 
-        with within_reach(self.text):
+        with within_reach(self.resolved):
             return module_parts(self.derived)
 
     @property
@@ -276,17 +276,19 @@ class Model:
 
     @cached_property
     def updates(self) -> dict[str, Update]:
-        return updates_of(self.derived, lambda: self.derivation)
+        with within_reach(self.resolved):
+            return updates_of(self.derived, lambda: self.derivation)
 
     @cached_property
     def statistics(self) -> dict[str, Statistic]:
-        return statistics_of(self.derived, lambda: self.derivation)
+        with within_reach(self.resolved):
+            return statistics_of(self.derived, lambda: self.derivation)
 
     @property
     def derivation(self) -> Derivation:
         from emdsl.report.derivation import Derivation
 
-        with within_reach(self.text):
+        with within_reach(self.resolved):
             return Derivation.of(self.derived, self.source)
 
     # ------------------------------------------------------------ the generated module

@@ -6,9 +6,10 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 
-from emdsl.errors import Problem
+from emdsl.errors import NOWHERE, Problem, Span
 from emdsl.language.model import Call, Expr, ModelText, Num, Pi, Var, children
 from emdsl.language.transform import expressions_of
+from emdsl.language.tree import walk
 
 _OPERATORS: Mapping[str, Callable[[float, float], float]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "pow": operator.pow,
@@ -93,12 +94,30 @@ def _wrong(e: Expr, known: Mapping[str, float]) -> Iterator[Problem]:
         stack += children(node)
         if not isinstance(node, Call) or node.fn not in (_OPERATORS if len(node.args) == 2 else _FUNCTIONS):
             continue
-        held = [n for n in (value(a, known) for a in node.args) if n is not None]
+        values = [value(a, known) for a in node.args]
+        held = [n for n in values if n is not None]
         found = _applied(node.fn, held) if len(held) == len(node.args) else 0.0
+        if node.fn in ("div", "floordiv", "mod") and values[1] == 0:  # whatever is divided
+            found = "a division by zero"
         if isinstance(found, str):
             code = "E007" if found == "too large" else "E035"
             hint = "the largest number is about 1.8e308" if code == "E007" else None
             yield Problem(code, f"this constant is {found}", node.span, hint)
+
+
+def longest(model: ModelText) -> Span:
+    """Where the longest expression is."""
+    return max((e.span for e in _expressions(model)), key=_length, default=NOWHERE)
+
+
+def _length(span: Span) -> tuple[int, int]:
+    return span.end_line - span.line, span.end_column - span.column
+
+
+def farthest(model: ModelText) -> Span:
+    """Where the number is whose size is farthest from 1; the longest expression, where there are none."""
+    numbers = [n for e in _expressions(model) for n in walk(e) if isinstance(n, Num) and n.value]
+    return max(numbers, key=lambda e: abs(math.log(abs(e.value)))).span if numbers else longest(model)
 
 
 def _expressions(model: ModelText) -> Iterator[Expr]:

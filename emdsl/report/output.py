@@ -9,12 +9,13 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 import click
 
-from emdsl.errors import DataError, Problem
+from emdsl.errors import COMMANDS, DataError, Problem, harmless
 
 UNWRITABLE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EBADF}
 
@@ -48,7 +49,8 @@ def put(path: str | None, content: str) -> None:
     from emdsl.runtime.fitting.storage import write_whole
 
     if path is None or path == "-":
-        sys.stdout.write(content if content.endswith("\n") else content + "\n")
+        shown = harmless(content) if sys.stdout.isatty() else content
+        sys.stdout.write(shown if shown.endswith("\n") else shown + "\n")
         return
     try:
         write_whole(path, content.encode())
@@ -65,10 +67,36 @@ def page_columns(path: str | None) -> int:
 
 
 def as_text(document: Any) -> str:
-    """JSON that any program reads: NaN and infinities as null."""
+    """JSON that any program reads: NaN and infinities as null, what a terminal would obey spelled out."""
     from emdsl.runtime.fitting.storage import plain_value
 
-    return json.dumps(plain_value(document), allow_nan=False, ensure_ascii=False, indent=1)
+    text = json.dumps(plain_value(document), allow_nan=False, ensure_ascii=False, indent=1)
+    return COMMANDS.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
+
+
+class Harmless:
+    """A stream that is handed text for people: names in it may come from any file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        return self.stream.write(harmless(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+@contextlib.contextmanager
+def harmless_errors() -> Iterator[None]:
+    """Standard error shows what it is told, whatever is in it."""
+    before = sys.stderr
+    if before is not None:
+        sys.stderr = cast(TextIO, Harmless(before))
+    try:
+        yield
+    finally:
+        sys.stderr = before
 
 
 def problem_facts(problem: Problem) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from emdsl.errors import EmdslError
+from emdsl.errors import EmdslError, harmless
 
 MOST_ROWS = 24  # of one parameter; the rest is in the saved fit
 NUMBERS = 4  # in one row of 80 characters
@@ -56,7 +56,7 @@ def parameter_rows(
             return
         names = [*labels, *[None] * len(index)]
         shown = [known[i] if known and i < len(known) else str(i) for known, i in zip(names, index, strict=False)]
-        label = name + (f"[{', '.join(shown)}]" if shown else "")
+        label = name + (f"[{harmless(', '.join(shown), lines=False)}]" if shown else "")
         numbers = [f"{number(v):>12}" for v in array[index]]
         lines = [" ".join(numbers[i : i + NUMBERS]) for i in range(0, len(numbers), NUMBERS)]
         for i, line in enumerate(lines[:MOST_ROWS]):
@@ -69,7 +69,7 @@ def print_fit(fit: Any, spec: Mapping[str, Any], source: str, file: IO[str]) -> 
     """The whole summary of one fit; no colour codes where `file` is not a terminal."""
     console = Console(file=file, highlight=False)
     sizes = ", ".join(f"{n} = {fit.sizes_[n]}" for n in spec["sizes"] if n in fit.sizes_)
-    console.print(Text.assemble((spec["model"], "bold"), f" fitted to {source}"))
+    console.print(Text.assemble((spec["model"], "bold"), f" fitted to {harmless(source, lines=False)}"))
     console.print(Text(wrapped(sizes, console)))
     console.print(Text(wrapped(plan_words(spec), console)))
     console.print()
@@ -84,9 +84,9 @@ def print_fit(fit: Any, spec: Mapping[str, Any], source: str, file: IO[str]) -> 
         console.print(Text(line), soft_wrap=True)
     for line in outcome_lines(fit):
         console.print(Text(line))
-    console.print(Text(wrapped(fit.message_, console), style="green" if fit.converged_ else "bold yellow"))
+    console.print(Text(wrapped(harmless(fit.message_), console), style="green" if fit.converged_ else "bold yellow"))
     for unsettled in fit.unidentified_ or ():
-        console.print(Text(wrapped(str(unsettled), console), style="yellow" if unsettled.directions else ""))
+        console.print(Text(wrapped(harmless(str(unsettled)), console), style="yellow" if unsettled.directions else ""))
 
 
 def wrapped(text: str, console: Console) -> str:
@@ -136,11 +136,11 @@ def missing_lines(fit: Any) -> Iterator[str]:
 
 def cell_row(cell: Any) -> tuple[str, str]:
     """Which entry it is, and what is told of it."""
-    label = ", ".join((cell.variable, *(f"{n} = {v}" for n, v in cell.place.items())))
+    label = harmless(", ".join((cell.variable, *(f"{n} = {v}" for n, v in cell.place.items()))), lines=False)
     if not cell.discrete:
         return label, f"{number(cell.told['mean'])} (sd {number(cell.told['sd'])})"
     ranked = sorted(cell.told.items(), key=lambda item: -item[1])[:LEVELS]
-    return label, ", ".join(f"{level} {p:.4f}" for level, p in ranked)
+    return label, ", ".join(f"{harmless(str(level), lines=False)} {p:.4f}" for level, p in ranked)
 
 
 def outcome_lines(fit: Any) -> Iterator[str]:
