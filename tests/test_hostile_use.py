@@ -15,6 +15,7 @@ import pytest
 import emdsl
 from emdsl import cli
 from emdsl.errors import DataError, ModelError
+from emdsl.runtime.fitting import storage
 
 ROOT = Path(__file__).parents[1]
 MODEL = str(ROOT / "models/old_faithful.em")
@@ -103,6 +104,33 @@ def saved(folder: Path, document: Any) -> str:
     return str(folder / "p.json")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"weights": [1], "weights": [0.5, 0.5]}', "two entries are named 'weights'"),
+        (b"[" * 100_000, "nested too deeply"), (b"{}".ljust(2_000_000) + b"\0", "a NUL byte"),
+        ('{"weights": [1]}'.encode("utf-16"), "not UTF-8"),
+        (b'{"weights": ' + b"9" * 5000 + b"}", "a number has thousands of digits"),
+    ],
+)  # fmt: skip
+def test_what_json_may_hold_is_told_alike_wherever_it_is_read(
+    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
+) -> None:
+    """Parameters took the second of two entries of one name, and a device without an end filled the memory."""
+    path = tmp_path / "p.json"
+    path.write_bytes(content)
+    monkeypatch.setattr(storage, "BLOCK", 1 << 12)
+    for wrong in (
+        ("sample", MODEL, "--params", str(path), "--size", "N=3"),
+        ("fit", MODEL, DATA, "--init", str(path)),
+        ("fit", MODEL, str(path)),
+    ):
+        assert words in said(1, *wrong)
+    monkeypatch.setattr(storage, "MOST_BYTES", 1 << 13)
+    path.write_bytes(b'{"weights": [0.5, 0.5]}'.ljust(1 << 20))
+    assert "it is larger than" in said(1, "fit", MODEL, str(path))
+
+
 @pytest.mark.parametrize("number", ["²", "٣", "1.0", "+2", "1_0"])
 def test_a_size_is_written_in_plain_digits(said: Any, number: str) -> None:
     assert "a size is a positive whole number" in said(2, "fit", MODEL, DATA, "--size", f"K={number}")
@@ -150,6 +178,8 @@ def test_columns_of_names_are_no_data(tmp_path: Path, capsys: pytest.CaptureFixt
         ({**PARAMS, "weights": [0.9, 0.9]}, "weights: its value must be probabilities that sum to 1"),
         ({**PARAMS, "weights": "abc"}, "weights is no array of numbers"),
         ({**PARAMS, "weights": [[0.5], [0.2, 0.3]]}, "weights is no array of numbers"),
+        ({**PARAMS, "weights": [10**400, 0]}, "weights is no array of numbers"),
+        ({**PARAMS, "weights": ["0.5", "0.5"]}, "weights is no array of numbers"),
         ({**PARAMS, "weights": [0.5, None]}, "weights: its value must be finite"),
         ({**PARAMS, "weights": [1.0]}, "sizes disagree"),
         ({**PARAMS, "cov": [[1]]}, "cov: its value has shape (1, 1)"),

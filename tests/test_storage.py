@@ -77,7 +77,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     nowhere = tmp_path / "none" / "fit.npz"
     for path, why in ((tmp_path, "it is a directory"), (nowhere, "No such file"), ("y" * 300, "name too long")):
         for write in (fit.save, fit.model.write):
-            with pytest.raises(emdsl.DataError, match=f"(?s)D040: .*{path}.*: cannot be written: .*{why}"):
+            with pytest.raises(emdsl.DataError, match=f"(?s)D040: .*{str(path)[:60]}.*: cannot be written: .*{why}"):
                 write(path)
     assert not os.listdir(tmp_path)
 

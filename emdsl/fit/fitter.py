@@ -358,7 +358,8 @@ class Fitter(TellsMissing, ByMultipliers):
             self._hold_fixed(held)
             more = (bool(saved.get("many")), saved.get("multiplied") or "")
             sizes = saved["sizes"]
-            other = tuple((n, sizes[n]) for n, k in self._module.SPEC.get("written_out", {}).items() if sizes[n] != k)
+            written = self._module.SPEC.get("written_out", {})
+            other = tuple((n, sizes[n]) for n, k in written.items() if sizes.get(n, k) != k)
             self._use(self._fitted._replace(many=more[0], multiplied=more[1], written=other))
             self._complete(saved.get("completed") or ())
             self._fitted = self._variant

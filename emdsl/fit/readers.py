@@ -6,20 +6,19 @@ column of text only an empty cell is: the labels "NA" and "None" are labels.
 
 from __future__ import annotations
 
+import codecs
 import json
-import shutil
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from emdsl.errors import DataError, Problem
 from emdsl.fit.csvfile import read_csv
 from emdsl.runtime.data.frames import Table, as_table
+from emdsl.runtime.fitting.storage import BLOCK, by_unique_names, content_of, why_no_json
 
 LAID_ASIDE = 1 << 24  # bytes of a pipe that are held in memory; more go to disk
 BINARY = {
@@ -73,7 +72,10 @@ def _twice_readable(file: BinaryIO, path: str) -> FileTable:
     if file.seekable():
         return parse_csv(file, path)
     with tempfile.SpooledTemporaryFile(max_size=LAID_ASIDE) as copy:
-        shutil.copyfileobj(file, copy)
+        while block := file.read(BLOCK):
+            copy.write(block)
+            if b"\0" in block:  # which the copy's reader says; there may be no end of them
+                break
         copy.seek(0)
         return parse_csv(cast(BinaryIO, copy), path)
 
@@ -101,14 +103,11 @@ def arrays_by_variable(table: FileTable, names: Mapping[str, bool]) -> dict[str,
 
 def _read_json(path: str) -> FileTable:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_named, path))
-    except DataError:
-        raise
+        content = json.loads(content_of(path).removeprefix(codecs.BOM_UTF8), object_pairs_hook=by_unique_names)
     except OSError as error:
         raise DataError(Problem("D030", f"{path}: cannot be read: {error.strerror or error}")) from None
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, json.JSONDecodeError) else _why_no_json(error)
-        raise DataError(Problem("D032", f"{path}: cannot be read as JSON: {reason}")) from None
+        raise DataError(Problem("D032", f"{path}: cannot be read as JSON: {why_no_json(error)}")) from None
     rows = as_table(content) if isinstance(content, list) else None
     if rows is not None:
         return FileTable(rows.columns, path)
@@ -116,25 +115,6 @@ def _read_json(path: str) -> FileTable:
         return FileTable(content, path, arrays=True)
     form = 'an object of arrays, {"y": [1, null]}, or a list of rows, [{"y": 1}, {}]'
     raise DataError(Problem("D032", f"{path}: holds no table", hint=f"write {form}"))
-
-
-def _named(path: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, in which no name stands twice: the first would be lost."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = Counter(n for n, _ in pairs).most_common(1)[0][0]
-        raise DataError(Problem("D036", f"{path}: two entries are named {twice!r:.60}"))
-    return found
-
-
-def _why_no_json(error: Exception) -> str:
-    match error:
-        case UnicodeError():
-            return "it is not UTF-8"
-        case RecursionError():
-            return "it is nested too deeply"
-        case _:  # of more digits than Python reads
-            return "a number has thousands of digits"
 
 
 def _read_parquet(path: str) -> FileTable:

@@ -7,7 +7,6 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from emdsl.runtime.data.frames import Table
 from emdsl.runtime.data.sizes import ragged_name
 from emdsl.runtime.data.table import read_data
 from emdsl.runtime.fitting.settings import sizes_of_parameters, starting_values
-from emdsl.runtime.fitting.storage import plain_value, read_document
+from emdsl.runtime.fitting.storage import by_unique_names, content_of, numbers_of, plain_value, read_document
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Record = Mapping[str, Any]
@@ -137,7 +136,7 @@ def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array
 def _json_of(path: str) -> Any:
     """The content of a JSON file; None where it is none, which who reads it as a saved fit tells."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8")) if not path.endswith(".npz") else None
+        return json.loads(content_of(path), object_pairs_hook=by_unique_names) if not path.endswith(".npz") else None
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -146,10 +145,10 @@ def _checked(path: str, params: Mapping[str, Any], spec: Mapping[str, Any]) -> d
     """The model's parameters as arrays of the declared shapes, inside their domains; else DataError."""
     arrays: dict[str, Array] = {}
     for name in (v["name"] for v in spec["variables"] if v["kind"] == "param"):
-        try:
-            arrays[name] = np.array(params[name], np.float64)
-        except (TypeError, ValueError):
-            raise DataError(Problem("D020", f"{path}: the parameter {name} is no array of numbers")) from None
+        found = numbers_of(params[name], gaps=True)
+        if found is None:
+            raise DataError(Problem("D020", f"{path}: the parameter {name} is no array of numbers"))
+        arrays[name] = found
     try:
         starting_values(spec, arrays, sizes_of_parameters(spec, arrays), {})
     except faults.DataError as error:

@@ -116,8 +116,8 @@ def _length(span: Span) -> tuple[int, int]:
 
 def farthest(model: ModelText) -> Span:
     """Where the number is whose size is farthest from 1; the longest expression, where there are none."""
-    numbers = [n for e in _expressions(model) for n in walk(e) if isinstance(n, Num) and n.value]
-    return max(numbers, key=lambda e: abs(math.log(abs(e.value)))).span if numbers else longest(model)
+    found = [(n.value, n.span) for e in _expressions(model) for n in walk(e) if isinstance(n, Num) and n.value]
+    return max(found, key=lambda n: abs(math.log(abs(float(n[0])))))[1] if found else longest(model)
 
 
 def _expressions(model: ModelText) -> Iterator[Expr]:

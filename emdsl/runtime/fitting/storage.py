@@ -6,7 +6,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from emdsl.runtime.data.sizes import size_value
 FIT_FORMAT = 1
 PACKED = 100  # an npz may be so many times as large as its file, beside MEGABYTES that any fit may have
 MEGABYTES = 1 << 26
+MOST_BYTES = 1 << 30  # of a file that is held as a whole
+BLOCK = 1 << 20
 MOST_OBJECTIVE = 10**300  # an objective, which JSON may hold as a whole number of any length
 AGAIN = ("max_iter", "tol", "n_init", "on_degenerate")  # by which, and its seed, a loaded fit is fitted as before
 STATES = ("converged", "max_iter", "boundary", "degenerate", "decreased", "interrupted")
@@ -124,6 +126,40 @@ def write_document(path: str | os.PathLike[str], document: Mapping[str, Any]) ->
     write_whole(path, (text + "\n").encode())
 
 
+def content_of(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a JSON or npz file. ValueError as soon as it shows to be neither, or too large to hold: a device
+    has no end."""
+    import codecs
+
+    decoder, blocks = codecs.getincrementaldecoder("utf-8")(), []
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            blocks.append(block)
+            if not blocks[0].startswith(b"PK") and "\0" in decoder.decode(block):
+                raise ValueError("it holds a NUL byte")
+            if len(blocks) * BLOCK > MOST_BYTES:
+                raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+    return b"".join(blocks)
+
+
+def by_unique_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError where a name stands twice in it, as the first would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [n for n, _ in pairs]
+        raise ValueError(f"two entries are named {next(n for n in names if names.count(n) > 1)!r:.60}")
+    return found
+
+
+def why_no_json(error: Exception) -> str:
+    """What was wrong with a JSON file, in words that are not Python's."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeError):
+        return "it is not UTF-8"
+    return "a number has thousands of digits" if "set_int_max_str_digits" in str(error) else str(error)
+
+
 def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
     """A saved fit as a dict, its parameters as arrays; DataError with the reason where it is not one."""
     if isinstance(path, Mapping):
@@ -131,9 +167,12 @@ def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     else:
         file = place(path)
         try:
-            content = file.read_bytes()
+            content = content_of(file)
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}", code="D030") from None
+        except ValueError as error:
+            hint = "pickles are not read: they can run code"
+            raise DataError(f"{path}: is neither JSON nor npz: {why_no_json(error)}", hint, code="D020") from None
         document = _from_npz(path, content) if content[:2] == b"PK" else _from_json(path, content)
     shown = "the fit" if isinstance(path, Mapping) else str(path)
     fault = _no_fit(document)
@@ -188,9 +227,9 @@ def _holds(key: str, value: Any) -> bool:
         case "labels":
             return all(_distinct_texts(v) for v in value.values())
         case "reference":
-            return all(_numbers(v) is not None for v in value.values())
+            return all(numbers_of(v) is not None for v in value.values())
         case "factors":  # in which an expectation may be infinite, which JSON holds as null
-            return all(_numbers(v, gaps=True) is not None for v in value.values())
+            return all(numbers_of(v, gaps=True) is not None for v in value.values())
         case _:
             return True
 
@@ -205,14 +244,16 @@ def _distinct_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) for v in value) and len(set(value)) == len(value) > 0
 
 
-def _numbers(value: Any, gaps: bool = False) -> Array | None:
+def numbers_of(value: Any, gaps: bool = False) -> Array | None:
     """Numbers as float64, None for anything else: text, truth values, lists of uneven length, and nulls but for `gaps`
     (NaN then)."""
     try:
         found = np.asarray(value)
-        number = found.dtype.kind in "fiu" or not found.size or (gaps and found.dtype.kind == "O")
+        number = found.dtype.kind in "fiu" or not found.size
+        if gaps and found.dtype.kind == "O":
+            number = all(v is None or type(v) in (int, float) for v in found.flat)
         return np.array(found, np.float64) if number else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -222,14 +263,17 @@ def _told(name: str, value: Any) -> bool:
         return isinstance(value, list) and all(isinstance(v, str) for v in value)
     if not isinstance(value, Mapping):
         return name == "draws" and type(value) is int
-    return all(_numbers(v, gaps=True) is not None for v in value.values())
+    return all(numbers_of(v, gaps=True) is not None for v in value.values())
 
 
 def _told_by_draws(held: Mapping[str, Any]) -> dict[str, Any]:
     """What a fit by draws tells of itself, read again: errors as arrays, the rest as numbers."""
     arrays = ("standard_errors", "monte_carlo_errors")
     return {
-        k: {n: np.array(_numbers(v, gaps=True)) if k in arrays else np.nan if v is None else v for n, v in part.items()}
+        k: {
+            n: np.array(numbers_of(v, gaps=True)) if k in arrays else np.nan if v is None else v
+            for n, v in part.items()
+        }
         if isinstance(part, Mapping)
         else part
         for k, part in held.items()
@@ -237,7 +281,7 @@ def _told_by_draws(held: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _array(shown: str, name: str, value: Any) -> Array:
-    found = _numbers(value)
+    found = numbers_of(value)
     if found is None:
         raise DataError(f"{shown}: the parameter {name} is no array of numbers", code="D020")
     return found
@@ -245,13 +289,13 @@ def _array(shown: str, name: str, value: Any) -> Array:
 
 def _from_json(path: object, content: bytes) -> Any:
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_no_number)
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path}: is neither JSON nor npz", hint="pickles are not read: they can run code", code="D020"
-        ) from None
+        return _json(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is no whole JSON file: {error}", code="D020") from None
+        raise DataError(f"{path}: is no whole JSON file: {why_no_json(error)}", code="D020") from None
+
+
+def _json(content: bytes) -> Any:
+    return json.loads(content.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=by_unique_names)
 
 
 def _no_number(word: str) -> Any:
@@ -260,6 +304,7 @@ def _no_number(word: str) -> Any:
 
 def _from_npz(path: object, content: bytes) -> Any:
     import zipfile
+    import zlib
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -267,14 +312,15 @@ def _from_npz(path: object, content: bytes) -> Any:
         if size > MEGABYTES + PACKED * len(content):
             raise ValueError(f"its {len(content)} bytes would become {size}")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            document = json.loads(bytes(arrays["document"]).decode(), parse_constant=_no_number)
+            document = _json(bytes(arrays["document"]))
             held = {"history": arrays["history"].tolist()}
             held["params"] = {n.removeprefix("params/"): arrays[n] for n in arrays.files if n.startswith("params/")}
             return {**document, **held} if isinstance(document, dict) else document
     except BROKEN as error:
-        raise DataError(f"{path}: is no whole saved fit: {error}", code="D020") from None
-    except (zipfile.BadZipFile, RuntimeError) as error:  # the latter of what is packed in ways not known, or locked
-        raise DataError(f"{path}: is no whole saved fit: {error}", code="D020") from None
+        raise DataError(f"{path}: is no whole saved fit: {why_no_json(error)}", code="D020") from None
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # the last of what is locked
+        why = str(error) if isinstance(error, RuntimeError) else "the archive is damaged"
+        raise DataError(f"{path}: is no whole saved fit: {why}", code="D020") from None
 
 
 def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any], factorised: bool) -> None:
