@@ -16,6 +16,7 @@ import emdsl
 from emdsl import cli
 from emdsl.derive import plan as planner
 from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint import constraints
 from emdsl.derive.posteriors import numeric_factors
 from emdsl.derive.updates import statistics
 from emdsl.fit import verify
@@ -406,6 +407,24 @@ RIVALS = """
         observed y[n] ~ Delta(min(u[n], v[n]))
 """  # data are two latents together without noise, which no table of one of them holds
 
+TWO_AT_ONCE = """
+    model TwoAtOnce
+    param r : real
+    param q : positive
+    for n in N:
+        latent   a[n] ~ Normal(r, 1)
+        latent   b[n] ~ Normal(0, q)
+        observed y[n] ~ Delta(a[n] + b[n])
+"""
+TWO_IN_A_ROW = """
+    model TwoInARow
+    param a : real
+    for t in T:
+        latent   h[t] ~ Normal(0, 1) if t == 0 else Normal(a * h[t-1], 1)
+        latent   e[t] ~ Normal(0, 1)
+        observed y[t] ~ Delta(h[t] + e[t])
+"""  # whose data have a likelihood together alone
+
 BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # with the check that sees it
     "a wrong sign in Q": ("EM climbs", "random_intercepts", broken_q(wrong_sign)),
     "a factor of two in Q": ("M-step", "diagonal_gaussian_mixture", broken_q(wrong_factor)),
@@ -501,6 +520,27 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         RIVALS,
         in_text("y[rows], 0.5) * q_y_is_u_weighted[1, :]", "y[rows], 0.5) * 2 * q_y_is_u_weighted[1, :]"),
     ),
+    "a constant of what two latents are at once": (
+        "log-likelihood",
+        TWO_AT_ONCE,
+        lambda patch: patch.setattr(constraints, "HALF_LOG_2PI", x.ZERO),
+    ),
+    "a constant of what two latents are at once, of no row alone": (
+        "log-likelihood",
+        TWO_IN_A_ROW,
+        in_text("log_likelihood += -math.log(2) * sum_n_y", "pass"),
+    ),
+    "a sign row by row, of what adds up to nothing": (
+        "log-likelihood, row by row",
+        "factor_analysis",
+        in_text("total = total + x[:, rows].T @ part", "total = total - x[:, rows].T @ part"),
+    ),
+    "a wrong precision in a factor of q": (
+        bounds.NAME,
+        MEANFIELD,
+        in_text("= -0.5 / s2_u - ", "= -1.0 / s2_u - "),
+    ),
+    "a wrong mean in a factor of q": (bounds.NAME, MEANFIELD, in_text(" - mean / s2 * sum_n_y_row", "")),
     "a mask lost row by row": (
         "log-likelihood with gaps",
         CONDITIONAL,

@@ -43,6 +43,7 @@ ONCE = {
     bounds.NAME,
     "the module alone",
 }  # the others are made on more data, too
+NO_DENSITY = "D015"  # what a fit says of data that are impossible, or have no number for a density
 OF_A_FACTOR = ("log-likelihood", "posterior", "Fisher's identity", "M-step", "EM climbs")
 
 
@@ -56,6 +57,9 @@ def certify(model: Compiled, seed: int = 0, apart: bool = True, only: tuple[str,
             case = replace(find_case(model, seed), apart=apart)
     except (ModelError, DataError, NotImplementedError) as why:
         told = why.problems[0].message if isinstance(why, EmdslError) else str(why)
+        if isinstance(why, DataError) and why.problems[0].code == NO_DENSITY:
+            told = f"on all data drawn, at the parameters that they were drawn with: {told}"
+            return Certificate(model.name, seed, {}, (Check("log-likelihood", "", "failed", note=told),))
         return Certificate(model.name, seed, {}, (skipped("everything", "", f"no data could be drawn: {told}"),))
     except DegenerateError as why:
         told = f"an M-step collapses on all data drawn: {why.problems[0].message}"

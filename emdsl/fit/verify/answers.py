@@ -15,6 +15,7 @@ from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Check, measured
 from emdsl.fit.verify.oracle import Oracle
+from emdsl.fit.verify.setting import again
 
 MOST = 150  # other configurations that the one told is compared with
 SAME = 1e-8
@@ -32,6 +33,12 @@ def scores(case: Case) -> Iterator[Check]:
         raise Unchecked(refused.problems[0].message) from None
     whole = fit.log_likelihood_
     yield measured(name, "their sum", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME)
+    try:  # what is measured from the middle of a fit's own data adds up to nothing over these
+        other = case.fit(case.start, 0, again(case.world.model, case.drawn, case.rng(14)))
+        rows = np.asarray(other.score_samples(case.data()))
+    except DataError:
+        return
+    yield measured(name, "by a fit of other data", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME)
 
 
 def states(case: Case) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from emdsl.derive.updates.rules import Numeric
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.interpret import log_prob
-from emdsl.fit.verify import on_average
+from emdsl.fit.verify import mass, on_average
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
@@ -85,6 +85,7 @@ def likelihood(case: Case) -> Iterator[Check]:
     name = "log-likelihood" if case.exact else "the bound is below the log-likelihood"
     if case.oracle is None and case.exact:
         yield from _on_average(case, on_average.scores, on_average.NAME)
+        yield from mass.mass(case)
     oracle = case.need()
     known = bool(certain_of(case))  # a few rows have no finite estimate, and the likelihood is raised to the end
     for subject, steps in (("at the start", 0), ("after three M-steps", 3))[: 1 if known else 2]:

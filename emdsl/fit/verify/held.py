@@ -64,7 +64,9 @@ def charts(model: ModelText, scope: Scope, latents: Mapping[str, Array]) -> dict
         at = element(v, np.arange(array.size).reshape(array.shape), part).reshape(part.count, -1)
         d = at.shape[1]
         cov = split_leaves(v.distribution, part, lambda c, s, d=d: _moments(c, s, d)[1])
-        found = [_directions(c) for c in cov]
+        alike = {c.tobytes(): c for c in cov}  # rows of one covariance
+        each = {k: _directions(c) for k, c in alike.items()}
+        found = [each[c.tobytes()] for c in cov]
         free = np.array([f for f, _, _ in found])
         if not free.all():
             to, volume = np.array([t for _, t, _ in found]), np.array([w for *_, w in found])

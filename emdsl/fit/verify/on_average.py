@@ -29,7 +29,7 @@ LEAST = 20  # rows that a mean is taken over
 
 def scores(case: Case) -> Iterator[Check]:
     """Slopes of the log-likelihood, row by row, add up to nothing, in standard errors."""
-    drawn, start = _by_rows(case)
+    drawn, start = by_rows(case)
     space = Space.of(case.world.model.of_kind("param"), World.of(case.world.model, drawn).scope, start)
     rng = case.rng(10)
     for param in start:
@@ -38,7 +38,7 @@ def scores(case: Case) -> Iterator[Check]:
         yield _mean_of_nothing(NAME, param, (up - down) / (2 * STEP))
 
 
-def _by_rows(case: Case) -> tuple[Drawn, dict[str, Array]]:
+def by_rows(case: Case) -> tuple[Drawn, dict[str, Array]]:
     """Many rows, where each has a log-likelihood of its own. Raises Unchecked."""
     _rows(case, case.drawn, case.start)
     return many(case)
@@ -55,7 +55,7 @@ def _rows(case: Case, drawn: Drawn, params: Mapping[str, Array]) -> Array:
 
 def latents(case: Case) -> Iterator[Check]:
     """The latents that were drawn lie about the means told of them, as widely as is told, element by element."""
-    drawn, start = _by_rows(case)  # what is tied from row to row has means that are, too
+    drawn, start = by_rows(case)  # what is tied from row to row has means that are, too
     shown = fitted(case.model.fitter, case.model, drawn, start, 0).posterior_
     for v in case.world.model.of_kind("latent"):
         told, value = shown.get(v.name), np.asarray(drawn.latents[v.name], float)

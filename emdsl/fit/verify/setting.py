@@ -130,16 +130,25 @@ def draw(
     multiple, and a line would fit such data exactly.
     """
     s = plausible(model, seed, plates, others, folded, near, many, other)
-    totals = {
-        v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS)
-        for v in model.of_kind("observed")
-        if v.domain.dims and v.domain.kind == "count"
-    }
+    totals = {v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS) for v in _split(model)}
     drawn = sample(
         unfactored(model), s.params, s.sizes, np.random.default_rng([seed, 1]), {**totals, **s.givens}, s.lengths
     )
     observed = {v.name: drawn[v.name] for v in model.of_kind("observed")}
     return Drawn(s, {**s.givens, **observed}, {v.name: drawn[v.name] for v in model.of_kind("latent")})
+
+
+def again(model: ModelText, drawn: Drawn, rng: np.random.Generator) -> Drawn:
+    """Other data of the same givens and parameters."""
+    s, kept = drawn.setting, {n: v for n, v in drawn.data.items() if model.variable(n).kind == "given"}
+    totals = {v.name: drawn.data[v.name] for v in _split(model)}
+    found = sample(unfactored(model), s.params, s.sizes, rng, {**totals, **kept}, s.lengths)
+    return drawn._replace(data={**kept, **{v.name: found[v.name] for v in model.of_kind("observed")}})
+
+
+def _split(model: ModelText) -> list[Variable]:
+    """Vectors of counts, whose totals are told."""
+    return [v for v in model.of_kind("observed") if v.domain.dims and v.domain.kind == "count"]
 
 
 def unfactored(model: ModelText) -> ModelText:
