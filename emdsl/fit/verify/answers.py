@@ -14,6 +14,7 @@ from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Check, measured
+from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import again
 
@@ -38,7 +39,7 @@ def scores(case: Case) -> Iterator[Check]:
         rows = np.asarray(other.score_samples(case.data()))
     except DataError:
         return
-    yield measured(name, "by a fit of other data", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME)
+    yield told_of(name, "by a fit of other data", abs(float(rows.sum()) - whole) / (1 + abs(whole)), fit, whole)
 
 
 def states(case: Case) -> Iterator[Check]:
