@@ -175,6 +175,21 @@ def test_names_are_set_as_mathematics() -> None:
     assert "t−1" in "".join(re.findall(r">([^<>]+)<", drawn("two chains")[0]))
 
 
+def test_labels_are_set_as_in_print() -> None:
+    """An exponent above the index; a ragged size with all of its indices; labels to and fro outside both lines."""
+    assert '>2</tspan><tspan dy="10" dx="-6.5" font-style="italic"' in drawn("crossed_effects")[0]
+    deep = "model M\nfor r in R:\n    for c in C[r]:\n        for s0 in H[c]:\n"
+    deep += "            observed y[r, c, s0] ~ Normal(0, 1)\n"
+    for nested in (deep, deep.replace("H[c]", "H[r, c]")):
+        said = Diagram.of(parse_model(nested, "", PRELUDE())).dot
+        assert '"s[0] ∈ H[r,c]"' in said and '"c ∈ C[r]"' in said
+    ends = {p.node.key: p.at for p in laid_out("to and fro").nodes}
+    there, back = [
+        d.text for d in laid_out("to and fro").edges if {d.edge.source, d.edge.target} == {"a", "b"} and d.text
+    ]
+    assert max(there.bottom, back.bottom) > ends["a"][1] + 16 and min(there.top, back.top) < ends["a"][1] - 16
+
+
 def test_the_axes_of_a_matrix_are_no_plates() -> None:
     """`load[D, Q] : real` stands alone, as `load : real[D, Q]` does."""
     source = "model M\nparam load{}\nparam s : positive\nfor n in N:\n    latent f[n] ~ MvNormal(zeros(Q), eye(Q))\n"

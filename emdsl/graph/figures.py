@@ -78,8 +78,7 @@ def plate_label(plate: Plate) -> names.Line:
     """`n ∈ N`, `t ∈ T` with its `s` lowered, `j ∈ N, j < i`; of a part of a plate only the condition."""
     if plate.part:
         return names.plain(plate.condition)
-    low = (names.Span(plate.by, names.slanted(plate.by), True),) if plate.by else ()
-    size = (*names.plain(plate.size), *low)
+    size = (*names.plain(plate.size), *names.lowered(plate.by.split(",") if plate.by else ()))
     index = (*names.plain(plate.index), names.Span(" ∈ ")) if plate.index else ()
     condition = (names.Span(", "), *names.plain(plate.condition)) if plate.condition else ()
     return (*index, *size, *condition)

@@ -22,6 +22,7 @@ SHORT = 14.0  # the least length of an arrow's last leg
 BOW = 16.0  # between two lines that lead to and fro, and the straight one
 SHARES = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8, 0.1, 0.9)  # of a piece of a line, where its label may stand
 FURTHER = (0.0, 4.0, 8.0)  # from the line
+ASIDE = 3.0  # between a line and its label
 LABEL = 0.8  # the size of a label of an edge beside that of a node
 CLEAR = 5.0  # between a line and a node that it does not belong to
 
@@ -223,11 +224,16 @@ def _labelled(d: Drawn, drawn: Sequence[Drawn], walls: Sequence[Rect], frames: S
     lines = [pq for e in drawn for pq in pairwise(e.points)]
     best: tuple[float, Rect] | None = None
     pieces = sorted(pairwise(d.points), key=lambda pq: -distance(*pq))
-    for nth, share, side, more in product(range(len(pieces)), SHARES, (1, -1), FURTHER):
+    back = any((e.edge.target, e.edge.source) == (d.edge.source, d.edge.target) for e in drawn)
+    if back and len(d.points) == 3:  # beside another that leads back: at the top of the bow, and outside
+        (a, top, b) = d.points
+        dx, dy = (b[0] - a[0]) / 2, (b[1] - a[1]) / 2
+        pieces = [((top[0] - dx, top[1] - dy), (top[0] + dx, top[1] + dy))]
+    for nth, share, side, more in product(range(len(pieces)), SHARES, (1,) if back else (1, -1), FURTHER):
         p, q = pieces[nth]
         length = distance(p, q) or 1.0
         ax, ay = side * (q[1] - p[1]) / length, -side * (q[0] - p[0]) / length
-        off = abs(ax) * wide / 2 + abs(ay) * high / 2 + 2 + more
+        off = abs(ax) * wide / 2 + abs(ay) * high / 2 + ASIDE + more
         cx, cy = p[0] + share * (q[0] - p[0]) + ax * off, p[1] + share * (q[1] - p[1]) + ay * off
         r = Rect(cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2)
         cost = 10.0 * sum(r.meets(w) for w in walls) + 3.0 * sum(hits(*pq, r) for pq in lines)

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 GREEK = dict(zip(
     ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
@@ -16,6 +17,7 @@ GREEK = dict(zip(
     "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", strict=True,
 ))  # fmt: skip
 SIZE, SMALL = 17.0, 12.0  # of letters and of what is lowered, in the units of the picture
+BACK = 6.5  # from the end of an exponent of one digit to its beginning
 LINE = 20.0
 LONGEST, LINES = 18, 3  # letters in a line, lines in a label
 NARROW, WIDE = frozenset("iljtfrI.,:;'|!()[] "), frozenset("mwMW—…")
@@ -37,17 +39,12 @@ Label = tuple[Line, ...]
 
 def label(name: str, at: Sequence[str] = (), squared: bool = False) -> Label:
     """A variable's name with its indices, in one line or, where it is long, a few. `squared`: a first 2 is raised."""
-    head, lowered = parts(name)
+    head, below = parts(name)
     raised = (Span("2", high=True),) if squared else ()
-    lowered = lowered[1:] if squared else lowered
+    below = below[1:] if squared else below
     pieces = broken(head)
-    indices = [*lowered, *(parts(i)[0] + "".join(parts(i)[1]) for i in at)]
     first = tuple((Span(p, slanted(head)),) for p in pieces)
-    low: list[Span] = []
-    for n, text in enumerate(indices):
-        low += [Span(",", low=True)] if n else []
-        low.append(Span(text, slanted(text), True))
-    return (*first[:-1], (*first[-1], *raised, *low))
+    return (*first[:-1], (*first[-1], *raised, *lowered([*below, *at])))
 
 
 def parts(name: str) -> tuple[str, tuple[str, ...]]:
@@ -61,6 +58,17 @@ def parts(name: str) -> tuple[str, tuple[str, ...]]:
         return name, ()
     lowered = tuple(GREEK.get(w, w) for w in (digits, *rest.split("_")) if w)
     return letter, lowered
+
+
+def lowered(indices: Sequence[str]) -> Line:
+    """Indices below the line, with commas; of `s0` the letter is slanted, and no index has one of its own."""
+    out: list[Span] = []
+    for n, text in enumerate(indices):
+        head, digits = parts(text)
+        out += [Span(",", low=True)] if n else []
+        out.append(Span(head, slanted(head), True))
+        out += [Span("".join(digits), low=True)] if digits else []
+    return tuple(out)
 
 
 def slanted(text: str) -> bool:
@@ -96,16 +104,19 @@ def plain(text: str) -> Line:
         name, _, places = piece.rstrip("]").partition("[") if piece[0].isalpha() else (piece, "", "")
         head, low = parts(name) if piece[0].isalpha() else (name, ())
         out.append(Span(head, slanted(head)))
-        low = (*low, *places.replace(" ", "").split(",")) if places else low
-        for n, t in enumerate(low):
-            out += [Span(",", low=True)] if n else []
-            out.append(Span(t, slanted(t), True))
+        out += lowered((*low, *places.replace(" ", "").split(",")) if places else low)
     return tuple(out)
 
 
 def width(line: Line) -> float:
     """How wide a line is, at most."""
-    return sum(_advance(c) * (SMALL if s.low or s.high else SIZE) for s in line for c in s.text)
+    wide = sum(_advance(c) * (SMALL if s.low or s.high else SIZE) for s in line for c in s.text)
+    return wide - BACK * sum(above(*two) for two in pairwise(line))
+
+
+def above(s: Span, after: Span) -> bool:
+    """Whether an exponent stands above the index that follows it, as in print."""
+    return s.high and after.low
 
 
 def _advance(c: str) -> float:

@@ -13,7 +13,8 @@ RINGS: tuple[Mark, ...] = ("latent", "observed", "partly", "let")
 
 @dataclass(frozen=True)
 class Plate:
-    """Copies: `index` in `size`, the length `size[by]` for a ragged plate; of these the ones that meet `condition`.
+    """Copies: `index` in `size`, of the length `size[by]` for a ragged plate, `size[r,c]` for one in another; of
+    these the ones that meet `condition`.
 
     `part` is True where the condition alone tells it from a plate that is drawn around it.
     """

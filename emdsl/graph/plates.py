@@ -29,7 +29,7 @@ class Plates:
         for size, loop in (*((p.size, p) for p in loops), *((s, None) for s in array)):
             key = self._key(size, axes, of_loop)
             index = loop.index if loop is not None else self._letter(size, axes)
-            by = size.by if isinstance(size, m.Ragged) else ""
+            by = self._by(size, of_loop) if isinstance(size, m.Ragged) else ""
             name = size.name if isinstance(size, m.Ragged) else str(size)
             self.found.setdefault(key, Plate(key, index, name, by))
             axes.append(key)
@@ -47,6 +47,11 @@ class Plates:
         base = f"{size.name}[{of_loop.get(size.by, size.by)}]" if isinstance(size, m.Ragged) else str(size)
         again = sum(a.partition("#")[0] == base for a in axes)
         return f"{base}#{again}"
+
+    def _by(self, size: m.Ragged, of_loop: Mapping[str, str]) -> str:
+        """The indices that a length depends on: those of the plate around, too, where that is ragged."""
+        around = self.found[of_loop[size.by]].by if size.by in of_loop else ""
+        return f"{around},{size.by}" if around else size.by
 
     def _letter(self, size: m.Size, axes: Sequence[str]) -> str:
         """The index of an array's axis: the loop name of its size, else the size's letter, if that is free."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 
 from emdsl.graph import names
 from emdsl.graph.figures import DOUBLE, LOOP
@@ -58,9 +59,10 @@ def _text(line: names.Line, at: Rect, scale: float = 1.0, halo: bool = False) ->
     size = f' font-size="{_n(names.SIZE * scale)}"' if scale != 1 else ""
     around = ' paint-order="stroke" stroke="white" stroke-width="3"' if halo else ' stroke="none"'
     spans, depth = [], 0.0
-    for s in line:
+    for before, s in pairwise((names.Span(""), *line)):
         now = 4.0 if s.low else -6.0 if s.high else 0.0
         shift = "" if now == depth else f' dy="{_n((now - depth) * scale)}"'
+        shift += f' dx="{_n(-names.BACK * scale)}"' if names.above(before, s) else ""
         style = ' font-style="italic"' if s.slanted else ""
         small = f' font-size="{_n(names.SMALL * scale)}"' if now else ""
         spans.append(f"<tspan{shift}{style}{small}>{escape(_clean(s.text))}</tspan>")
