@@ -445,8 +445,8 @@ def test_what_a_changed_line_changes() -> None:
     ]  # fmt: skip
     assert "The update of `weights`" in found.same and "The families" in found.same
     said = str(found)
-    assert "  -     cov[k] = (S_z_x_x[k] - S_z_x[k] mean[k]ᵀ +" in said
-    assert "  +     cov = (S_x_x - Σ_k S_z_x[k] mean[k]ᵀ +" in said
+    assert "  -     R[k] = S_z_x_x[k] - S_z_x[k] mean[k]ᵀ - mean[k] S_z_x[k]ᵀ\n" in said
+    assert "  +     cov = R / S_n_x  (9)" in said
     assert "  - param cov[K]  : spd[D]\n  + param cov     : spd[D]\n" in said
     assert "S_z[k] = " not in said  # what is the same is not told
     back = other.difference(one)
@@ -535,6 +535,7 @@ LINES = {
         "cov[k] = Σ_n q(z[n] = k) (x[n] - mean[k]) (x[n] - mean[k])ᵀ / (Σ_n q(z[n] = k))",
         "S_z_n_x[k] = Σ_{n : x[n] is seen} q(z[n] = k)",
         "D log(2 π)",
+        "∂Q/∂cov[k]⁻¹ = ½ S_z_n_x[k] cov[k] - ½ R[k] = 0 cov[k] = R[k] / S_z_n_x[k]",
         "(x[n] - mean[k])ᵀ cov[k]⁻¹ (x[n] - mean[k])",
     ),
     "robust_regression": ("S_n_y_u a + S_n_y_X_uᵀ b = S_y_u", "a S_n_y_X_u + S_n_y_X_X_u b = S_y_X_u"),
@@ -543,6 +544,8 @@ LINES = {
         "∂Q/∂sd[k] = R[k] / sd[k]³ - S_z_n_x[k] / sd[k] = 0 sd[k] = √(R[k] / S_z_n_x[k])",
     ),
     "genetic_linkage": (
+        "Q(t) = Σ_n q(cell[n] = 1) log(¼ t)",
+        "t = Σ_n (q(cell[n] = 1) + q(cell[n] = 4))",
         "Q(t) = (S_cell_1 + S_cell_4) log t + (S_cell_2 + S_cell_3) log(1 - t) + const",
         "∂Q/∂t = (S_cell_1 + S_cell_4) / t - (S_cell_2 + S_cell_3) / (1 - t) = 0",
     ),
@@ -551,6 +554,8 @@ LINES = {
     "beta_mixture": ("where Q holds a[k], log Γ(a[k]), log Γ(a[k] + b[k]);", "ψ′ is the derivative of ψ."),
     "probit_regression": ("[...] is 1 where it holds, else 0.",),
     "student_free_df": ("∂Q/∂df = ½ S_count", "coefficient of log u[n] = ½ df - ½"),
+    "stochastic_volatility": ("½ Σ_t (y[t] - mean)² E[exp(-h[t])] + const",),
+    "arma": ("= -½ Σ_{t > 0} E[(s[t, 0] - phiᵀ s[t - 1])² / shock + log(2 π shock)]",),
     "blood_groups": ("R = 2 S_genotype_0 + S_genotype_1 + S_genotype_2", "∂Q/∂allele[0] = R / allele[0] = λ"),
     "word_alignment": ("q(align[s, j] = l) [source[s, l] = e]",),
 }
@@ -681,7 +686,7 @@ for n in N:
     given x[n] : real[P]
     observed y[n] ~ Normal(x[n] @ w, precision = tau)
 infer w, alpha, tau by meanfield
-""": ("rate(alpha[p]) = ½ E[w[p]²] + 0.01", "- Σ_n y[n] x[n]ᵀ E[w] + ½ Σ_n x[n]ᵀ E[w wᵀ] x[n] + 0.01"),
+""": ("rate(alpha[p]) = ½ E[w[p]²] + 0.01", "- Σ_n y[n] x[n]ᵀ E[w] + ½ Σ_n x[n]ᵀ E[w wᵀ] x[n]"),
     """size K = 3
 param share : simplex[K]
 param easy : unit
@@ -839,7 +844,7 @@ for n in N:
     latent f[n] ~ MvNormal(zeros(R), eye(R))
     observed x[n] ~ MvNormal(π + B @ f[n], S)
 """: (
-        "- ½ B S_E_n_x_f_f Bᵀ + ½ π",
+        "+ B S_E_n_x_f_f Bᵀ",
         "The model has π of its own.",
         "it is 3.14159",
     ),  # a matrix that is symmetric: once
@@ -1027,7 +1032,7 @@ for n in N:
     observed x[n] ~ Normal(z[n], 1)
 infer v, z by meanfield
 """: (
-        "a(v[k]) = Σ_n q(z[n] = k) + 1",
+        "a(v[k]) = 1 + Σ_n q(z[n] = k)",
         "b(v[k]) = alpha + Σ_{n, k'} [k < k'] q(z[n] = k')",
         "Σ_l [l < k] E[log(1 - v[l])] + [k < L] E[log v[k]]",
         "alpha = L / (1 - S_log1m_v)",
@@ -1049,7 +1054,7 @@ given A : real[D, Q]
 for n in N:
     latent   u[n] ~ MvNormal(m, W)
     observed y[n] ~ MvNormal(A @ u[n], R)
-""": ("R = (S_y_y - S_y_A_uᵀ + S_E_n_y_A_A_u_u - S_y_A_u) / S_n_y",),
+""": ("= S_y_y - S_y_A_uᵀ - S_y_A_u + S_E_n_y_A_A_u_u",),
     """param m : real[2]
 param W : spd[2]
 param s : positive
@@ -1151,7 +1156,7 @@ for i in I:
 for n in N:
     latent x[n] ~ Multinomial([1/2, psi/4, (1-psi)/4, (1-psi)/4, psi/4], trials = 197)
     observed y[n] ~ Delta(x[n, 0] + x[n, 1])
-""": ("psi = (Σ_n E[x[n, 1]] + Σ_n E[x[n, 4]]) / (Σ_n E[x[n, 1]] + Σ_n E[x[n, 4]] + Σ_n E[x[n, 2]]",),
+""": ("psi = Σ_n (E[x[n, 1]] + E[x[n, 4]]) / (Σ_n (E[x[n, 1]] + E[x[n, 4]] + E[x[n, 2]] + E[x[n, 3]]))",),
     """param cured_share : unit
 param rate : positive
 for n in N:
@@ -1179,6 +1184,26 @@ for n in N:
         "cov(z[n], z[n]) = J(z[n], z[n])⁻¹",
         "E[z[n]] = cov(z[n], z[n]) h(z[n])",
         "A(z[n]) = ½ (h(z[n])ᵀ J(z[n], z[n])⁻¹ h(z[n]) - logdet(J(z[n], z[n])) + Q log(2 π))",
+    ),
+    """param alpha : positive
+param beta : positive
+param mu : real ~ Normal(0, 10)
+param tau : positive ~ Gamma(2, 1)
+param nu : positive
+latent w ~ MvNormal(zeros(M), precision = alpha * eye(M))
+for n in N:
+    given phi[n] : real[M]
+    observed t[n] ~ Normal(phi[n] @ w, precision = beta)
+    observed x[n] ~ Normal(mu, precision = tau)
+    latent u[n] ~ Gamma(nu/2, nu/2)
+    observed v[n] ~ Normal(0, precision = u[n])
+""": (
+        "S_n_t_phi_phi_w_w = Σ_{n : t[n] is seen} (phi[n]ᵀ E[w])²",
+        "alpha = M / E[wᵀ w]",
+        "∂Q/∂beta = S_n_t / (2 beta) - ½ R = 0",
+        "∂Q/∂tau = (S_n_x + 2) / (2 tau) - ½ R = 0",
+        "mu = tau S_x / (tau S_n_x + 1/100)",
+        "∂Q/∂nu = ½ S_count (log(½ nu) - ψ(½ nu) + 1) + ½ S_log_u - ½ S_u = 0",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -26,6 +27,7 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
     shown = [line.formula for line in body if isinstance(line, Show)]
     often = _repeated(shown)
     used = {p.text for e in shown for p in parts(e) if isinstance(p, f.Name)}
+    used |= {c for e in body if isinstance(e, Say) for c in re.findall(r"\b[A-Z]\b", e.text)}  # of a rule
     letters = [c for c in LETTERS if c not in taken and c not in used]
     if not often or len(letters) < len(often):
         return tuple(body)

@@ -6,16 +6,20 @@ Q = sum_n sum_k q(z[n] = k) (log w[k] - (x[n] - m[k])^2 / (2 v)) + const
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
+from emdsl.derive.joint.factors import Factor
 from emdsl.derive.joint.sides import REST
 from emdsl.derive.plan import Plan
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
+from emdsl.report.draws import over_draws
 from emdsl.report.explicit import averaged_terms, joined, without_mass
 from emdsl.report.factored import content
 from emdsl.report.gathered import gathered
+from emdsl.report.joint import with_points
 from emdsl.report.lets import read_through
 from emdsl.report.page import Say, Show, Step
 from emdsl.report.spelled import spelled
@@ -42,11 +46,12 @@ def expected_step(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset)
     of = "expected log joint" if latent else "log joint"
     say = f"The {of}{priors or ','} as a function of the parameters, with the statistics held:"
     body: list[Say | Show] = []
-    means = averaged(plan, named, t) if latent and plan.draws is None else None
+    means = averaged(plan, named, t) if latent else None
     total = opened(plan, whole_q, t)
     impossible = t.known.empty or any(without_mass(e) != e for e in (total, means or x.ZERO))
     if means is not None:
-        body.append(Say(f"The log joint{priors} averaged over q, as a function of the parameters:"))
+        over = "q" if plan.draws is None else "the draws"
+        body.append(Say(f"The log joint{priors} averaged over {over}, as a function of the parameters:"))
         body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(without_mass(means)), {}), f.Word("const")))))
         say = "The same opened, with the statistics held:"
     body.append(Say(say))
@@ -101,13 +106,30 @@ def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
     for factor in named.joint.factors:
         if not params & x.variables(factor.body):
             continue
-        found = averaged_terms(factor, named, params, lambda n: REST)
+        found = averaged_terms(_free(factor, params, named), named, params, lambda n: REST)
         if found is None:
             return None
         one = joined(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in found)))
         one = x.rebuild(without_mass(one), lambda n: in_both_states(n, t.known.binary))
+        one = x.add(*(over_draws(term, plan.drawn, inside=True) for term in x.terms_of(one))) if plan.drawn else one
         parts.append(tidy(x.rebuild(one, _number_out), t.known))
     return _of_parameters(x.add(*parts), plan, t)
+
+
+def _free(factor: Factor, params: Set[str], plan: Plan) -> Factor:
+    """A factor without what multipliers hold at 0, where no parameter stands in it."""
+    held = {*plan.joint.multipliers}
+    if not held & x.variables(factor.body):
+        return factor
+    shown = x.terms_of(with_points(factor.body, plan.joint.multipliers))
+    points = [t for t in shown if _is_point(t)]
+    if any(x.variables(t) & params for t in points):  # Q holds its multiplier
+        return factor
+    return replace(factor, body=x.add(*(t for t in shown if t not in points)))
+
+
+def _is_point(e: Expr) -> bool:
+    return any(isinstance(n, x.Fn) and n.name == "delta" for n in x.walk(e))
 
 
 def _number_out(e: Expr) -> Expr | None:

@@ -159,7 +159,7 @@ def power_of(base: Expr, exponent: Expr) -> Expr:
             return x.mul(x.num((-1) ** int(exponent.value)), power_of(x.neg(base), exponent))
     if isinstance(base, x.Add) and isinstance(exponent, x.Num) and exponent.value in (-1, -2, 2):
         c, whole = content(base)
-        if c < 0 or exponent.value < 0:
+        if c < 0 or (exponent.value < 0 and c.denominator <= LARGE):  # `1 / (a + 1/100)`, not `100 / (100 a + 1)`
             return x.mul(x.num(c ** int(exponent.value)), x.power(whole, exponent))
     if exponent == x.HALF:
         if isinstance(base, x.Num) and isinstance(base.value, Fraction) and base.value > 0:

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report.factored import content
 from emdsl.report.sums import apart, taken_out
 
@@ -16,10 +17,73 @@ def gathered(e: Expr) -> Expr:
     if not isinstance(e, x.Add):
         return e
     groups: dict[frozenset[Expr], list[Expr]] = {}
-    for t in _under_sums(_logs(e.terms)):
+    for t in _squares(_under_sums(_logs(e.terms))):
         below = frozenset(p for p in x.factors_of(t) if divides(p))
         groups.setdefault(below or frozenset((t,)), []).append(t)
     return x.add(*(terms[0] if len(terms) == 1 else _over(below, terms) for below, terms in groups.items()))
+
+
+def _squares(terms: Sequence[Expr]) -> list[Expr]:
+    """`a m S_x - a S_xx / 2 - a m^2 S / 2` is `-a (S_xx - 2 m S_x + m^2 S) / 2`: a precision before an open square."""
+    for p in dict.fromkeys(p for t in terms for p in x.factors_of(t) if isinstance(p, El) and p.var not in STATISTIC):
+        held = [t for t in terms if list(x.factors_of(t)).count(p) == 1]
+        found = _open_square([x.mul(*(q for q in x.factors_of(t) if q != p)) for t in held])
+        if found is not None:
+            at = next(n for n, t in enumerate(terms) if t in held)
+            rest = [t for t in terms if t not in held]
+            return [*rest[:at], x.mul(x.Num(found[0]), p, found[1]), *rest[at:]]
+    return list(terms)
+
+
+def _open_square(terms: Sequence[Expr]) -> tuple[Fraction, Expr] | None:
+    """The number before a square that stands open, and the square: some statistic alone has half, another the whole."""
+    addends = [r for t in terms for r in _addends(t)]
+    alone = [r for r in addends if _of_statistics(x.split_number(r)[1])]
+    halves = {c for r in alone if abs(c := x.split_number(r)[0]) == x.HALF.value}
+    if len(halves) != 1 or not any(x.split_number(r)[0] == -2 * c for r in addends for c in halves):
+        return None
+    whole = x.add(*alone, *(r for r in addends if r not in alone))
+    return content(whole) if isinstance(whole, x.Add) else None
+
+
+def a_square_apart(e: Expr) -> tuple[Expr, Fraction, Expr]:
+    """`n / a + m S_x - S_xx / 2 - m^2 S / 2` as `n / a`, and -1/2 before `S_xx - 2 m S_x + m^2 S`."""
+    terms = x.terms_of(e)
+    held = [t for t in terms if not any(divides(p) for p in x.factors_of(t))]
+    found = _open_square(held) if len(held) < len(terms) else None
+    return (e, Fraction(0), x.ZERO) if found is None else (x.add(*(t for t in terms if t not in held)), *found)
+
+
+def _addends(e: Expr) -> list[Expr]:
+    """The terms of a product, its one sum opened."""
+    c, rest = x.split_number(e)
+    return [x.mul(x.Num(c), t) for t in x.terms_of(rest)]
+
+
+def _of_statistics(e: Expr) -> bool:
+    return all(n.var in STATISTIC for n in x.walk(e) if isinstance(n, El)) and e != x.ONE
+
+
+def by_statistic(e: Expr) -> Expr:
+    """`S log a - S log 2 - S psi(a) + R` as `S (log(a / 2) - psi(a)) + R`."""
+    groups: dict[Expr, list[Expr]] = {}
+    for t in x.terms_of(e):
+        own = [p for p in x.factors_of(t) if isinstance(p, El) and p.var in STATISTIC]
+        groups.setdefault(own[0] if len(own) == 1 else t, []).append(t)
+    out = []
+    for s, terms in groups.items():
+        c, rest = _without(s, terms) if len(terms) > 1 else (x.ONE, x.ONE)
+        whole = x.add(*map(_as_added, x.terms_of(rest)))
+        out.append(x.mul(c, s, whole) if isinstance(whole, x.Add) else x.add(*terms))
+    return x.add(*out)
+
+
+def _as_added(t: Expr) -> Expr:
+    """`-log 2` as `log(1/2)`, which joins other logarithms."""
+    match x.split_number(t):
+        case Fraction(numerator=-1, denominator=1), x.Fn("log", (x.Num(Fraction() as v),)) if v > 0:
+            return x.Fn("log", (x.Num(1 / v),))
+    return t
 
 
 def _logs(terms: Sequence[Expr]) -> list[Expr]:

@@ -101,7 +101,7 @@ def _joined(parts: Iterator[tuple[str, Formula, Formula, str]]) -> list[tuple[st
     return out
 
 
-def _with_points(body: Expr, multipliers: Mapping[str, str]) -> Expr:
+def with_points(body: Expr, multipliers: Mapping[str, str]) -> Expr:
     """A log density with `log δ(c)` for what multipliers hold at 0: what they hold, `λ c - log 2π`, is so written; what
     holds nothing, `-λ² / 2 - log(2π) / 2`, is left out."""
     held: dict[El, list[Expr]] = {}
@@ -174,7 +174,7 @@ def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[st
         gone = {*of, about, *names, *plan.joint.multipliers, *plan.joint.tails}
         given = [v.name for v in model.variables if v.name in read - gone]
         left = log_density(of, given) if about else f.Word("factors")
-        seen = [replace(factor, body=_with_points(factor.body, plan.joint.multipliers)) for factor in factors]
+        seen = [replace(factor, body=with_points(factor.body, plan.joint.multipliers)) for factor in factors]
         bare = [apart(factor, free) for factor in seen]
         shown = [summed(factor, e, t) for factor, (e, _) in zip(seen, bare, strict=True)]
         held = [(plates, e) for plates, e in _in_all_states(shown, t) if e != x.ZERO] or shown[:1]

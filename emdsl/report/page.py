@@ -10,7 +10,7 @@ from typing import Any
 
 from emdsl.report.formula import Formula
 
-COLUMNS = 120  # of a page of text, where nothing says how wide it is
+COLUMNS = 100  # of a page of text, where nothing says how wide it is
 SENTENCE = 105  # columns of a sentence at most, its margin among them
 BESIDE = 15  # columns that an equation leaves: the margin before it and its number after it
 FUNCTIONS = ("log", "exp", "sqrt")  # no word at the start of a sentence

@@ -21,6 +21,7 @@ from emdsl.report.axes import own_axes
 from emdsl.report.bounds import bounded, only, place
 from emdsl.report.conditions import filters
 from emdsl.report.elements import Elements
+from emdsl.report.flat import in_own
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
 from emdsl.report.known import known
@@ -99,7 +100,7 @@ class Typeset(Elements):
                 return self._function(e, names)
             case x.Add():
                 whole = self.joined(e)
-                terms = whole.terms if isinstance(whole, x.Add) else (whole,)
+                terms = _numbers_first(whole.terms) if isinstance(whole, x.Add) else (whole,)
                 return self.plus([self._signed(t, names) for t in terms])
             case x.Mul() | x.Pow() | x.Sum():
                 return self._product(e, names)
@@ -209,6 +210,10 @@ class Typeset(Elements):
                 case _:
                     above.append(self.of(p, names))
         above.sort(key=turn)
+        logs = [p for p in above if isinstance(p, f.Apply) and p.function == f.Word("log")]
+        if len(last) == 1 and isinstance(big := last[0], f.Big) and logs:  # `sum_n q[n] log t`, not `log t sum_n q[n]`
+            above = [p for p in above if p not in logs]
+            last = [f.Big(big.indices, big.where, f.times(big.body, *logs))]
         return assembled(c, [*above, *last], below)
 
     def _power(self, base: Expr, exponent: Expr, names: Names) -> Formula:
@@ -226,6 +231,12 @@ class Typeset(Elements):
 
     def total(self, e: Expr, names: Names) -> Formula:
         """Nested sums as one; presence becomes the condition under the sign."""
+        match e:
+            case x.Sum(ix, x.Fn("E", (inner, *given))) if ix not in x.free(x.mul(*given)):
+                bare = inner.base if isinstance(inner, x.Pow) and inner.exponent == x.num(2) else inner
+                whole = chain(self, x.Sum(ix, inner), (), names) if in_own(self, bare, ix) else None  # `E[wᵀ w]`
+                if whole is not None:
+                    return self.mean(whole, given, names)
         ixs: list[Ix] = []
         body = e
         while isinstance(body, x.Sum):
@@ -303,6 +314,15 @@ def typeset(plan: Plan) -> Typeset:
     facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
     named = [(n, i, j, e) for n, i, j, body in matrices(spelled(plan.joint.model)) for e in {body, tidy(body, facts)}]
     return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))
+
+
+def _numbers_first(terms: Sequence[Expr]) -> Sequence[Expr]:
+    """`D + 2 + sum_n q[n]`, not `sum_n q[n] + D + 2`."""
+    bare = [x.split_number(t)[1] for t in terms]
+    plain = [t for t, e in zip(terms, bare, strict=True) if isinstance(e, x.SizeN) or e == x.ONE]
+    sums = [t for t, e in zip(terms, bare, strict=True) if isinstance(e, x.Sum)]
+    added = all(x.split_number(t)[0] > 0 for t in plain)
+    return (*plain, *sums) if sums and added and len(plain) + len(sums) == len(terms) else terms
 
 
 def _exclude(one: x.Where) -> bool:

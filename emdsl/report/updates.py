@@ -26,12 +26,13 @@ from emdsl.report.draws import over_draws
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, in_data, joined, normalised
 from emdsl.report.formula import Formula
-from emdsl.report.gathered import gathered
+from emdsl.report.gathered import a_square_apart, by_statistic, gathered
 from emdsl.report.maxima import second_order, slope_of, why_a_maximum
 from emdsl.report.page import Say, Show, Step, names_of, sentence
+from emdsl.report.pieces import assembled
+from emdsl.report.spreads import by_entries, entry_by_entry, in_matrices, value_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
-from emdsl.report.unicode import text
 from emdsl.report.unopened import Unopened
 from emdsl.report.vectors import tensor
 from emdsl.report.written import SHORT_CASES, compared_with, written_out
@@ -61,7 +62,8 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[E
     model = plan.joint.as_written.model
     taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
     reason = _in_free_letters(reason, taken) if isinstance(u.rule, Spread) else reason
-    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *_part(u, held, t)]
+    of_rule = in_matrices(u.rule, u.params[0], t) if isinstance(u.rule, Spread) and not entry_by_entry(u.rule) else None
+    body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *(() if of_rule else _part(u, held, t))]
     body += list(_rule(plan, u, held, found, t))
     if u.conditional_on:
         body.append(Say(f"This maximises Q with {names_of(*u.conditional_on)} held (ECM)."))
@@ -97,11 +99,13 @@ def _rule(
         case Simplex():
             yield from _stationary_on_simplex(u.rule, u.params[0], t)
             yield from _equations(*normalised(u.params[0], u.rule.axes, u.rule.counts), u.params[0], t)
-        case Spread() if _entry_by_entry(u.rule):
-            yield from _by_entries(u.rule, u.params[0], t)
+        case Spread() if entry_by_entry(u.rule):
+            yield from by_entries(u.rule, u.params[0], t)
+        case Spread() if (lines := in_matrices(u.rule, u.params[0], t)) is not None:
+            yield from lines
         case Spread():
-            yield from _stationary_in_inverse(u.rule, u.params[0], t)
-            yield from _equations(*_spread(u.rule, u.params[0]), u.params[0], t)
+            yield Say("Stationary where the derivative by the inverse vanishes.")
+            yield from _equations(*value_of(u.rule, u.params[0]), u.params[0], t)
         case Closed():
             yield from _closed(u.rule, u.params[0], t)
         case Linear():
@@ -120,6 +124,7 @@ def _rule(
         yield Say(f"In terms of the data{seen}{apart}:")
     if plan.drawn:
         found = [(over_draws(a, plan.drawn), over_draws(tidy(joined(b), t.known), plan.drawn)) for a, b in found]
+    found = [(a, _one_sum_each(tidy(b, t.known))) for a, b in found]
     for name, (left, right) in zip(in_data(plan, u), found, strict=False):
         shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)
         yield from (replace(line, of=name) for line in shown)
@@ -127,6 +132,11 @@ def _rule(
         yield from second_order(plan, u.rule, u.params[0], t)
     elif not isinstance(u.rule, Simplex | Spread):
         yield from why_a_maximum(plan, u)
+
+
+def _one_sum_each(e: Expr) -> Expr:
+    """`(sum_n a[n] + sum_n b[n]) / c` as `sum_n (a[n] + b[n]) / c`."""
+    return x.rebuild(e, lambda n: met if isinstance(n, x.Add) and (met := joined(n)) is not n else None)
 
 
 def _equations(left: Expr, right: Expr, name: str, t: Typeset) -> Iterator[Show]:
@@ -194,68 +204,15 @@ def _stationary_on_simplex(rule: Simplex, name: str, t: Typeset) -> Iterator[Say
         yield Show(f.Relation("=", slope, f.Relation("=", t.of(other, names), multiplier)))
 
 
-def _entry_by_entry(rule: Spread) -> bool:
-    """Whether a covariance's sums of squares are of a few vectors by their numbers, and have no form as a matrix."""
-    i, j = rule.axes[-2:]
-    short = i.dim.isdigit() and int(i.dim) <= SHORT_CASES
-    return short and not rule.precision and compared_with(i, rule.scatter) and compared_with(j, rule.scatter)
-
-
-def _by_entries(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
-    """`a V - C / 2 = 0` with C entry by entry, instead of a sum of products of unit vectors."""
-    *lead, i, j = rule.axes
-    names = t.letters.extend({}, lead)
-    places = t.places(lead, names)
-    letter = next(c for c in "CDFHMUW" if c not in t.letters.taken)
-    scatter, weight = (x.neg(x.add(e, e)) for e in (rule.scatter, rule.weight))
-    twice = x.mul(x.HALF, x.add(scatter, x.substitute(scatter, {i: j, j: i})))
-    own, other = f.at(f.Name(name), *places), f.at(f.Name(letter), *places)
-    first = t.of(x.mul(x.HALF, weight), names)
-    score = f.Plus(((False, f.times(first, own)), (True, f.over(t.of(x.HALF, {}), other))))
-    by = f.Raised(own, f.Number("-1"))
-    yield Show(f.Relation("=", f.Slope(f.Word("Q"), by), f.Relation("=", score, f.Number("0"))))
-    yield Say(f"with the entries of {text(other)}, which is symmetric,")
-    for a in range(int(i.dim)):
-        for b in range(a, int(i.dim)):
-            value = t.of(gathered(tidy(x.substitute(twice, {i: a, j: b}), t.known)), names)
-            at = (*places, f.Number(str(a)), f.Number(str(b)))
-            yield Show(f.Relation("=", f.At(f.Name(letter), at), value))
-    yield Say("So")
-    yield Show(f.Relation("=", own, f.Over(other, t.of(weight, names))), name)
-
-
-def _stationary_in_inverse(rule: Spread, name: str, t: Typeset) -> Iterator[Say | Show]:
-    """`a V - C = 0`, the derivative by the inverse of V; by V itself of a precision."""
-    i, j = rule.axes[-2:]
-    own = El(name, rule.axes)
-    inverse = x.MatInv(i, j, own, (i, j))
-    half = x.mul(x.HALF, x.add(rule.scatter, x.substitute(rule.scatter, {i: j, j: i})))
-    score = x.add(x.mul(rule.weight, inverse), half) if rule.precision else x.add(x.neg(x.mul(rule.weight, own)), half)
-    names = t.letters.extend({}, rule.axes[:-2])
-    by, value = (tensor(t, e, (i, j), names) for e in (own if rule.precision else inverse, tidy(score, t.known)))
-    if by is None or value is None:
-        yield Say("Stationary where the derivative by the inverse vanishes.")
-        return
-    zero = f.Relation("=", value, f.Number("0"))
-    yield Show(f.Relation("=", f.Slope(f.Word("Q"), by), zero))
-
-
-def _spread(rule: Spread, name: str) -> tuple[Expr, Expr]:
-    i, j = rule.axes[-2:]
-    half = x.mul(x.HALF, x.add(rule.scatter, x.substitute(rule.scatter, {i: j, j: i})))
-    value = x.mul(half, x.power(rule.weight, x.num(-1)))
-    if rule.precision:
-        return x.MatInv(i, j, El(name, rule.axes), (i, j)), x.neg(value)
-    return El(name, rule.axes), value
-
-
 def _closed(rule: Closed, name: str, t: Typeset) -> Iterator[Say | Show]:
     left = El(name, rule.axes)
     score = slope_of(rule, left, 0)
     for at in written_out(rule.axes, score or x.ZERO) if score is not None else ():
         names = t.letters.extend({}, (i for i in rule.axes if i not in at))
         one, other = (x.substitute(e, at) for e in (left, score or x.ZERO))
-        zero = f.Relation("=", t.of(gathered(tidy(other, t.known)), names), f.Number("0"))
+        rest, c, square = a_square_apart(gathered(tidy(other, t.known)))
+        value = t.of(rest, names) if not c else f.plus(t.of(rest, names), assembled(c, [t.of(square, names)], []))
+        zero = f.Relation("=", value, f.Number("0"))
         yield Show(f.Relation("=", f.Slope(f.Word("Q"), t.of(one, names)), zero))
     if len(rule.root.candidates) > 1:
         yield Say("The roots of the score; of those in the domain the one with the larger Q is taken:")
@@ -330,7 +287,7 @@ def _partial(name: str, axes: Sequence[Ix], names: dict[Ix, str], t: Typeset) ->
 
 def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
     names = t.letters.extend({}, rule.axes)
-    score = t.of(tidy(rule.score, t.known), names)
+    score = t.of(by_statistic(tidy(rule.score, t.known)), names)
     if rule.inside:
         yield Say(f"With {names_of(*rule.inside)} where Q is greatest for each value (the profile), the score is")
     yield Show(
@@ -339,20 +296,20 @@ def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
     )
     yield Say("Newton's method to convergence, steps that lower Q halved; the second derivative is")
     slope = f.Slope(f.Word("Q"), t.of(El(rule.leaf.var, rule.axes), names), 2)
-    yield Show(f.Relation("=", slope, t.of(tidy(rule.curvature, t.known), names)))
+    yield Show(f.Relation("=", slope, t.of(by_statistic(tidy(rule.curvature, t.known)), names)))
 
 
 def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
     names = t.letters.extend({}, rule.axes)
     leaves = [t.of(leaf, names) for leaf in rule.leaves]
     for leaf, slope, name in zip(leaves, rule.slopes, (e.var for e in rule.leaves), strict=True):
-        zero = f.Relation("=", t.of(gathered(tidy(slope, t.known)), names), f.Number("0"))
+        zero = f.Relation("=", t.of(by_statistic(gathered(tidy(slope, t.known))), names), f.Number("0"))
         yield Show(f.Relation("=", f.Slope(f.Word("Q"), leaf), zero), name)
     yield Say("Newton's method to convergence, steps that lower Q halved; the Hessian is")
     for i, row in enumerate(rule.hessian):
         for leaf, entry in zip(leaves[i:], row, strict=True):
             by = f.Slope(f.Word("Q"), leaves[i], 2, None if leaf is leaves[i] else leaf)
-            yield Show(f.Relation("=", by, t.of(gathered(tidy(entry, t.known)), names)))
+            yield Show(f.Relation("=", by, t.of(by_statistic(gathered(tidy(entry, t.known))), names)))
 
 
 def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:

@@ -234,7 +234,8 @@ def paths(
         if closed is None:
             return None
         scalars.append(closed)
-    return [*scalars, *out]
+    counts = {s: scalars.count(s) for s in scalars}  # `aᵀ b aᵀ b` is a square
+    return [*(s if n == 1 else f.Raised(s, f.Number(str(n))) for s, n in counts.items()), *out]
 
 
 def _traced(t: Writer, p: Expr, joined: Sequence[Ix], tensors: Sequence[Expr]) -> bool:
