@@ -139,10 +139,10 @@ def _shares(a: Step, b: Step) -> bool:
 
 
 def _lines(one: Numbered | None, other: Numbered | None) -> Iterator[Line]:
-    """The lines that one side has alone, in order, those of the first before those of the second; an equation that
-    only stands elsewhere is one of both."""
+    """The lines that one side has alone, in order, those of the first before those of the second; what only stands
+    elsewhere is of both."""
     a, b = _keyed(one), _keyed(other)
-    both = {t for t, (line, _) in a if isinstance(line, Show)} & {t for t, _ in b}
+    both = {t for t, _ in a} & {t for t, _ in b}
     for kind, i, j, k, m in SequenceMatcher(None, [t for t, _ in a], [t for t, _ in b], autojunk=False).get_opcodes():
         if kind != "equal":
             yield from (Line("-", line, label) for t, (line, label) in a[i:j] if t not in both)
@@ -192,13 +192,24 @@ def _listed(e: Formula) -> Formula:
     return f.Listed(tuple(sorted(e.items, key=text))) if isinstance(e, f.Listed) else e
 
 
+DECLARED = (
+    r"\b(?:param|latent|observed|given|let|size|model|family)\s+([^\W\d]\w*'*)",
+    r"\bfor\s+([^\W\d]\w*'*)\s+in\b",
+    r"\bin\s+([^\W\d]\w*'*)(?!\s*\()",
+    r"[\[,]\s*([^\W\d]\w*'*)\s*(?=[\],])",  # a size
+)
+
+
 def _renamed(old: str, new: str) -> tuple[tuple[str, str], ...]:
-    """The names that are others in two texts that are the same besides, comments and spaces apart."""
-    sides = [re.findall(r"[^\W\d]\w*'*|\d[\w.]*|\n\s*|[^\w\s]", re.sub(r"#.*", "", s.strip())) for s in (old, new)]
+    """The names that are others in two texts that are the same besides, comments and spaces apart: those that the
+    models declare, not families, domains or functions of the language."""
+    texts = [re.sub(r"#.*", "", s.strip()) for s in (old, new)]
+    sides = [re.findall(r"[^\W\d]\w*'*|\d[\w.]*|\n\s*|[^\w\s]", s) for s in texts]
     if len(sides[0]) != len(sides[1]):
         return ()
     pairs = dict.fromkeys((a, b) for a, b in zip(*sides, strict=True) if a != b)
-    words = all(a.isidentifier() and b.isidentifier() for a, b in pairs)
+    own = [{n for pattern in DECLARED for n in re.findall(pattern, s)} for s in texts]
+    words = all(a in own[0] and b in own[1] for a, b in pairs)
     known = {t for side in sides for t in side} - {n for pair in pairs for n in pair}
     apart = len({a for a, _ in pairs}) == len({b for _, b in pairs}) == len(pairs)
     moved = all(a not in sides[1] and b not in sides[0] for a, b in pairs)  # each wherever it stands
