@@ -17,7 +17,7 @@ def gathered(e: Expr) -> Expr:
     if not isinstance(e, x.Add):
         return e
     groups: dict[frozenset[Expr], list[Expr]] = {}
-    for t in _squares(_under_sums(_logs(e.terms))):
+    for t in _squares(_squares_in_sums(_under_sums(_logs(e.terms)))):
         below = frozenset(p for p in x.factors_of(t) if divides(p))
         groups.setdefault(below or frozenset((t,)), []).append(t)
     return x.add(*(terms[0] if len(terms) == 1 else _over(below, terms) for below, terms in groups.items()))
@@ -33,6 +33,28 @@ def _squares(terms: Sequence[Expr]) -> list[Expr]:
             rest = [t for t in terms if t not in held]
             return [*rest[:at], x.mul(x.Num(found[0]), p, found[1]), *rest[at:]]
     return list(terms)
+
+
+def _squares_in_sums(terms: Sequence[Expr]) -> list[Expr]:
+    """The same of sums over the same indices."""
+    groups: dict[tuple[str, ...], list[tuple[Expr, Expr]]] = {}
+    leads: dict[tuple[str, ...], list[Ix]] = {}
+    for t in terms:
+        c, factors, sums = apart(t)
+        dims = tuple(i.dim for i in sums)
+        if sums and len({*dims}) == len(dims):
+            lead = leads.setdefault(dims, sums)
+            body = x.substitute(x.mul(x.Num(c), *factors), dict(zip(sums, lead, strict=True)))
+            groups.setdefault(dims, []).append((t, body))
+    out = list(terms)
+    for dims, own in groups.items():
+        met = _squares([body for _, body in own])
+        if len(met) < len(own):
+            whole = [x.totals(leads[dims], body) for body in met]
+            at = out.index(own[0][0])
+            out = [t for t in out if t not in [t for t, _ in own]]
+            out[at:at] = whole
+    return out
 
 
 def _open_square(terms: Sequence[Expr]) -> tuple[Fraction, Expr] | None:

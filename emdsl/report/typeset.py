@@ -320,7 +320,7 @@ def _numbers_first(terms: Sequence[Expr]) -> Sequence[Expr]:
     """`D + 2 + sum_n q[n]`, not `sum_n q[n] + D + 2`."""
     bare = [x.split_number(t)[1] for t in terms]
     plain = [t for t, e in zip(terms, bare, strict=True) if isinstance(e, x.SizeN) or e == x.ONE]
-    sums = [t for t, e in zip(terms, bare, strict=True) if isinstance(e, x.Sum)]
+    sums = [t for t, e in zip(terms, bare, strict=True) if any(isinstance(p, x.Sum) for p in x.factors_of(e))]
     added = all(x.split_number(t)[0] > 0 for t in plain)
     return (*plain, *sums) if sums and added and len(plain) + len(sums) == len(terms) else terms
 
