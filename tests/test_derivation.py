@@ -478,6 +478,14 @@ for g in G:
     assert str(one.difference(other)) == said
 
 
+@pytest.mark.parametrize(("old", "new"), [("Normal(m, s)", "Laplace(m, s)"), ("m : real", "m : positive"),
+                                         ("Normal(m", "Normal(exp(m)"), ("(m, s)", "(m, var = s)")])  # fmt: skip
+def test_families_domains_and_functions_are_no_names(old: str, new: str) -> None:
+    text = "model M\nparam m : real\nparam s : positive\nfor n in N:\n    observed x[n] ~ Normal(m, s)\n"
+    one, other = (emdsl.compile(text=t).derivation for t in (text, text.replace(old, new)))
+    assert one.difference(other).changes and not one.difference(other).names
+
+
 def test_letters_for_long_sums_are_no_difference() -> None:
     """A plate of the other's has the letter."""
     head = "model M\nparam m : real\nparam s : positive\nfor g in G:\n    latent b[g] ~ Normal(m, 1)\n"
@@ -718,7 +726,7 @@ for i in I:
         for k in K[i, j]:
             observed y[i, j, k] ~ Normal(b[i, j], var = r)
 """: (
-        "P(a[i], a[i]) = J[i] / w + 1",  # sums over the rows of one row know all that is above it
+        "P(a[i], a[i]) = 1 + J[i] / w",  # sums over the rows of one row know all that is above it
         "P(b[i, j], b[i, j]) = 1 / w + K[i, j] / r",
         "h(b[i, j]) = Σ_k y[i, j, k] / r",
         "precision P and linear term h",
@@ -1187,6 +1195,12 @@ for n in N:
     ),
     """param alpha : positive
 param beta : positive
+param p : simplex[2]
+param c[2] : real
+param g[2] : positive
+for i in I:
+    latent z[i] ~ Categorical(p)
+    observed y[i] ~ Normal(c[z[i]], precision = g[z[i]])
 param mu : real ~ Normal(0, 10)
 param tau : positive ~ Gamma(2, 1)
 param nu : positive
@@ -1203,6 +1217,7 @@ for n in N:
         "∂Q/∂beta = S_n_t / (2 beta) - ½ R = 0",
         "∂Q/∂tau = (S_n_x + 2) / (2 tau) - ½ R = 0",
         "mu = tau S_x / (tau S_n_x + 1/100)",
+        "∂Q/∂g[j] = S_z_n_y[j] / (2 g[j]) - ½ R[j] = 0",
         "∂Q/∂nu = ½ S_count (log(½ nu) - ψ(½ nu) + 1) + ½ S_log_u - ½ S_u = 0",
     ),
 }
