@@ -1218,7 +1218,7 @@ for n in N:
         "∂Q/∂tau = (S_n_x + 2) / (2 tau) - ½ R = 0",
         "mu = tau S_x / (tau S_n_x + 1/100)",
         "∂Q/∂g[j] = S_z_n_y[j] / (2 g[j]) - ½ R[j] = 0",
-        "∂Q/∂nu = ½ S_count (log(½ nu) - ψ(½ nu) + 1) + ½ S_log_u - ½ S_u = 0",
+        "∂Q/∂nu = ½ S_log_u + ½ N (log(½ nu) - ψ(½ nu) + 1) - ½ S_u = 0",
     ),
 }
 

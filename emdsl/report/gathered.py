@@ -90,7 +90,7 @@ def by_statistic(e: Expr) -> Expr:
     """`S log a - S log 2 - S psi(a) + R` as `S (log(a / 2) - psi(a)) + R`."""
     groups: dict[Expr, list[Expr]] = {}
     for t in x.terms_of(e):
-        own = [p for p in x.factors_of(t) if isinstance(p, El) and p.var in STATISTIC]
+        own = [p for p in x.factors_of(t) if isinstance(p, x.SizeN) or (isinstance(p, El) and p.var in STATISTIC)]
         groups.setdefault(own[0] if len(own) == 1 else t, []).append(t)
     out = []
     for s, terms in groups.items():
