@@ -43,7 +43,7 @@ from emdsl.report.latex import INNER, WIDE
 from emdsl.report.maxima import _at_root, slope_of
 from emdsl.report.measure import measure
 from emdsl.report.page import Say, Show, Step
-from emdsl.report.places import own_lines, places, whole
+from emdsl.report.places import places, told_lines, whole
 from emdsl.report.tidy import tidy
 from emdsl.report.together import means_of_products
 from emdsl.report.typeset import typeset
@@ -426,7 +426,7 @@ def test_the_code_names_the_equations_by_the_derivation_s_numbers(name: str) -> 
     known = {str(s["number"]) for s in steps} | named
     assert set(re.findall(r"# \((\d+(?:\.\d+)?)\)", code)) <= known
     bare = re.sub(r"\ndef initial\(.*?(?=\ndef |\Z)", "", code, flags=re.DOTALL)  # where a fit starts is no equation
-    assert not [line for n, line in own_lines(bare) if COMPUTES.search(line) and n not in told_at(bare)]
+    assert not [line for n, line in told_lines(bare) if COMPUTES.search(line) and n not in told_at(bare)]
     for s in (*kinds["posterior"], *kinds["update"], *kinds["objective"]):
         body = code.partition(f"def {s['code']}(")[2].partition("\ndef ")[0]
         body = code if plan.elimination.parts else body  # the sweep calls a function for each factor

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
+from emdsl.derive.algebra.made import REFERENCE, is_made
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.joint import calls
 from emdsl.derive.joint.spikes import is_point_mass
@@ -36,12 +38,20 @@ class Numbers:
     draws: int | None = None
     substituted: int = 0
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the posterior of each block
+    moved: tuple[str, ...] = ()  # what is measured from a point, each by an equation
 
     def of(self, block: str, part: str) -> str:
         """The number of a part of a posterior: `4.2`, or `4` of all that is told where it is no part of its own."""
+        if block not in self.posterior:
+            return str(self.draws)  # of what is drawn
         number, parts = self.posterior[block], self.parts[block]
         part = part if part in parts else OF_A_FAMILY.get(part, part)
         return f"{number}.{1 + parts.index(part)}" if part in parts and len(parts) > 1 else str(number)
+
+    def shifted(self, name: str) -> str:
+        """The number of what says from where a variable is measured."""
+        several = name in self.moved and len(self.moved) > 1
+        return f"{self.reference}.{1 + self.moved.index(name)}" if several else str(self.reference)
 
     def found(self, block: str) -> str:
         """The number of what says which probabilities or moments a posterior has."""
@@ -130,7 +140,14 @@ def numbers(plan: Plan) -> Numbers:
     last = k + len(plan.updates) + 1
     reference = last + 1 if plan.centred or plan.planes or plan.designs else None
     parts = {b.name: posterior_parts(b, plan.joint) for b in blocks}
-    return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn, substituted, parts)
+    moved = measured(plan)
+    return Numbers(posterior, of_statistics, statistic, update, last, reference, drawn, substituted, parts, moved)
+
+
+def measured(plan: Plan) -> tuple[str, ...]:
+    """Data and what locates them that are measured from a point which an equation can name."""
+    plain = [n for n, s in plan.shifts.items() if all(not is_made(v) or v in REFERENCE for v in x.variables(s.value))]
+    return (*plan.centred, *plain)
 
 
 def families_called(model: m.ModelText) -> list[tuple[m.Family, int]]:

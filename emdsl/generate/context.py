@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
@@ -62,6 +61,7 @@ class Function:
 
     plan: Plan
     emitter: Emitter
+    numbers: Numbers
     unpacked: dict[str, str] = field(default_factory=dict)  # code name -> the line that makes it
     runtime: dict[str, Leaf] = field(default_factory=dict)
 
@@ -93,17 +93,12 @@ class Function:
         since, before, self.equation = self.emitter.mark(), self.equation, found[0]
         yield
         self.equation = before
-        if found != [str(self.numbers.posterior[block.name])]:  # which the comment above all of the block names
+        if found != [str(self.numbers.posterior.get(block.name))]:  # which the comment above all of the block names
             self.emitter.number(since, *found)
-
-    @cached_property
-    def numbers(self) -> Numbers:
-        """The numbers of the derivation's equations."""
-        return numbers(self.plan)
 
     def another(self, chunk: str | None) -> Function:
         """A fresh function of the same module, over rows of `chunk`."""
-        return function(self.plan, self.helpers, chunk, self.emitter.rows)
+        return function(self.plan, self.helpers, chunk, self.emitter.rows, self.numbers)
 
     def prologue(self) -> list[str]:
         """The lines that unpack what the function reads."""
@@ -178,8 +173,10 @@ def flat_axes(v: m.Variable) -> tuple[int, int]:
     return plates, len(v.array) + len(v.domain.dims)
 
 
-def function(plan: Plan, helpers: frozenset[str], chunk: str | None, rows: frozenset[str]) -> Function:
-    """A fresh function whose leaves unpack themselves."""
+def function(
+    plan: Plan, helpers: frozenset[str], chunk: str | None, rows: frozenset[str], told: Numbers | None = None
+) -> Function:
+    """A fresh function whose leaves unpack themselves; `told`: the numbers of the module's plan, if this is another."""
     names = tuple(v.name for v in plan.joint.model.variables) + tuple(s.name for s in plan.joint.model.sizes)
     namer = Namer(names, helpers | {"start"} if plan.elimination.parts else helpers)  # called by `initial` there
     holder: dict[str, Function] = {}
@@ -190,7 +187,7 @@ def function(plan: Plan, helpers: frozenset[str], chunk: str | None, rows: froze
     def sized(dim: str, code: str) -> None:
         holder["f"].unpacked.setdefault(code, f"{code} = {size_expression(dim)}")
 
-    made = Function(plan, Emitter(leaf, namer, rows, chunk, sized=sized), helpers=helpers)
+    made = Function(plan, Emitter(leaf, namer, rows, chunk, sized=sized), told or numbers(plan), helpers=helpers)
     holder["f"] = made
     return made
 
@@ -243,7 +240,7 @@ def _working(f: Function, v: m.Variable, code: str) -> str:
     shift = f.plan.shifts.get(v.name)
     if shift is None:
         return f'{code} = params["{v.name}"]'
-    em, number = f.emitter, numbers(f.plan).reference
+    em, number = f.emitter, f.numbers.shifted(v.name)
     before = len(em.outer)
     value = em.value(x.rebuild(shift.value, _from_given(shift)))
     for line in numbered(em.outer[before:], number):

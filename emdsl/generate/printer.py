@@ -42,7 +42,7 @@ class Printer:
 
     def function(self) -> Function:
         """An empty function of this module."""
-        f = function(self.plan, self.helpers, self.chunk, self.rows)
+        f = function(self.plan, self.helpers, self.chunk, self.rows, self.numbers)
         f.sums = self.sums if self.once is None else None  # where rows are needed only with gaps, all is left to them
         f.handed = self.handed
         f.kinds = self.kinds
@@ -50,7 +50,7 @@ class Printer:
 
     def row_function(self) -> Function:
         """The same, with sums of data made and not read."""
-        return function(self.plan, self.helpers, self.chunk, self.rows)
+        return function(self.plan, self.helpers, self.chunk, self.rows, self.numbers)
 
     def _inference(self) -> tuple[Function, list[Stacked]]:
         """The body of `expectations`: every block forward, then joint probabilities backward."""

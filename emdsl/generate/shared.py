@@ -64,6 +64,7 @@ class Handed:
     known: Known
     tables: LookedUp | None
     found: dict[DataSum, str] = field(default_factory=dict)
+    readers: dict[str, dict[object, None]] = field(default_factory=dict)  # numbers of the equations they stand in
     whole: bool = False
 
     @property

@@ -37,7 +37,10 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
     yield from _recursions(block, t, names)
     yield Say("What a sequence leaves to the log-likelihood, or to the bound, is the sum over its last states")
     yield Show(_left(block, t, names), part="normaliser")
-    yield Say("In the code α and β are kept near 1, and the logs of what they are divided by are added up.")
+    yield Say(
+        "In the code α and β are kept near 1, and the logs of what they are divided by are added up. With the largest "
+        "term for each sum over states the way forward leads to the most probable states (Viterbi 1967)."
+    )
 
 
 def _recursions(block: Block, t: Typeset, names: Names) -> Iterator[Show]:

@@ -17,6 +17,7 @@ NUMBERS = rf"{NUMBER}(?:(?:,| to) {NUMBER})*"
 RANGE = re.compile(r"\((\d+)\.(\d+)\) to \(\d+\.(\d+)\)")
 ABOVE = re.compile(rf"( *)# ({NUMBERS}) ")
 BEHIND = re.compile(rf"  # ({NUMBERS})$")
+NONE = "  # no equation"  # behind a line: neither that nor what is indented below it computes one
 FUNCTION = re.compile(r"def (\w+)\(")
 END = "# -------------------- numeric helpers"  # what follows is the same in every module
 
@@ -44,12 +45,23 @@ def own_lines(source: str) -> Iterator[tuple[int, str]]:
             yield n, line
 
 
+def told_lines(source: str) -> Iterator[tuple[int, str]]:
+    """The same without those of which the module says that they are no equation."""
+    beside: int | None = None
+    for n, line in own_lines(source):
+        indent = len(line) - len(line.lstrip())
+        beside = None if beside is not None and indent <= beside else beside
+        beside = indent if beside is None and NONE in line else beside
+        if beside is None:
+            yield n, line
+
+
 @lru_cache(maxsize=64)
 def places(source: str) -> dict[str, tuple[Place, ...]]:
     """Number of an equation -> the places that compute it, in the order of the module."""
     found: dict[str, list[Place]] = {}
     function, above, depth = "", "", 0
-    for n, line in own_lines(source):
+    for n, line in told_lines(source):
         if head := FUNCTION.match(line):
             function, above = head[1], ""
         indent = len(line) - len(line.lstrip())

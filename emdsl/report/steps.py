@@ -8,7 +8,10 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import REFERENCE, STATISTIC
+from emdsl.derive.joint.centre import of_one_number
 from emdsl.derive.joint.moving import moving
+from emdsl.derive.joint.plates import home_of
+from emdsl.derive.numbering import measured
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import expanded
 from emdsl.derive.posteriors.tails import closed
@@ -332,17 +335,36 @@ def _decided(plan: Plan) -> Iterator[Say | Show]:
 
 def reference_step(plan: Plan, shifted: bool) -> list[Step]:
     """What data are measured from in the module, where there is anything; `shifted`: so are the equations above."""
-    measured = [*plan.centred, *(p.data for p in plan.planes if p.data not in plan.centred)]
-    measured += [d.data for d in plan.designs if d.data not in measured]
-    if not measured:
+    names = [*plan.centred, *(p.data for p in plan.planes if p.data not in plan.centred)]
+    names += [d.data for d in plan.designs if d.data not in names]
+    if not names:
         return []
     moved = f", and {names_of(*plan.shifts)} as what locates them" if plan.shifts else ""
     if shifted:
-        say = f"Here, as in the generated module, {names_of(*measured)} and what locates them are measured from a "
+        say = f"Here, as in the generated module, {names_of(*names)} and what locates them are measured from a "
         say += "reference point."
     else:
-        say = (
-            f"The generated module takes {names_of(*measured)} about a reference point{moved}, so that squares lose no "
-        )
+        say = f"The generated module takes {names_of(*names)} about a reference point{moved}, so that squares lose no "
         say += "digits: the same equations, shifted. What it returns is in the coordinates of the model."
-    return [Step("Reference points", (Say(say),), {"kind": "reference", "data": measured, "code": "reference"})]
+    facts = {"kind": "reference", "data": names, "code": "reference"}
+    shown = tuple(_from_a_point(plan))
+    body: tuple[Say | Show, ...] = (Say(say),)
+    if shown:
+        body = (*body, Say("A point is the mean of what was seen. In place of each stands"), *shown)
+    if any("e[" in text(e.formula) for e in shown):
+        body = (*body, Say("e with a number is the unit vector with its one there."))
+    return [Step("Reference points", body, facts, measured(plan))]
+
+
+def _from_a_point(plan: Plan) -> Iterator[Show]:
+    """`mean[k] <- mean[k] - reference x`, of data and of what locates them."""
+    t, alike = typeset(plan), of_one_number(plan.shifts)
+    for name in measured(plan):
+        shift, v = plan.shifts.get(name), plan.joint.model.variable(name)
+        dims = tuple(x.fresh(str(d)) for d in v.domain.dims)
+        axes = shift.axes if shift is not None else (*home_of(v), *dims)
+        point = shift.value if shift is not None else El(REFERENCE.of(name), () if name in alike else dims)
+        own = El(name, axes)
+        found = equation(own, tidy(x.add(own, x.neg(point)), t.known), t)
+        assert isinstance(found, f.Relation)
+        yield Show(f.Relation("<-", found.left, found.right), name)

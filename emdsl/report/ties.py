@@ -164,9 +164,16 @@ def element_by_element(t: Typeset) -> Iterator[Say | Show]:
     yield Show(f.Relation("=", f.Mean(u), f.times(inverse, mean)), part="moments")
     yield Show(f.Relation("=", f.of("cov", u, u), inverse), part="moments")
     yield Say(
-        "Elements are taken one after the other. With m the means, the expected terms and the entropies add up to "
-        "hᵀ m - mᵀ J m / 2 + (d log 2π - the sum of logdet over the blocks) / 2, with d the number of its dimensions."
+        "Elements are taken one after the other. With m the means and d the number of dimensions, the expected terms "
+        "and the entropies add up to"
     )
+    m, big = f.Word("m"), f.Word("J")
+    square = f.times(HALF, f.Raised(m, T), big, m)
+    volumes = f.Big(((u, f.Word("")),), None, f.of("logdet", f.of("J", u, u)))
+    constant = f.times(f.Word("d"), f.of("log", f.times(f.Number("2"), f.Word("pi"))))
+    rest = f.times(HALF, f.less(constant, volumes))
+    whole = f.Plus(((False, f.Times((f.Raised(f.Word("h"), T), m))), (True, square), (False, rest)))
+    yield Show(f.Relation("=", f.Word("A"), whole), part="normaliser")
 
 
 def _one_by_one(t: Typeset) -> Iterator[Say | Show]:

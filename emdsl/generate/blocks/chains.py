@@ -169,7 +169,8 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
     arguments += f", {sequences_of(block)}, ({shape_of(block)})"
     if f.largest:
         path = em.namer.fresh(f"paths_{name}")
-        em.lines.append(f"{path}, {log_z} = paths({arguments})")
+        with f.part(block, "forward"):
+            em.lines.append(f"{path}, {log_z} = paths({arguments})")
         f.runtime[CONDITIONAL.of(name)] = Leaf(path, (), True)
         f.runtime[LOG_NORMALISER.of(name)] = Leaf(log_z, tuple(range(len(block.gates) + len(chain.outer))), True)
         return

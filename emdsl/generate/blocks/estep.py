@@ -184,7 +184,8 @@ def _emit_continuous(f: Function, block: Block) -> None:
         _emit_scaled(f, block, arguments, union)
         return
     log_z, moments = em.namer.fresh(f"log_z_{name}"), em.namer.fresh(f"moments_{name}")
-    with f.part(block, "posterior"):
+    plain = all(a.code.startswith("eta_") for a in arguments)  # else the call holds what multiplies a statistic
+    with f.part(block, *(("posterior",) if plain else ("naturals", "posterior"))):
         (em.lines if inner else em.outer).append(f"{log_z}, {moments} = {record.kernel}({', '.join(aligned)})")
     hand_out_moments(f, block, record, moments, arguments, union, inner)
     _emit_normaliser(f, block, Array(log_z, batch, inner))

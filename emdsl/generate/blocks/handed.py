@@ -81,6 +81,7 @@ def from_sums(f: Function, factors: Sequence[Expr], out: Sequence[Ix]) -> list[E
         if s not in h.found:
             used = {n for other in f.handed for n in other.found.values()}
             h.found[s] = readable_name(s.factors, used)
+        h.readers.setdefault(h.found[s], {})[f.equation] = None
         return [*rest, El(UNDER.of(h.found[s]), axes)]
     return list(factors)
 

@@ -9,7 +9,7 @@ from emdsl.derive.joint.plates import home_of, outermost
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.generate.blocks.chains import add_up
-from emdsl.generate.context import Function, function
+from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.kept import CONDITIONAL, DRAWN, STATE
 
@@ -63,7 +63,7 @@ def _absent(f: Function, block: Block, latent: str) -> list[Expr]:
 
 def network_lines(f: Function, block: Block, equation: object) -> list[str]:
     """The generated function that finds which elements each clique ties, and the line of `prepare` that keeps it."""
-    g = function(f.plan, f.helpers, None, f.emitter.rows)
+    g = f.another(None)
     em, model = g.emitter, f.plan.joint.model
     levels, shapes = [], []
     for latent in block.latents:
@@ -127,7 +127,8 @@ def network_path(f: Function, block: Block) -> list[str]:
     """The most probable configuration of a network, an entry for each latent."""
     found = f.emitter.namer.fresh(f"best_{block.name}")
     weights = f.runtime[CONDITIONAL.of(block.name)].code
-    f.emitter.lines.append(f'{found} = best_network(prepared["the network of {block.name}"], {weights})')
+    with f.part(block, "forward"):
+        f.emitter.lines.append(f'{found} = best_network(prepared["the network of {block.name}"], {weights})')
     out = []
     for latent in block.latents:
         axes = len(home_of(f.plan.joint.model.variable(latent)))

@@ -15,7 +15,7 @@ from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.blocks.gaussian import absent_precision
 from emdsl.generate.blocks.naturals import hand_out_moments, natural
 from emdsl.generate.blocks.networks import members
-from emdsl.generate.context import Function, function
+from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
 
 
@@ -119,7 +119,7 @@ def _numbers(p: Pattern, axes: Sequence[Ix]) -> str:
 
 def turns_lines(f: Function, block: Block, equation: int) -> list[str]:
     """The generated function that finds which elements each row holds."""
-    g = function(f.plan, f.helpers, None, f.emitter.rows)
+    g = f.another(None)
     em = g.emitter
     count = " * ".join(em.size(i.dim) for i in block.home)
     rows = [f"({members(g, t.clique)[1:-1]})" for t in block.turns]

@@ -35,7 +35,7 @@ def drawing_lines(
 ) -> list[str]:
     """`draw_of_z(params, prepared, rng)`: these latents drawn together, given all else that is in `prepared`."""
     plan = replace(printer.plan, joint=joint, elimination=elimination, moments={}, draws=None)
-    f = function(plan, printer.helpers, None, printer.rows)
+    f = function(plan, printer.helpers, None, printer.rows, printer.numbers)
     f.drawing = True
     em = f.emitter
     for block in elimination.blocks:

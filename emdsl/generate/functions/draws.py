@@ -60,7 +60,7 @@ def _within(printer: Printer, g: Drawn) -> Plan:
 
 def _function(printer: Printer, g: Drawn) -> Function:
     """An empty function in which all latents but a group are known."""
-    return function(_within(printer, g), printer.helpers, None, printer.rows)
+    return function(_within(printer, g), printer.helpers, None, printer.rows, printer.numbers)
 
 
 def group_name(g: Drawn) -> str:
@@ -227,7 +227,7 @@ def units_lines(printer: Printer) -> list[str]:
 def _summed_out(printer: Printer) -> Function:
     """A function in which what is exact given the draws has been eliminated."""
     plan = replace(printer.plan, moments={}, draws=None)
-    f = function(plan, printer.helpers, None, printer.rows)
+    f = function(plan, printer.helpers, None, printer.rows, printer.numbers)
     for block in plan.elimination.blocks:
         emit_block(f, block, stacked=False)
     return f

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from emdsl.derive.posteriors.block import Block
 from emdsl.generate.functions.divisions import covariates, labels_of_rows, rows_of_data
 from emdsl.generate.lines.kept import CHAIN, CONDITIONAL
-from emdsl.generate.lines.spelling import indent
+from emdsl.generate.lines.spelling import A_START, indent
 from emdsl.generate.printer import Printer
 
 
@@ -42,7 +42,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 own += f".reshape({', '.join(printer.inference.emitter.length(i) for i in axes)})"
             more += _gates_and_labels(printer, block)
             out += [
-                "if rng is not None:",
+                f"if rng is not None:{A_START}",
                 f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, {_start(printer, block)}{more}))",
             ]
         out.append(line)
@@ -64,7 +64,7 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
             arguments = f"{q}, {own}, {rows}, {_start(printer, block)}{_weights_of_rows(printer, block)}"
             arguments += _order(printer, len(block.states) - len(points))
             arguments += covariates(printer, block) + _gates_and_labels(printer, block) if not points else ""
-            out += ["if rng is not None:", f"    {q} = {way}({arguments})"]
+            out += [f"if rng is not None:{A_START}", f"    {q} = {way}({arguments})"]
     return out
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint.centre import Shift
+from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import own_parameters
 from emdsl.derive.updates.rules import Numeric
@@ -115,7 +116,7 @@ def _neutral_lines(plan: Plan, em: Emitter, in_units: bool, searched: Sequence[s
     certain = {n for u in plan.updates if isinstance(u.rule, Numeric) and u.rule.likelihood for n in u.params}
     names = {p.name for p in params}
     read = {n for s in plan.shifts.values() for n in x.variables(s.value) if n != s.param}
-    cells, moves = [], []
+    cells, moves, told = list[str](), list[str](), numbers(plan)
     for v in params:
         shift = plan.shifts.get(v.name)
         code = _neutral(v, em, v.name in numeric or (v.domain.kind == "real" and shift is None))
@@ -131,14 +132,17 @@ def _neutral_lines(plan: Plan, em: Emitter, in_units: bool, searched: Sequence[s
         if v.name in searched:
             code = f'{code} * units["{v.name}"]'
         if shift is not None and v.name not in read and not x.variables(shift.value) & names:
-            code = f"{code} + {em.align(em.value(shift.value), shift.axes)}"
+            moved = f'"{v.name}": {code} + {em.align(em.value(shift.value), shift.axes)},'
+            cells += numbered([moved], told.shifted(v.name))
+            continue
         cells.append(f'"{v.name}": {code},')
     for shift in _readers_first([plan.shifts[v.name] for v in params if v.name in plan.shifts]):
         own = [n for n in x.variables(shift.value) if n in names]
         if own or shift.param in read:
             before = len(em.outer)
             value = em.value(x.rebuild(shift.value, as_given(own)))
-            moves += [*em.outer[before:], f'params["{shift.param}"] += {em.align(value, shift.axes)}']
+            made = [*em.outer[before:], f'params["{shift.param}"] += {em.align(value, shift.axes)}']
+            moves += numbered(made, told.shifted(shift.param))
             del em.outer[before:]
     return ["params = {", *("    " + c for c in cells), "}", *moves]
 

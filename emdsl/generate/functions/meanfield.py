@@ -13,6 +13,7 @@ from emdsl.derive.algebra.made import (
     AT,
     MEAN,
     MOMENT,
+    PAIR,
     Q,
     made_of,
 )
@@ -53,20 +54,27 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
     cells = []
     for key, axes in _kept(printer, part):
         stored = em.order(axes)
-        code = em.broadcast(em.contract([El(key, axes)], stored), stored).code
-        cells.append(f'"{key}": np.array({code}),')
+        with f.printing(_numbers(printer, part, key)[0]):
+            code = em.broadcast(em.contract([El(key, axes)], stored), stored).code
+        cells += numbered([f'"{key}": np.array({code}),'], *_numbers(printer, part, key))
     with f.printing(printer.numbers.objective):
         shares = [[contracted(f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
-    numbers = [printer.numbers.found(b.name) for b in part.blocks]
     log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
     body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
     body += numbered([f"entropy = normaliser - ({own})"], printer.numbers.objective)
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *body]
-    lines += ["return {", *indent(numbered(cells, *numbers), 1)]
+    lines += ["return {", *indent(cells, 1)]
     if part is settled_last(printer):
         lines.append(f'    "normaliser {part.latents[0]}": float(normaliser),')
     lines += [f'    "entropy {part.latents[0]}": float(entropy),', "}"]
     return [head, *indent([doc, *lines], 1)]
+
+
+def _numbers(printer: Printer, part: Part, key: str) -> list[str]:
+    """The numbers of what says how an array of a factor is found."""
+    if key in PAIR:
+        return [printer.numbers.of(PAIR.named(key), "pairs")]
+    return [printer.numbers.found(b.name) for b in part.blocks]
 
 
 def handed_of(printer: Printer, part: Part) -> Handed | None:
@@ -239,8 +247,10 @@ def functions_of_meanfield(printer: Printer) -> Sequence[list[str]]:
     """The functions that only mean-field has."""
     if not printer.plan.elimination.parts:
         return []
-    return [
-        *(part_lines(printer, p) for p in printer.plan.elimination.parts),
+    parts = printer.plan.elimination.parts
+    made = {p.latents: part_lines(printer, p) for p in sorted(parts, key=lambda p: handed_of(printer, p) is not None)}
+    return [  # the sums that others read are made last, under the numbers of the equations they stand in
+        *(made[p.latents] for p in parts),
         *(sums_of_start_lines(printer, h) for h in printer.handed),
         *(weights_lines(printer, h) for h in printer.handed),
         whole_bound_lines(printer),

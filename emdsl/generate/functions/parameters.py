@@ -62,10 +62,10 @@ def _returned(printer: Printer, f: Function, params: Sequence[m.Variable]) -> li
             out.append(f'"{v.name}": {code},')
             continue
         forget(f, [p.name for p in printer.plan.joint.model.of_kind("param")])
-        with f.printing(printer.numbers.reference):
+        with f.printing(printer.numbers.shifted(v.name)):
             value = f.emitter.value(shift.value)
         cell = f'"{v.name}": {code} + {f.emitter.align(value, shift.axes)},'
-        out += numbered([cell], printer.numbers.reference)
+        out += numbered([cell], printer.numbers.shifted(v.name))
     return out
 
 

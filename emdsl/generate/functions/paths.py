@@ -65,7 +65,8 @@ def _states(f: Function, block: Block) -> list[str]:
     found = em.namer.fresh(f"best_{block.name}")
     table = f.runtime[CONDITIONAL.of(block.name)].code
     kind = f"path_given({table}" if block.chain else f"states_given({table}, {len(block.states)}"
-    em.lines.append(f"{found} = {kind}, [{', '.join(given)}])")
+    with f.printing(f.numbers.of(block.name, "forward" if block.chain else "joint")):
+        em.lines.append(f"{found} = {kind}, [{', '.join(given)}])")
     out, configured = [], f.plan.joint.configurations
     for n, latent in enumerate(block.latents):
         f.runtime[STATE.of(latent)] = Leaf(f"{found}[{n}]", tuple(range(len(home))), True, integer=True)

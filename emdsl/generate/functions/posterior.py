@@ -208,26 +208,28 @@ def _results(
         plate = counted_plate(printer.plan, latent)
         code += f'[..., prepared["which {plate}"]]' if plate else ""
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
-    number = _numbers(printer)
+    number: dict[str, list[object]] = {n: [k] for n, k in _numbers(printer).items()}
+    for latent in (n for n in number if back.get(n)):
+        number[latent].append(printer.numbers.shifted(latent))
     for vector, elements in printer.plan.joint.model.vectors:
         moments = [_mean_and_variance(dict(by_latent.pop(e)), back[e]) for e in elements]
         stacked = (f"np.stack([{', '.join(each)}], axis=-1)" for each in zip(*moments, strict=True))
         shown = ", ".join(f'"{what}": {code}' for what, code in zip(("mean", "var"), stacked, strict=True))
-        out += numbered([f'    "{vector.name}": {{{shown}}},'], number[elements[-1]])
+        out += numbered([f'    "{vector.name}": {{{shown}}},'], *number[elements[-1]])
     for latent, fields in by_latent.items():
         if fields[0][0] == "":
-            out += numbered([f'    "{latent}": {fields[0][1]},'], number[latent])
+            out += numbered([f'    "{latent}": {fields[0][1]},'], *number[latent])
             continue
         codes = dict(fields)
         origin = f" + {back[latent]}" if back[latent] else ""
         cells = [f'"mean": {codes["id"]}{origin}'] if "id" in codes else []
         if "cov" in codes:
             cells.append(f'"cov": {codes["cov"]}')
-            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
+            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], *number[latent])
             continue
         if "outer" in codes:
             cells.append(f'"cov": less_outer({codes["outer"]}, {codes["id"]})')
-            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
+            out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], *number[latent])
             continue
         if "var" in codes:
             cells.append(f'"var": {codes["var"]}')
@@ -235,5 +237,5 @@ def _results(
             cells.append(f'"var": {codes["square"]} - {codes["id"]} ** 2')
         own = [f'"{k[9:]}": {c}' for k, c in codes.items() if k.startswith("argument ")]
         cells += own or [f'"E[{k}]": {c}' for k, c in codes.items() if k not in ("id", "square", "var")]
-        out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], number[latent])
+        out += numbered([f'    "{latent}": {{{", ".join(cells)}}},'], *number[latent])
     return out

@@ -10,6 +10,7 @@ from emdsl.derive.joint.centre import of_one_number, raw
 from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import dimension, home_of
+from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.quadrature import bounded, counts
 from emdsl.derive.posteriors.slopes import components
@@ -27,6 +28,7 @@ from emdsl.generate.functions.givens import ends_by_element
 from emdsl.generate.functions.linear_means import prepare_moments
 from emdsl.generate.functions.lookups import checked
 from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
+from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy
 from emdsl.language import model as m
@@ -39,7 +41,8 @@ def reference_lines(printer: Printer) -> list[str]:
     for name in printer.plan.centred:
         alike = name in of_one_number(printer.plan.shifts)
         own = 0 if alike else len(printer.plan.joint.model.variable(name).domain.dims)
-        cells.append(f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),{here}')
+        cell = f'"{name}": centre(data.values["{name}"], data.masks.get("{name}"), {own}),'
+        cells += numbered([cell], printer.numbers.shifted(name))
     cells += [f'"{d.data}": mixing(data.values["{d.data}"]),{here}' for d in printer.plan.designs]
     for data in dict.fromkeys(p.data for p in printer.plan.planes):
         cells.append(_planes_line([p for p in printer.plan.planes if p.data == data]) + here)
@@ -239,6 +242,8 @@ def _data_lines(plan: Plan, v: m.Variable, index: bool) -> list[str]:
     if v.domain.kind == "spd" and gap:
         gap += f" * np.eye({values}.shape[-1])[..., {', '.join(['None'] * plates)}]"
     lines = [f'out["{v.name}"] = stored({stored}, {mask}, {kind}, {plates}, {reference}{gap})']
+    if reference != "None" or stored != values:
+        lines = numbered(lines, numbers(plan).shifted(v.name))
     if any(d.data == v.name for d in plan.designs):
         lines.append(f'out["{MIXING.word} {v.name}"] = reference["{v.name}"]')
     if v.name in plan.centred:

@@ -44,8 +44,9 @@ class Lines:
 def row_factor_lines(printer: Printer, h: Handed, last: bool) -> list[str]:
     """The body of the factor's function; `last` is whether it closes every sweep, whose bound needs its normaliser."""
     made = _through_tables(printer, h, h.tables) if h.tables is not None else _in_chunks(printer, h)
-    name, number = h.part.latents[0], printer.numbers.posterior[h.block.name]
-    cells = numbered([f'"sum {n}": {made.codes[n]},' for n in h.found.values()], number)
+    name = h.part.latents[0]
+    cells = [line for n in h.found.values()
+             for line in numbered([f'"sum {n}": {made.codes[n]},'], *_read_in(printer, h, n))]  # fmt: skip
     cells += [f'"normaliser {name}": float(normaliser),'] if last else []
     cells += [f'"entropy {name}": float(entropy),']
     if not h.whole and h.part is not printer.plan.elimination.parts[-1]:  # the others move on: rows are made from these
@@ -58,7 +59,7 @@ def _in_chunks(printer: Printer, h: Handed) -> Lines:
     """Probabilities a chunk of rows at a time."""
     f = printer.function().another(h.row.dim)
     f.handed = tuple(o for o in printer.handed if o is not h)
-    em, number = f.emitter, printer.numbers.posterior[h.block.name]
+    em = f.emitter
     stack = printer.stacked(f, h)
     emit_joint_probabilities(f, h.part.blocks)
     by_row, own = _apart(printer, f, h)
@@ -82,7 +83,7 @@ def _in_chunks(printer: Printer, h: Handed) -> Lines:
     loop += ["own = 0.0"] if inner else []
     loop += [*sums.before, f"for rows in {rows}:", *indent(inside, 1)]
     outer = em.outer
-    after = [*numbered(sums.after, number), *_entropy(printer, f, h, own, sums.codes, "own" if inner else "")]
+    after = [*sums.after, *_entropy(printer, f, h, own, sums.codes, "own" if inner else "")]
     keep = f'if whole:\n    out["{h.q}"] = {kept}'
     head = ['sizes = prepared["the sizes"]', *f.prologue(), *outer, *loop]
     return Lines(head, [], after, {**sums.codes, h.q: keep}, _read(f))
@@ -113,7 +114,8 @@ def _through_tables(printer: Printer, h: Handed, tables: LookedUp) -> Lines:
         weight = _of_rows(h, s)
         other = "" if weight == _of_rows(h, first[_which(tables, s)]) else _weight(f, h, weight)
         codes[name] = em.namer.fresh(f"sum_{name}")
-        em.outer += numbered([f"{codes[name]} = {_sum(rows, tables, s, other, h.q)}"], number)
+        made = [f"{codes[name]} = {_sum(rows, tables, s, other, h.q)}"]
+        em.outer += numbered(made, *_read_in(printer, h, name))
     before = [*em.outer, *em.lines, *numbered(_normaliser(f, h, rows), printer.numbers.objective)]
     code = em.namer.fresh(h.q)
     if by_row:
@@ -274,7 +276,8 @@ def sum_lines(printer: Printer, f: Function, h: Handed, stack: Stacked | None) -
         code = None if stack is None else slice_of(printer, f, stack, _statistic(s), total)
         if code is not None:
             sliced[name] = code
-    start = len(em.lines)
+    start = em.mark()
+    every = sorted({n for name in sliced for n in _read_in(printer, h, name)}, key=_in_order)
     if stack is not None and sliced:
         q: Expr = El(h.q, (*h.block.states, h.row))
         if printer.plan.weighted == h.row.dim:
@@ -284,21 +287,34 @@ def sum_lines(printer: Printer, f: Function, h: Handed, stack: Stacked | None) -
         flat = code if len(h.block.states) == 1 else f"{code}.reshape(-1, {em.length(h.row)})"
         out.before.append(f"{total} = 0.0")
         em.lines.append(f"{total} = {total} + {flat} @ {stack.code}.T")
+        em.number(start, *every)
         if stack.gapless is not None:
-            out.after.append(f"{total} = unfolded({total}, {fold_of(stack)})")
+            out.after += numbered([f"{total} = unfolded({total}, {fold_of(stack)})"], *every)
     for s, name in h.found.items():
         code = em.namer.fresh(f"sum_{name}")
+        here, since = _read_in(printer, h, name), em.mark()
         if name in sliced:
-            out.after.append(f"{code} = {sliced[name]}")
+            out.after += numbered([f"{code} = {sliced[name]}"], *here)
         else:
             factors, _ = drop_presence(s.factors)
             value = em.broadcast(em.contract(factors, s.axes), s.axes)
             out.before.append(f"{code} = 0.0")
             em.lines.append(f"{code} = {code} + {value.code}")
+            em.number(since, *here)
         out.codes[name] = code
-    out.inside = em.lines[start:]
-    del em.lines[start:]
+    out.inside = em.lines[start[0] :]
+    del em.lines[start[0] :]
     return out
+
+
+def _read_in(printer: Printer, h: Handed, name: str) -> list[str]:
+    """The numbers of the equations that a sum over the rows of a factor stands in."""
+    found = {str(n) for n in h.readers.get(name, ()) if n} or {str(printer.numbers.posterior[h.block.name])}
+    return sorted(found, key=_in_order)
+
+
+def _in_order(number: str) -> list[int]:
+    return [int(n) for n in number.split(".")]
 
 
 def _statistic(s: DataSum) -> Statistic:
@@ -312,13 +328,11 @@ def sums_of_start_lines(printer: Printer, h: Handed) -> list[str]:
     code = em.namer.fresh(h.q)
     axes = (*h.block.states, h.row)
     f.runtime[h.q] = Leaf(code, tuple(range(len(axes))), True, cut=True)
-    number = printer.numbers.posterior[h.block.name]
     sums = sum_lines(printer, f, h, None)
     inside = [f"{em.namer.rows} = row_count(rows)", f"{code} = q[..., rows]", *em.lines]
-    inside += numbered(sums.inside, number)
+    inside += sums.inside
     cells = [f'"sum {n}": {sums.codes[n]},' for n in h.found.values()]
-    over = numbered([f"for rows in chunks({em.size(h.row.dim)}, 8192):"], number)
-    loop = [*sums.before, *over, *indent(inside, 1)]
+    loop = [*sums.before, f"for rows in chunks({em.size(h.row.dim)}, 8192):", *indent(inside, 1)]
     body = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *loop, *sums.after]
     doc = '"""Sums over rows under these probabilities of their states: (*states, rows)."""'
     head = f"def {sums_name(h)}(prepared, q):"

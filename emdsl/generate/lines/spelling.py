@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from fractions import Fraction
@@ -58,6 +59,10 @@ FUNCTIONS: Mapping[str, str] = {
 }  # fmt: skip
 
 
+READS = re.compile(r' *\w+ = \w+\["[^"]*"\]')
+A_START = "  # no equation: a start"  # where a fit starts divides the rows; places does not count what is below
+
+
 def references(numbers: Iterable[object]) -> str:
     """Numbers of equations as comments name them."""
     found = list(dict.fromkeys(str(n) for n in numbers))
@@ -78,9 +83,11 @@ def _next(number: str) -> str:
 
 
 def numbered(lines: Sequence[str], *numbers: object) -> list[str]:
-    """Lines that carry the numbers of their equations behind them; those that have some, or are comments, keep them."""
+    """Lines that carry the numbers of their equations behind them; those that have some, or are comments, keep them,
+    and those that only read an array have none."""
     behind = f"  # {references(numbers)}" if numbers else ""
-    return [line if not line.strip() or "# (" in line or line.startswith("# ") else f"{line}{behind}" for line in lines]
+    kept = (not line.strip() or "# (" in line or line.startswith("# ") or READS.fullmatch(line) for line in lines)
+    return [line if keep else f"{line}{behind}" for line, keep in zip(lines, kept, strict=True)]
 
 
 def indent(lines: Sequence[str], depth: int) -> list[str]:
