@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
@@ -1341,7 +1342,7 @@ def test_what_a_step_holds_as_data_is_what_the_manual_says() -> None:
 def test_sums_stand_beside_fractions_on_paper() -> None:
     """Not above their line; an equation that fits is one line, whatever its right side; T is no transposition."""
     shown = told("nonlinear_growth").to_latex()
-    assert r"\mathrm{top} = \frac{1}{T} \, \sum_{t=0}^{T-1} \mathrm{E}[\mathrm{asymptote}_{t}" in shown
+    assert r"\mathrm{top} = \frac{1}{T} \, \sum_{t=1}^{T} \mathrm{E}[\mathrm{asymptote}_{t}" in shown
     assert r"\mathrm{E}[T(\mathrm{asymptote}, \mathrm{trunk})]" in shown
     assert r"\mathrm{cov}^{-1} + \frac{1}{\mathrm{s2}} \, \sum_{n :" in told("random_slopes").to_latex()
     assert "<mo>=</mo><mfrac><mrow><mn>1</mn></mrow>" in told("nonlinear_growth").to_html()
@@ -1357,14 +1358,65 @@ def test_brackets_and_exponents_stand_as_in_print() -> None:
     assert '<mo stretchy="false">(</mo><mi>z</mi><mo>|</mo><mi>weights</mi><mo stretchy="false">)</mo>' in page
 
 
+CODED = """
+model Coded
+param p : simplex[3]
+param rate[3] : positive
+param b[2] : real
+param s : positive
+for n in N:
+    latent z[n] ~ Categorical(p)
+    observed y[n] ~ Poisson(rate[z[n]] * (1 + (z[n] == 2)))
+for m in M:
+    for j in J[m]:
+        given x[m, j] : real
+        observed w[m, j] ~ Normal(b[0] + b[1] * x[m, j], s)
+"""
+DOSES = """
+model Doses
+param p : unit
+param a : real
+param s : positive
+for i in I:
+    latent c[i] ~ Binomial(4, p)
+    observed y[i] ~ Normal(a * c[i], s)
+for r in R:
+    for d in D:
+        observed u[r, d] ~ Normal(a * d, s)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "from_one", "from_zero"),
+    [
+        ("old_faithful", "KN", ""),
+        ("gaussian_hmm", "KD", "T"),
+        ("bayesian_gaussian_mixture", "NK", "D"),  # a Wishart's digammas hold the number d
+        ("mixture_of_regressions", "NK", ""),
+        (CODED, ["N", "M", "J_{m}"], "3"),  # of levels, one of which is `z[n] = 2`
+        (DOSES, "IR", "D5"),
+    ],
+    ids=["mixture", "chain", "counted", "columns", "levels", "numbers"],
+)
+def test_sums_run_from_one_unless_an_element_is_called_by_its_number(
+    name: str, from_one: Sequence[str], from_zero: Sequence[str]
+) -> None:
+    derivation = told(name) if "\n" not in name else emdsl.compile(text=name).derivation
+    found = set(re.findall(r"\\sum_\{\w+'*=(\d)\}\^\{((?:[^{}]|\{\w+\})*)\}", derivation.to_latex()))
+    ends = [("1", s) for s in from_one] + [("0", str(int(s) - 1) if s.isdigit() else f"{s} - 1") for s in from_zero]
+    assert found == set(ends)
+    html = derivation.to_html()
+    assert all(f"<mo>=</mo><mn>{first}</mn>" in html for first, _ in ends)
+
+
 def test_a_notebook_shows_equations() -> None:
     model = compiled("old_faithful")
     for shown in (model._repr_html_(), model.derivation._repr_html_()):
         page = Page()
         page.feed(shown)
         assert not page.open and "<math" in shown and "id=" not in re.sub(r"<svg.*</svg>", "", shown, flags=re.DOTALL)
-    assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle \mathrm{mean}_{k} = \frac{\sum_{n=0}^{N-1}")
-    assert model.statistics["z"]._repr_latex_().startswith(r"$\displaystyle S^{\mathrm{z}}_{k} = \sum_{n=0}^{N-1} q")
+    assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle \mathrm{mean}_{k} = \frac{\sum_{n=1}^{N}")
+    assert model.statistics["z"]._repr_latex_().startswith(r"$\displaystyle S^{\mathrm{z}}_{k} = \sum_{n=1}^{N} q")
     gate = compiled("mixture_of_experts").updates["gate"]._repr_latex_()
     assert r"\delta" not in gate and r"\frac{\partial Q}{\partial" in gate  # not sympy's: `KroneckerDelta`
     fitter = model.fitter(K=2, max_iter=0, seed=0)

@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 
 from emdsl.derive.plan import Plan
+from emdsl.report.counted import counted
 from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
 from emdsl.report.incomplete import missing_step
@@ -43,6 +44,7 @@ IN_A_CELL = (
     ".emdsl .show{display:flex;align-items:center;margin:.3em 0;overflow:auto hidden}.emdsl .show math{flex:1}"
     ".emdsl .show>span{margin-left:1em;white-space:nowrap}.emdsl .show code{margin-right:.8em}"
 )
+LIMITS = "Sums run from 1, but those over a plate of which an element is called by its number: from 0, as in the code."
 PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
@@ -73,7 +75,7 @@ class Derivation:
         written = [*steps(shown), *reference_step(plan, bool(shown.shifts)), *missing_step(shown)]
         if shown.shifts:
             written[0] = as_written(plan, written)
-        return cls(model.name, model.source, tuple(written), plan.centred, module)
+        return cls(model.name, model.source, counted(written), plan.centred, module)
 
     @property
     def note(self) -> str:
@@ -83,6 +85,11 @@ class Derivation:
         )
         said += "by number."
         return f"{said} Lines are counted from the module's first." if self.module else said
+
+    @property
+    def note_on_limits(self) -> str:
+        """The same, with where sums begin, for forms that show it."""
+        return f"{self.note} {LIMITS}"
 
     def places(self, k: int, step: Step) -> dict[str, dict[str, list[Place]]]:
         """Where the module computes a step and its equations: number -> function -> places."""
@@ -161,7 +168,7 @@ class Derivation:
                     name = f"`{line.name}`:\n\n" if line.name else ""
                     out += [f"{name}$$\n{inside(line.formula, label)}\n$$", ""]
             out += [self.where(k, step), ""] if self.module else []
-        return "\n".join([*out, self.note]).rstrip() + "\n"
+        return "\n".join([*out, self.note_on_limits]).rstrip() + "\n"
 
     def to_latex(self) -> str:
         """A document of the article class."""
@@ -177,7 +184,7 @@ class Derivation:
                 else:
                     out.append(display(line.formula, label))
             out.append(_ticked(self.where(k, step)) + "\n")
-        return "\n".join([*out, _ticked(self.note), r"\end{document}", ""])
+        return "\n".join([*out, _ticked(self.note_on_limits), r"\end{document}", ""])
 
     def to_html(self) -> str:
         """One page: MathML, no script, nothing loaded."""
@@ -187,7 +194,7 @@ class Derivation:
         out += [f"<style>{STYLE}</style>", "</head>", "<body>", f"<h1>{title}</h1>"]
         out += [f"<pre>{escape(self.source.strip())}</pre>"] if self.source.strip() else []
         out += self._html_steps(linked=True)
-        out.append(f"<p>{_coded(self.note)}</p>")
+        out.append(f"<p>{_coded(self.note_on_limits)}</p>")
         if self.module:
             known = {anchor(n) for k, step in enumerate(self.steps, 1) for n in labels(k, step) if n}
             out.append(f'<h2 id="module">The functions of the module</h2>\n<pre>{listing(self.module, known)}</pre>')

@@ -83,11 +83,12 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Big:
-    """A sum over indices, each up to its size; `where` says which elements count."""
+    """A sum over indices, each up to its size; `where` says which elements count. `ones` are counted from 1."""
 
     indices: tuple[tuple[Formula, Formula], ...]
     where: Formula | None
     body: Formula
+    ones: tuple[Formula, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,13 @@ def in_rows(terms: Terms, size_of: Callable[[Formula], int], width: int, used: i
         rows[-1].append(term)
         length += size
     return [tuple(row) for row in rows]
+
+
+def last(e: Big, index: Formula, size: Formula) -> Formula:
+    """Where the sum over an index ends."""
+    if index in e.ones:
+        return size
+    return Number(str(int(size.text) - 1)) if isinstance(size, Number) else Plus(((False, size), (True, Number("1"))))
 
 
 def filtered(e: Big) -> Formula | None:

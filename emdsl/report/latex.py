@@ -177,7 +177,7 @@ def _piece(p: Piece, last: bool) -> str:
 
 def _sum_sign(e: f.Big) -> str:
     own = f.filtered(e)
-    return rf"\sum_{{{tex(own)}}}" if own is not None else _sums(e.indices, e.where)
+    return rf"\sum_{{{tex(own)}}}" if own is not None else _sums(e)
 
 
 def _in(e: Formula, level: int) -> str:
@@ -222,20 +222,19 @@ def _gap(one: str, other: str) -> str:
     return "" if not one else r"\;" if other.startswith(r"\mathrm{") else r"\,"
 
 
-def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> str:
+def _sums(e: f.Big) -> str:
     """One sign for each index, with its range; a condition stands under the one that it is about."""
     out = []
-    about = f.conditioned(indices, where)
-    for n, (index, size) in enumerate(indices):
+    where = e.where
+    about = f.conditioned(e.indices, where)
+    for n, (index, size) in enumerate(e.indices):
         condition = rf" :\, {tex(where)}" if where is not None and n == about else ""
         if condition and isinstance(where, f.Relation) and where.left == index:
             out.append(rf"\sum_{{{tex(where)}}}")
         elif condition or size == f.Word(""):
             out.append(rf"\sum_{{{tex(index)}{condition}}}")
-        elif isinstance(size, f.Number):
-            out.append(rf"\sum_{{{tex(index)}=0}}^{{{int(size.text) - 1}}}")
         else:
-            out.append(rf"\sum_{{{tex(index)}=0}}^{{{tex(size)}-1}}")
+            out.append(rf"\sum_{{{tex(index)}={int(index in e.ones)}}}^{{{tex(f.last(e, index, size))}}}")
     return "".join(out)
 
 

@@ -82,7 +82,7 @@ def _piece(p: Piece, last: bool) -> str:
 
 def _sum_sign(e: f.Big) -> str:
     own = f.filtered(e)
-    return f"<munder><mo>∑</mo>{_row(own)}</munder>" if own is not None else _sums(e.indices, e.where)
+    return f"<munder><mo>∑</mo>{_row(own)}</munder>" if own is not None else _sums(e)
 
 
 def _stacked(rows: list[str]) -> str:
@@ -230,10 +230,11 @@ def _factors(factors: tuple[Formula, ...]) -> str:
     return "<mspace width='0.17em'/>".join(out)
 
 
-def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -> str:
+def _sums(e: f.Big) -> str:
     out = ""
-    about = f.conditioned(indices, where)
-    for n, (index, size) in enumerate(indices):
+    where = e.where
+    about = f.conditioned(e.indices, where)
+    for n, (index, size) in enumerate(e.indices):
         condition = f"<mo>:</mo>{_of(where)}" if where is not None and n == about else ""
         if condition and isinstance(where, f.Relation) and where.left == index:
             out += f"<munder><mo>∑</mo>{_row(where)}</munder>"
@@ -241,6 +242,6 @@ def _sums(indices: tuple[tuple[Formula, Formula], ...], where: Formula | None) -
         if condition or size == f.Word(""):
             out += f"<munder><mo>∑</mo><mrow>{_of(index)}{condition}</mrow></munder>"
             continue
-        top = f"<mn>{int(size.text) - 1}</mn>" if isinstance(size, f.Number) else f"{_of(size)}<mo>−</mo><mn>1</mn>"
-        out += f"<munderover><mo>∑</mo><mrow>{_of(index)}<mo>=</mo><mn>0</mn></mrow><mrow>{top}</mrow></munderover>"
+        start = f"<mrow>{_of(index)}<mo>=</mo><mn>{int(index in e.ones)}</mn></mrow>"
+        out += f"<munderover><mo>∑</mo>{start}<mrow>{_of(f.last(e, index, size))}</mrow></munderover>"
     return out

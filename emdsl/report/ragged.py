@@ -13,10 +13,16 @@ from emdsl.report.writer import Writer
 
 def length(t: Writer, dim: str) -> Formula:
     """A size; of a ragged plate how many rows there are in all, `Σ_g T[g]`."""
-    size = f.Number(dim) if dim.isdigit() else f.Name(dim.removesuffix("[]"))
-    parents = t.parents.get(dim.removesuffix("[]"), ()) if dim.endswith("[]") else ()
-    ranges = tuple((f.Name(p), f.Word("")) for p in parents)
-    return f.Big(ranges, None, f.At(size, tuple(map(f.Name, parents)))) if parents else size
+    if not dim.endswith("[]"):
+        return f.Number(dim) if dim.isdigit() else f.Name(dim)
+    *outer, (_, size) = ranges(t, f.Name(""), dim.removesuffix("[]"))
+    return f.Big(tuple(outer), None, size) if outer else size
+
+
+def ranges(t: Writer, index: Formula, size: str) -> tuple[tuple[Formula, Formula], ...]:
+    """The indices of what encloses the rows of a ragged plate with their lengths, then that of a row."""
+    parents = tuple(map(f.Name, t.parents.get(size, ())))
+    return *zip(parents, t.around.get(size, ()), strict=True), (index, f.at(f.Name(size), *parents))
 
 
 def parents_at(t: Writer, e: Expr) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ its sum; the rows of a ragged plate are written by their two indices again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -36,7 +36,7 @@ from emdsl.report.pieces import (
     started,
     turn,
 )
-from emdsl.report.ragged import length, parents_at, quotient
+from emdsl.report.ragged import length, parents_at, quotient, ranges
 from emdsl.report.spelled import spelled
 from emdsl.report.structured import paired
 from emdsl.report.tidy import tidy
@@ -72,12 +72,7 @@ class Typeset(Elements):
     def range(self, i: Ix, names: Names) -> tuple[tuple[Formula, Formula], ...]:
         """What a sum over an index says: the index with its length."""
         if i.dim.endswith("[]"):
-            parents = self.parents.get(i.dim[:-2], ())
-            own = (
-                f.Name(names[i]),
-                f.At(f.Name(i.dim[:-2]), tuple(map(f.Name, parents))) if parents else f.Name(i.dim[:-2]),
-            )
-            return (*((f.Name(p), f.Word("")) for p in parents), own)
+            return ranges(self, f.Name(names[i]), i.dim[:-2])
         dim = i.dim.removesuffix("[max]")
         return ((f.Name(names[i]), f.Number(dim) if dim.isdigit() else f.Name(dim)),)
 
@@ -284,17 +279,19 @@ class Typeset(Elements):
         ixs = sorted(ixs, key=lambda i: self.letters.rank(i, names))
         conditions = list(dict.fromkeys(self.condition(p, names) for p in seen if p not in above))
         where = f.Listed(tuple(conditions)) if len(conditions) > 1 else conditions[0] if conditions else None
-        ranges = tuple(r for i in ixs for r in self.range(i, names) if r[0] not in known or r[1] != f.Word(""))
-        if ranges and isinstance(value, f.Big) and where is None and value.where is None:
-            value = f.Big((*ranges, *value.indices), None, value.body)
-        elif ranges:
-            value = f.Big(ranges, where, value)
+        each = [self.range(i, names) for i in ixs]
+        over = tuple(r for rs in each for r in rs if r[0] not in known or r is rs[-1])
+        if over and isinstance(value, f.Big) and where is None and value.where is None:
+            value = f.Big((*over, *value.indices), None, value.body)
+        elif over:
+            value = f.Big(over, where, value)
         return value
 
 
 def typeset(plan: Plan) -> Typeset:
     """The writing of one plan."""
     parents: dict[str, tuple[str, ...]] = {}
+    around: dict[str, tuple[Formula, ...]] = {}
     together: dict[str, int] = {}
     for v in plan.joint.model.variables:
         ragged = [n for n, p in enumerate(v.plates) if isinstance(p.size, m.Ragged)]
@@ -302,6 +299,7 @@ def typeset(plan: Plan) -> Typeset:
             size = v.plates[n].size
             assert isinstance(size, m.Ragged)
             parents[size.name], together[size.name] = tuple(q.index for q in v.plates[:n]), before + 1
+            around[size.name] = tuple(_long(q.size, parents) for q in v.plates[:n])
     blocks = {b.name: b for b in plan.elimination.blocks}
     lets = {literal(let.body): let.name for let in plan.joint.model.lets}
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
@@ -313,7 +311,16 @@ def typeset(plan: Plan) -> Typeset:
     own |= {t.whole.var: own[t.first.var] for t in parts}
     facts = replace(facts, meanings=numbers(without_clouds(plan.joint.as_written), facts))
     named = [(n, i, j, e) for n, i, j, body in matrices(spelled(plan.joint.model)) for e in {body, tidy(body, facts)}]
-    return Typeset(letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, tuple(named))
+    return Typeset(
+        letters(plan.joint.model), blocks, parents, facts, tables, own, points, together, around, tuple(named)
+    )
+
+
+def _long(size: m.Size, parents: Mapping[str, tuple[str, ...]]) -> Formula:
+    """How long a plate is that encloses a ragged one."""
+    if isinstance(size, m.Ragged):
+        return f.at(f.Name(size.name), *map(f.Name, parents[size.name]))
+    return f.Number(str(size)) if str(size).isdigit() else f.Name(str(size))
 
 
 def _numbers_first(terms: Sequence[Expr]) -> Sequence[Expr]:

@@ -48,8 +48,8 @@ def rebuilt(e: Formula, step: Step) -> Formula:
             return f.Times(tuple(map(go, factors)))
         case f.Over(top, bottom):
             return f.Over(go(top), go(bottom))
-        case f.Big(indices, where, body):
-            return f.Big(tuple((go(i), go(n)) for i, n in indices), maybe(where), go(body))
+        case f.Big(indices, where, body, ones):
+            return f.Big(tuple((go(i), go(n)) for i, n in indices), maybe(where), go(body), tuple(map(go, ones)))
         case f.Relation(op, left, right):
             return f.Relation(op, go(left), go(right))
         case f.Listed(items):

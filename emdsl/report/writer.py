@@ -29,6 +29,7 @@ class Writer(ABC):
     axes: Mapping[str, int]  # how many of an array's last axes are its elements' own
     points: Mapping[str, Cloud] = field(default_factory=dict)  # latents that stand at points
     together: Mapping[str, int] = field(default_factory=dict)  # ragged size -> how many of its parents are one axis
+    around: Mapping[str, tuple[Formula, ...]] = field(default_factory=dict)  # ragged size -> its parents' lengths
     matrices: Sequence[tuple[str, Ix, Ix, Expr]] = ()  # what `let`s name: the element at two indices
 
     def joined(self, e: x.Add) -> Expr:
