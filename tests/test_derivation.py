@@ -1383,6 +1383,13 @@ for i in I:
 for r in R:
     for d in D:
         observed u[r, d] ~ Normal(a * d, s)
+for h in H:
+    observed v[h] ~ Normal(a * h + 1, s)
+for l in L:
+    for q in Q:
+        observed w[l, q] ~ Normal(a * (l == 2), s)
+    for b in B:
+        observed y2[l, b] ~ Normal(a * (b > l), s)
 """
 
 
@@ -1394,7 +1401,7 @@ for r in R:
         ("bayesian_gaussian_mixture", "NK", "D"),  # a Wishart's digammas hold the number d
         ("mixture_of_regressions", "NK", ""),
         (CODED, ["N", "M", "J_{m}"], "3"),  # of levels, one of which is `z[n] = 2`
-        (DOSES, "IR", "D5"),
+        (DOSES, "IRQ", "D5HLB"),
     ],
     ids=["mixture", "chain", "counted", "columns", "levels", "numbers"],
 )

@@ -5,9 +5,8 @@ The language counts from 0, so beside `z[0]` and `t > 0` a sum over t starts at 
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from emdsl.report import formula as f
@@ -18,15 +17,13 @@ from emdsl.report.walking import parts, rebuilt
 Axis = tuple[Formula, int]  # a name and which of its places; its values are at VALUE
 VALUE = -1
 ORDER = ("<", ">", "<=", ">=")
-PLACES = re.compile(r"(\w+)\[([^][]*)\]")  # `z[0]`, `x[t - 1]` in a sentence
 
 
 def counted(steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps, with sums from 1 over what is never called by a number."""
     own = [s for s in steps if s.facts.get("kind") != "families"]  # whose x is no variable of the model
     every = [p for s in own for line in s.body if isinstance(line, Show) for p in parts(line.formula)]
-    numbered = {a for s in steps for line in s.body if isinstance(line, Say) for a in _said(line.text)}
-    kept = _from_zero(every, numbered)
+    kept = _from_zero(every)
     return tuple(replace(s, body=tuple(_from_one(line, kept) for line in s.body)) for s in steps)
 
 
@@ -41,11 +38,11 @@ def _from_one(line: Say | Show, kept: set[Formula]) -> Say | Show:
     return line if isinstance(line, Say) else replace(line, formula=rebuilt(line.formula, step))
 
 
-def _from_zero(every: Sequence[Formula], numbered: Iterable[Axis]) -> set[Formula]:
+def _from_zero(every: Sequence[Formula]) -> set[Formula]:
     """The sizes of which some element or level is called by a number, or is one that is computed with."""
     sizes: dict[Formula, set[Formula]] = defaultdict(set)
     standing: dict[Axis, set[Formula]] = defaultdict(set)
-    named = set(numbered)
+    named: set[Axis] = set()
     for p in every:
         for i, size in p.indices if isinstance(p, f.Big) else ():
             sizes[i].add(size)
@@ -76,9 +73,3 @@ def _as_numbers(e: Formula) -> Iterator[Formula]:
             yield from (one, other)
         case f.Relation(op, one, other) if op in ORDER or isinstance(other, f.Number):
             yield from (one, other)
-
-
-def _said(text: str) -> Iterator[Axis]:
-    """The places of names that hold a number in a sentence."""
-    for name, places in PLACES.findall(text):
-        yield from ((f.Name(name), n) for n, p in enumerate(places.split(",")) if re.search(r"\b\d", p))
