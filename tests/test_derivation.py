@@ -1360,13 +1360,12 @@ def test_brackets_and_exponents_stand_as_in_print() -> None:
 
 CODED = """
 model Coded
-param p : simplex[3]
-param rate[3] : positive
+param p : simplex[K]
 param b[2] : real
 param s : positive
 for n in N:
     latent z[n] ~ Categorical(p)
-    observed y[n] ~ Poisson(rate[z[n]] * (1 + (z[n] == 2)))
+    observed y[n] ~ Normal(b[0] * (z[n] == 2), s)
 for m in M:
     for j in J[m]:
         given x[m, j] : real
@@ -1383,13 +1382,12 @@ for i in I:
 for r in R:
     for d in D:
         observed u[r, d] ~ Normal(a * d, s)
-for h in H:
-    observed v[h] ~ Normal(a * h + 1, s)
 for l in L:
     for q in Q:
         observed w[l, q] ~ Normal(a * (l == 2), s)
-    for b in B:
-        observed y2[l, b] ~ Normal(a * (b > l), s)
+for b in B:
+    for e in E:
+        observed v[b, e] ~ Normal(a * (b > e), s)
 """
 
 
@@ -1400,8 +1398,8 @@ for l in L:
         ("gaussian_hmm", "KD", "T"),
         ("bayesian_gaussian_mixture", "NK", "D"),  # a Wishart's digammas hold the number d
         ("mixture_of_regressions", "NK", ""),
-        (CODED, ["N", "M", "J_{m}"], "3"),  # of levels, one of which is `z[n] = 2`
-        (DOSES, "IRQ", "D5HLB"),
+        (CODED, ["N", "M", "J_{m}"], "K"),  # one of the levels is 2
+        (DOSES, "IRQ", "D5LBE"),
     ],
     ids=["mixture", "chain", "counted", "columns", "levels", "numbers"],
 )

@@ -21,8 +21,7 @@ ORDER = ("<", ">", "<=", ">=")
 
 def counted(steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps, with sums from 1 over what is never called by a number."""
-    own = [s for s in steps if s.facts.get("kind") != "families"]  # whose x is no variable of the model
-    every = [p for s in own for line in s.body if isinstance(line, Show) for p in parts(line.formula)]
+    every = [p for s in steps for line in s.body if isinstance(line, Show) for p in parts(line.formula)]
     kept = _from_zero(every)
     return tuple(replace(s, body=tuple(_from_one(line, kept) for line in s.body)) for s in steps)
 
