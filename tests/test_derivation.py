@@ -1374,20 +1374,25 @@ for m in M:
 DOSES = """
 model Doses
 param p : unit
+param d[G] : real
 param a : real
 param s : positive
 for i in I:
     latent c[i] ~ Binomial(4, p)
     observed y[i] ~ Normal(a * c[i], s)
 for r in R:
-    for d in D:
-        observed u[r, d] ~ Normal(a * d, s)
+    for w in W:
+        observed u[r, w] ~ Normal(a * w, s)
 for l in L:
     for q in Q:
-        observed w[l, q] ~ Normal(a * (l == 2), s)
+        observed x[l, q] ~ Normal(a * (l == 2), s)
 for b in B:
     for e in E:
         observed v[b, e] ~ Normal(a * (b > e), s)
+for g in G:
+    observed h[g] ~ Normal(d[g], s)
+for m in M:
+    observed o[m] ~ Normal(d[0], s)
 """
 
 
@@ -1399,7 +1404,7 @@ for b in B:
         ("bayesian_gaussian_mixture", "NK", "D"),  # a Wishart's digammas hold the number d
         ("mixture_of_regressions", "NK", ""),
         (CODED, ["N", "M", "J_{m}"], "K"),  # one of the levels is 2
-        (DOSES, "IRQ", "D5LBE"),
+        (DOSES, "IRQM", "W5LBEG"),
     ],
     ids=["mixture", "chain", "counted", "columns", "levels", "numbers"],
 )
