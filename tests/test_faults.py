@@ -71,6 +71,17 @@ REFUSED_MODELS = {
     "12 a reciprocal that overflows": (one("Normal(a / 1e-320, b)"), r"E007: numbers of the model are out of range"),
     "12 whatever is divided by zero": (one("Normal(a / 0, b)"), r"E035: this constant is a division by zero"),
     "37 the support is the parameter": (one("Uniform(0, a)"), r"support of this family depends on a parameter"),
+    "34 a positive number as a probability": (one("Bernoulli(a)"), r"Bernoulli's `p` is unit, `a` is positive"),
+    "37 a formula that ends at the parameter": (
+        "family Late(x : real | t : real, r : positive) = log(r) - r * (x - t) if x > t else log(0)\n"
+        + one("Late(c, a)", "param c : real\nparam a : positive\n"),
+        r"support of this family depends on a parameter.*write `given c : real`",
+    ),
+    "37 the log of a condition": (
+        "family Pareto(x : real | low : positive, k : positive) ="
+        " log(k) + k*log(low) - (k + 1)*log(x) + log((x > low) * (x > 0))\n" + one("Pareto(a, b)"),
+        r"support of this family depends on a parameter",
+    ),
     "41 a family that integrates to something else": (
         "family Odd(x : real | m : real) = -(x - m)^2\nparam a : real\nfor n in N:\n    observed y[n] ~ Odd(a)\n",
         r"integrates to 1\.77",
@@ -205,6 +216,11 @@ ACCEPTED: dict[str, tuple[str, Any, dict[str, Any], Callable[[Any], bool]]] = {
     "39 only a sum is identified": (
         one("Normal(a + b, 1)", "param a : real\nparam b : real\n"), [1.0, 2.0, 3.0], {},
         lambda f: f.params_["a"] + f.params_["b"] == pytest.approx(2)),
+    "41 a density of two pieces that a location parts": (
+        "family Quantile(x : real | m : real, s : positive, p : unit) ="
+        " log(p) + log(1 - p) - log(s) - (x - m)/s * (p if x > m else p - 1)\n"
+        + one("Quantile(c, a, 0.3)", "param c : real\nparam a : positive\n"), [1.0, 2, 3, 1.5, 7, 2], {},
+        lambda f: f.params_["c"] == pytest.approx(1.5) and "do not come apart" in str(f.model.derivation)),
     "44 one component": (MIXTURE, [1.0, 2, 3], {"K": 1}, lambda f: f.params_["m"][0] == pytest.approx(2)),
     "45 a prior on what is fixed": (
         "param m : real ~ Normal(0, 1)\nfor n in N:\n    observed x[n] ~ Normal(m, 1)\n", [1.0, 2.0],

@@ -131,7 +131,7 @@ def same_value(a: Any, b: Any) -> bool:
     for points in ((0.31, 0.23, 0.17, 0.43, 0.29), (0.71, 0.52, 0.64, 0.37, 0.83)):
         at = {s: sp.Integer(1) if s.is_integer else sp.Float(points[i % 5]) for i, s in enumerate(names)}
         gap = (a - b).xreplace(at).evalf()
-        if not gap.is_number or not abs(sp.N(gap)) < 1e-9:
+        if not gap.is_number or not gap.is_finite or not abs(sp.N(gap)) < 1e-9:
             return False
     return True
 

@@ -13,7 +13,7 @@ from emdsl.language.transform import names_in
 
 _NOT = {
     "positive": frozenset({"real", "ordered", "zero_sum"}),
-    "unit": frozenset({"real", "ordered", "zero_sum"}),
+    "unit": frozenset({"real", "positive", "ordered", "zero_sum"}),
     "simplex": KINDS.keys() - {"simplex"},
     "spd": frozenset(k for k, row in KINDS.items() if not row.symmetric),
 }
@@ -59,7 +59,8 @@ def _bounded(wanted: Domain, domain: Domain, entry: Entry, env: Env) -> bool:
     """True where bounds may keep a real value inside: `real(min = 0)`, or a latent that is Uniform."""
     if wanted.dims:
         return False
-    return any(d.lower is not None for d in (domain, *own_domains(entry, env.scope)))
+    ends = [d.upper if wanted.kind == "unit" else d.lower for d in (domain, *own_domains(entry, env.scope))]
+    return any(end is not None for end in ends)
 
 
 def _check_probabilities(family: Family, argument: str, value: Stack, env: Env) -> None:

@@ -17,6 +17,7 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 SIDES = (("lower", "gt"), ("upper", "lt"))
+NOTHING = x.fn("log", x.ZERO)  # a density of 0
 ENTIRE = frozenset(("exp", "abs", "sin", "cos", "tanh", "softplus", "logistic", "Phi", "log_Phi", "log_bessel_i0"))
 
 
@@ -93,13 +94,29 @@ def limits_of(
             limit = tensors.element(bound, (), inner)
             names = sorted(n for n in x.variables(limit) if tensors.is_parameter(n))
             if names:
-                end = "least" if op == "ge" else "largest"
-                given = f"write `given {names[0]} : real` and hand it over"
-                hint = f"the likelihood is highest where the end is the {end} value of the data, without EM: {given}"
-                raise ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
+                raise _moving_support(call, names[0], "least" if op == "ge" else "largest")
             out.append(x.fn("log", x.fn(op, value, limit)))
     out += [x.fn("log", x.fn("ne", value, tensors.element(a, event if a.shape else (), scope))) for a in atoms]
     return [t for t in out if t != x.ZERO]
+
+
+def refuse_moving_support(body: Expr, v: m.Variable, call: m.FamilyCall, tensors: Tensors) -> None:
+    """A density that its own formula ends at a parameter, as a bound of its variate would: `log(x > xm)`."""
+    for e in x.walk(body) if v.kind == "observed" and not is_point_mass(call.family) else ():
+        if isinstance(e, x.Where) and NOTHING in (*x.terms_of(e.then), *x.terms_of(e.other)):
+            ends = e.cond
+        elif isinstance(e, x.Fn) and e.name == "log" and all(map(x.is_indicator, x.factors_of(e.args[0]))):
+            ends = e.args[0]
+        else:
+            continue
+        if names := sorted(n for n in x.variables(ends) if tensors.is_parameter(n)):
+            raise _moving_support(call, names[0], "least or the largest")
+
+
+def _moving_support(call: m.FamilyCall, name: str, end: str) -> ModelError:
+    given = f"write `given {name} : real` and hand it over"
+    hint = f"the likelihood is highest where the end is the {end} value of the data, without EM: {given}"
+    return ModelError(Problem("E101", "the support of this family depends on a parameter", call.span, hint))
 
 
 def within_support(f: Factor, tensors: Tensors, mixed: bool) -> tuple[Factor, ...]:

@@ -71,7 +71,7 @@ def _exponential(family: m.Family, signature: int) -> Exponential | NotExponenti
         return indexed(family, signature)
     found = sympy_split.split(family, signature)
     if isinstance(found, sympy_split.Exponential):
-        return _carried(found, family, signature)
+        return _carried(found, family, signature) or indexed(family, signature)
     known = (sympy_split.split(family, signature, fixed) for fixed in found.fixed[:1])
     given = next((_carried(k, family, signature) for k in known if isinstance(k, sympy_split.Exponential)), None)
     mine = indexed(family, signature)
@@ -102,9 +102,11 @@ def _symbols(family: m.Family, signature: int) -> Symbols:
     return table
 
 
-def _carried(found: sympy_split.Exponential, family: m.Family, signature: int) -> Exponential:
-    """sympy's parts as expressions in the family's own names."""
+def _carried(found: sympy_split.Exponential, family: m.Family, signature: int) -> Exponential | None:
+    """sympy's parts as expressions in the family's own names; None where one is of cases, which stay in the formula."""
     table = _symbols(family, signature)
+    if any(part.has(sp.Piecewise) for part in (*found.statistics, *found.natural, found.log_partition, found.log_base)):
+        return None
     pairs = [
         Pair(table.from_sympy(t), table.from_sympy(eta)) for t, eta in zip(found.statistics, found.natural, strict=True)
     ]

@@ -21,7 +21,7 @@ from emdsl.derive.joint.constraints import (
     without_multipliers,
 )
 from emdsl.derive.joint.element import Tensors
-from emdsl.derive.joint.ends import guarded, limits_of, short_of_ends, within_support
+from emdsl.derive.joint.ends import guarded, limits_of, refuse_moving_support, short_of_ends, within_support
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
 from emdsl.derive.joint.gated_sums import UnderSum, opened_sums
 from emdsl.derive.joint.ranges import decided_by_givens
@@ -114,6 +114,7 @@ def _variable_factors(
             body = constrained_body(v, home, event, call, support, held.multiplier, tensors, scope)
         else:
             body = tensors.density(v, home, event, call, scope)
+            refuse_moving_support(body, v, call, tensors)
         body = x.add(
             body, *limits_of(v, home, event, call, atoms, tensors, scope), *_levels_reached(v, home, tensors, scope)
         )
