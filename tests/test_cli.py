@@ -480,6 +480,7 @@ def tracemalloc_peak(text: str) -> float:
         (b"", "the file is empty"),
         (b"a,b\n", "no rows"),
         (b"a,b\n1,2\n3\n", "t.csv:3:1: error D035: the row has 1 cells, but the header has 2"),
+        (b"a\n1.234,5\n", "commas inside numbers"),
         (b"a,a\n1,2\n", "two columns are named a"),
         (b"1,2\n3,4\n", "the first line holds numbers"),
         (b"a\n\xff\n", "byte 0xff at offset 2"),

@@ -144,6 +144,9 @@ REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
     "64 Gamma at 0": (one("Gamma(a, b)"), [0.0, 1.0], {}, "must be positive: the value in row 0"),
     "64 Beta at 1": (one("Beta(a, b)"), [0.2, 1.0], {}, "must lie strictly between 0 and 1: the value in row 1"),
     "64 a seventh level of five": (LEVELS, [0, 7], {}, "must be below 5: the value in row 1: 7"),
+    "64 a share of 0": (
+        "param a : positive[3]\nfor n in N:\n    observed y[n] ~ Dirichlet(a)\n",
+        [[0.2, 0.3, 0.5], [0, 0.5, 0.5]], {}, "1 row has no number for a density .*: row 1"),
     "65 levels from 1": (LEVELS, [1, 2, 3, 4, 5], {}, "counted from 1: pass y - 1"),
     "67 complex numbers": (NORMAL, [1 + 1j, 2], {}, "holds complex numbers"),
     "67 dates": (NORMAL, np.array(["2020-01-01"] * 2, "datetime64[D]"), {}, "days since the first date"),
@@ -238,6 +241,9 @@ ACCEPTED: dict[str, tuple[str, Any, dict[str, Any], Callable[[Any], bool]]] = {
         NORMAL, np.array([100, 100, 100, -100], np.int8), {}, lambda f: f.params_["m"] == pytest.approx(50)),
     "70 another byte order": (NORMAL, np.array([1.0, 2, 6], ">f8"), {}, lambda f: f.params_["m"] == pytest.approx(3)),
     "70 every third": (NORMAL, np.arange(10.0)[::3], {}, lambda f: f.params_["m"] == pytest.approx(4.5)),
+    "81 rates that no row can have": (
+        COINS.replace("unit", "positive").replace("Bernoulli", "Poisson"), [0, 30, 1, 40],
+        {"init": {"w": [0.5, 0.5], "p": [1e-12, 1e-10]}}, lambda f: f.params_["p"].sum() == pytest.approx(35.5)),
     "85 at a bound that is given": (
         "given lo : real\nparam a : real(min = lo)\nfor n in N:\n    observed y[n] ~ Normal(a, 1)\n",
         {"lo": 3.0, "y": [1.0, 2.0]}, {}, lambda f: f.status_ == "boundary"),

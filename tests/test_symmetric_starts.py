@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import written
-from scipy.stats import norm
+from scipy.stats import bernoulli, norm
 
 import emdsl
 from emdsl.runtime.numeric.numerics import Degenerate
@@ -64,6 +64,35 @@ def test_a_saddle_is_left_and_said(name: str) -> None:
     assert fitted.objective_ > least + 5
     again = model.fitter(seed=0, init=start).fit(data)
     assert again.history_ == fitted.history_
+
+
+GAP = np.nan
+MURRAY = [[1, 1], [1, -1], [-1, 1], [-1, -1], *[[2, GAP], [-2, GAP], [GAP, 2], [GAP, -2]] * 2]
+ONE = RNG.normal(size=(30, 1)) @ [[1.0, 2, 1.5]] + RNG.normal(size=(30, 3))
+APART = norm.logpdf(ONE, 0, ONE.std(0)).sum(), bernoulli.logpmf(ONE > 0, (ONE > 0).mean(0)).sum()
+ZEROS: dict[str, tuple[str, Any, dict[str, Any] | None, str, float]] = {
+    # text, data, start, what is said, the objective (Murray 1977: a correlation of 1/2, either way)
+    "loadings": (
+        "param L : real[3, 1]\nparam s : positive[3]\nfor n in N:\n    latent f[n] ~ MvNormal(zeros(1), eye(1))\n"
+        "    observed y[n] ~ MvNormal(L @ f[n], diag(s))",
+        ONE, {"L": np.zeros((3, 1)), "s": np.ones(3)}, "L was 0 at the start", APART[0] + 5),
+    "a covariance, from a start of our own": (
+        "param m : real[2]\nparam V : spd[2]\nfor n in N:\n    observed y[n] ~ MvNormal(m, V)",
+        np.array(MURRAY), None, "V was 0 at the start", -29.97428643),
+    "slopes of a latent trait at points": (
+        "param a : real[3]\nparam b : real[3]\nfor n in N:\n    latent u[n] ~ Normal(0, 1)\n"
+        "    observed y[n] : bool[3] ~ Bernoulli(logit = a * u[n] + b)",
+        ONE > 0, {"a": np.zeros(3), "b": np.zeros(3)}, "a was 0 at the start", APART[1] + 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ZEROS)
+def test_what_is_0_by_symmetry_is_moved_off(name: str) -> None:
+    """They had converged there: EM does not see what looks the same to the left and to the right."""
+    text, data, start, said, least = ZEROS[name]
+    fit = emdsl.compile(text=f"model M\n{text}").fitter(seed=0, init=start).fit(data)
+    assert fit.converged_ and said in fit.message_
+    assert fit.objective_ > least - 1e-6
 
 
 def test_two_of_three_alike() -> None:

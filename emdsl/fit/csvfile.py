@@ -67,6 +67,8 @@ def _read_once(file: BinaryIO, path: str, as_text: set[int]) -> tuple[list[str],
         for line, cells in block:
             if len(cells) != len(names):
                 hint = "take out lines of comments" if names[0].startswith(("#", "%", "//")) else None
+                if len(cells) > len(names) and all(c.strip().lstrip("-").replace(".", "").isdigit() for c in cells):
+                    hint = "commas inside numbers? Write 1234.5, not 1.234,5 or 1,234.5"
                 message = f"the row has {len(cells)} cells, but the header has {len(names)}"
                 raise fault("D035", path, line, message, hint)
             lines.append(line)

@@ -105,7 +105,9 @@ def _tokens(name: str, counts: Any) -> list[Array]:
 def _wrong_rank(name: str, shape: tuple[int, ...], declared: Sequence[str]) -> DataError:
     wanted = "(" + ", ".join(declared) + ("," if len(declared) == 1 else "") + ")"
     hint = None
-    if len(shape) + 1 == len(declared):
+    if not shape:
+        hint = f"pass a list or an array, with one entry for each of {declared[0]}"
+    elif len(shape) + 1 == len(declared):
         hint = f"a column of its own: {name}[..., None]"
     elif len(shape) == len(declared) + 1 and shape[-1] == 1:
         hint = f"drop the last axis: {name}[..., 0]"

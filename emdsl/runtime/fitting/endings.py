@@ -118,7 +118,7 @@ def _outgrown(setup: Setup, end: Climb, mine: Params) -> str:
         at = partial(_at, setup, end, large)
         below, last = at(0.01), end.history[-1]
         several = any(here.size > 1 for here in large.values())  # components; of all data it is a limit, told as one
-        climbs = last - below > 0.5 and (grown or not last - at(100.0) > 0.5)
+        climbs = last - below > 0.5 and (not last - at(100.0) > 0.5 or (grown and _noise(setup, end) > 0.1))
         if climbs or (several and _grows_in_noise(setup, end, at)):
             names = ", ".join(n for n, here in large.items() if here.any())
             return f"{names} has collapsed: the objective grows with it, without end"
@@ -166,10 +166,14 @@ def _at(setup: Setup, end: Climb, some: Mapping[str, Any], by: float) -> float:
     return objective_at(setup, {**end.params, **moved})
 
 
+def _noise(setup: Setup, end: Climb) -> float:
+    with np.errstate(all="ignore"):
+        return rounding(setup, evaluate(setup, end.params, None))
+
+
 def _grows_in_noise(setup: Setup, end: Climb, at: Callable[[float], float]) -> bool:
     """Whether an objective that is rounding at the end grew all the way there, where it had digits; or has none."""
-    with np.errstate(all="ignore"):
-        noise = rounding(setup, evaluate(setup, end.params, None))
+    noise = _noise(setup, end)
     if not noise > 0.1:
         return False
     if noise > 1 + BLURRED * abs(end.history[-1]):
@@ -190,8 +194,7 @@ def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float)
     collapsed = [n for n in edge if _variable(setup, n)["domain"] == "positive"]
     if not collapsed or end.status not in ("level", "converged", "decreased") or end.state is not None:
         return ""
-    with np.errstate(all="ignore"):
-        noise = rounding(setup, evaluate(setup, end.params, None))
+    noise = _noise(setup, end)
     if end.status != "decreased" and noise <= 1 + abs(end.history[-1]):
         return ""
     return f"{', '.join(collapsed)} has collapsed, with an objective known to {noise:.1e} only"

@@ -36,7 +36,7 @@ from emdsl.runtime.fitting.settings import (
     tied_sizes,
 )
 from emdsl.runtime.fitting.storage import FIT_FORMAT, check_same_model, points, read_document, spec_hash, write_document
-from emdsl.runtime.fitting.symmetry import SHARES, alike, moved, seeded_step
+from emdsl.runtime.fitting.symmetry import SHARES, alike, moved, off_zero, seeded_step
 
 RESTARTS = 10  # new starts after a degenerate one, under on_degenerate="restart"
 Start = tuple[dict[str, Array], dict[str, Any]]  # starting parameters, starting factors of latents
@@ -214,6 +214,8 @@ class Estimator(Answers):
             if isinstance(end.failure, DataError) and state is None:
                 nearer = nearer_start(setup, params, [n for n in params if n not in given[0]])
                 end = end if nearer is None else self._climbed(setup, nearer, state)
+            if state is None:
+                end = off_zero(partial(self._climbed, setup), setup, params, end, attempt)
             if end.status != "degenerate":
                 break
         return end

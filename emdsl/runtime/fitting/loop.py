@@ -211,21 +211,22 @@ def _settled(setup: Setup, history: Sequence[float], last: float) -> bool:
 
 def _bad_start(setup: Setup, here: Point, state: Any) -> Climb:
     """A start whose objective is not finite: the row of zero density where it can be named."""
-    message, row = "the objective is not a number at the starting parameters", None
+    message, row, what, odd = "the objective is not a number at the starting parameters", None, "no number for a", None
     elsewhere = "start elsewhere: init= or another seed"
     if here.objective == -np.inf:
-        message = "the data have zero density at the starting parameters"
-        try:
-            rows = setup.module.log_likelihood_rows(here.params, setup.data, setup.prepared)
-            bad = np.flatnonzero(np.isneginf(rows))
-        except (NotImplementedError, ValueError):
-            bad = np.zeros(0, int)
-        if bad.size:
-            row = int(bad[0])
-            rows_have = f"{bad.size} rows have" if bad.size > 1 else "1 row has"
-            first = f", the first is row {row}" if bad.size > 1 else f": row {row}"
-            message = f"{rows_have} zero density at the starting parameters{first}"
-            elsewhere += "; what a `Delta` or a bound of the model leaves out has none anywhere"
+        message, what, odd = "the data have zero density at the starting parameters", "zero", -np.inf
+        elsewhere += "; what a `Delta` or a bound of the model leaves out has none anywhere"
+    try:
+        rows = np.asarray(setup.module.log_likelihood_rows(here.params, setup.data, setup.prepared))
+        bad = np.flatnonzero(~(rows < np.inf) if odd is None else rows == odd)
+    except (NotImplementedError, ValueError, setup.module.Degenerate, np.linalg.LinAlgError):
+        bad = np.zeros(0, int)
+    if bad.size:
+        row = int(bad[0])
+        rows_have = f"{bad.size} rows have" if bad.size > 1 else "1 row has"
+        first = f", the first is row {row}" if bad.size > 1 else f": row {row}"
+        message = f"{rows_have} {what} density at the starting parameters{first}"
+        elsewhere += "" if odd else "; a value at the end of what a family takes (a share of 0) may have none"
     largest = max((float(np.abs(v).max(initial=0)) for v in setup.data.values.values()), default=0.0)
     hint = "rescale the data: they reach beyond 1e100" if largest > 1e100 else elsewhere
     fault = DataError(message, hint=hint, code="D015", row=row)

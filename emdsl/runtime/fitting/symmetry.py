@@ -1,20 +1,24 @@
 """Starts that EM cannot leave: components that are alike stay alike, because every step treats them alike.
 
 The M-step commutes with renaming states, so parameters that a swap of two states leaves as they are keep that
-property; so do parameters whose values at two states are equal, whatever the states' probabilities are.
+property; so do parameters whose values at two states are equal, whatever the states' probabilities are. It commutes
+with changes of sign, too: loadings of 0 stay 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.settings import variable_axes
+from emdsl.runtime.fitting.climbs import Climb, Setup
+from emdsl.runtime.fitting.loop import SAME
+from emdsl.runtime.fitting.settings import Seed, variable_axes
 
+PUSH = 0.1  # of the data's scale, of what two variances allow: how far off 0 a start is moved
 FEW_ENTRIES = 16  # Python compares so many in less time than it takes to ask numpy
 MANY = 50  # states: beyond this only neighbours are compared
 SHARES = (0.1, 0.5, 1.0)  # how far towards a seeded division of the rows a start is moved, tried in order
@@ -36,6 +40,50 @@ def alike(spec: Mapping[str, Any], params: Mapping[str, Array], sizes: Mapping[s
             if all(_same(params[v["name"]], axes, _copies(v, axes, size), size, pair) for v, axes in held):
                 out[size] = pair
                 break
+    return out
+
+
+def off_zero(
+    climbed: Callable[[dict[str, Array], Any], Climb], setup: Setup, start: Mapping[str, Array], end: Climb, seed: Seed
+) -> Climb:
+    """A climb that ended where loadings or covariances are 0, as at its start; or one from beside that where it is a
+    saddle (Murray 1977), which EM does not leave because to the left looks as to the right."""
+    spread = float(setup.prepared.get("the scale", 1.0))
+    still = _left_at_zero(setup.module.SPEC, start, end.params, 1e-12 * min(1.0, spread))
+    if not still or end.status not in ("converged", "boundary") or not end.n_iter:
+        return end
+    found = climbed(_pushed(setup.module.SPEC, end.params, still, spread, seed.generator()), None)
+    if found.status == "degenerate" or not found.objective > end.objective + SAME * (1 + abs(end.objective)):
+        return end
+    said = f"{', '.join(still)} was 0 at the start, which EM cannot leave (objective {end.objective:.10g})"
+    return found._replace(message=f"{found.message}; {said}: it was moved off")
+
+
+def _left_at_zero(
+    spec: Mapping[str, Any], start: Mapping[str, Array], end: Mapping[str, Array], least: float
+) -> dict[str, Array]:
+    """Which numbers of which parameters were 0 and are so still, but for rounding."""
+    out = {}
+    for v in spec["variables"]:
+        if v["domain"] in ("real", "spd", "correlation") and v["kind"] == "param" and v["name"] in end:
+            still = np.abs(end[v["name"]]) <= least
+            if still.any() and (still := still & (np.asarray(start[v["name"]]) == 0)).any():
+                out[v["name"]] = still
+    return out
+
+
+def _pushed(
+    spec: Mapping[str, Any], params: Mapping[str, Array], still: Mapping[str, Array], scale: float, rng: Any
+) -> dict[str, Array]:
+    """The same parameters with what is 0 a little off it, at random."""
+    out, domains = dict(params), {v["name"]: v["domain"] for v in spec["variables"]}
+    for name, where in still.items():
+        off = PUSH * scale * rng.standard_normal(where.shape)
+        if domains[name] != "real":
+            sd = np.sqrt(out[name].diagonal(0, -2, -1))
+            off = PUSH / sd.shape[-1] * np.sign(np.tril(off, -1) + np.tril(off, -1).swapaxes(-1, -2))
+            off = off * sd[..., :, None] * sd[..., None, :]
+        out[name] = np.where(where, off, out[name])
     return out
 
 
