@@ -284,6 +284,15 @@ def test_91_too_many_states_are_told_before_they_are_made() -> None:
     chain = emdsl.compile(ROOT / "models" / "gaussian_hmm.em")
     with pytest.raises(EmdslError, match=r"need 80 GB"):
         chain.fitter(K=100_000, seed=0).fit(np.zeros((10, 1)))
+    with pytest.raises(EmdslError, match=r"need 802 GB.*the posterior of z has shape \(1000, 100000000\)"):
+        model(MIXTURE).fitter(K=10**8, seed=0).fit(np.arange(1000.0))
+
+
+def test_91_memory_that_there_is_not_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitter = model(NORMAL).fitter()
+    monkeypatch.setattr(fitter, "_setup", lambda bound: np.empty(2**50))
+    with pytest.raises(EmdslError, match="there is not memory enough: Unable to allocate"):
+        fitter.fit([1.0, 2.0])
 
 
 TABLES: dict[str, Any] = {

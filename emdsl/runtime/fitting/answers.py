@@ -59,12 +59,15 @@ class Answers(Settings):
         return error
 
     def _told(self) -> Translated:
-        """A context in which faults are raised as users see them, numbers out of range among them."""
-        return Translated((DataError, ArithmeticError), self._as_fault)
+        """A context in which faults are raised as users see them, numbers out of range and memory among them."""
+        return Translated((DataError, ArithmeticError, MemoryError), self._as_fault)
 
     def _as_fault(self, error: Exception) -> Exception:
         if isinstance(error, DataError):
             return self._fault(error)
+        if isinstance(error, MemoryError):
+            hint = "pass smaller sizes, or fewer rows"
+            return self._fault(DataError(f"there is not memory enough: {error}", hint=hint, code="D043"))
         hint = "a number of the model, or what one is divided by, is 0 or out of range"
         return self._fault(DataError(f"the model cannot be evaluated: {error}", hint=hint, code="D015"))
 

@@ -204,8 +204,7 @@ class Estimator(Answers):
             drawing = some or "start" in vars(module) or "climb_by_draws" in vars(module)
             rng: Any = attempt.generator() if drawing else attempt  # what may never be drawn is not set up
             begin = partial(self._begun, setup, given, some, rng)
-            alone = given[1] or (given[0] and not some)  # nothing of it is drawn that the user did not see to
-            params, state = begin() if alone else best_division(setup, begin)
+            params, state = begin() if given[1] or (given[0] and not some) else best_division(setup, begin)
             if "climb_by_draws" in vars(module):
                 return self._ask("climb_by_draws", setup, params, rng)  # type: ignore[no-any-return]
             mine = attempt is seed and state is None and any(start)
@@ -214,8 +213,7 @@ class Estimator(Answers):
             if isinstance(end.failure, DataError) and state is None:
                 nearer = nearer_start(setup, params, [n for n in params if n not in given[0]])
                 end = end if nearer is None else self._climbed(setup, nearer, state)
-            if state is None:
-                end = off_zero(partial(self._climbed, setup), setup, params, end, attempt)
+            end = off_zero(partial(self._climbed, setup), setup, params, end, attempt)
             if end.status != "degenerate":
                 break
         return end

@@ -204,11 +204,18 @@ def sizes_of_parameters(spec: Mapping[str, Any], params: Mapping[str, Any]) -> d
     return {n: f.value for n, f in found.items()}
 
 
+FEW_ROWS = 1000  # of an E-step, which goes through them by chunks
+
+
 def check_room(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
-    """DataError where the parameters alone need more memory than the machine has, before any is asked for."""
+    """DataError where parameters and a few rows need more memory than the machine has, before any is asked for."""
     shapes = {
         v["name"]: [size_value(d, sizes) for d in variable_axes(v)] for v in spec["variables"] if v["kind"] == "param"
     }
+    for v in spec["variables"]:  # a row of an E-step holds the probabilities of all its states
+        if v["kind"] == "latent" and v["domain"] == "category" and v["levels"]:
+            rows = [sizes.get(size, 1) for _, size, *_ in v["plates"]]
+            shapes[f"the posterior of {v['name']}"] = [min(math.prod(rows), FEW_ROWS), size_value(v["levels"], sizes)]
     need = 8 * sum(math.prod(shape) for shape in shapes.values())
     if need < 2**20:
         return

@@ -48,9 +48,11 @@ def off_zero(
 ) -> Climb:
     """A climb that ended where loadings or covariances are 0, as at its start; or one from beside that where it is a
     saddle (Murray 1977), which EM does not leave because to the left looks as to the right."""
+    if end.state is not None or end.status not in ("converged", "boundary") or not end.n_iter:
+        return end
     spread = float(setup.prepared.get("the scale", 1.0))
     still = _left_at_zero(setup.module.SPEC, start, end.params, 1e-12 * min(1.0, spread))
-    if not still or end.status not in ("converged", "boundary") or not end.n_iter:
+    if not still:
         return end
     found = climbed(_pushed(setup.module.SPEC, end.params, still, spread, seed.generator()), None)
     if found.status == "degenerate" or not found.objective > end.objective + SAME * (1 + abs(end.objective)):
