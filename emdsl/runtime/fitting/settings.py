@@ -213,9 +213,9 @@ def check_room(spec: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
         v["name"]: [size_value(d, sizes) for d in variable_axes(v)] for v in spec["variables"] if v["kind"] == "param"
     }
     for v in spec["variables"]:  # a row of an E-step holds the probabilities of all its states
-        if v["kind"] == "latent" and v["domain"] == "category" and v["levels"]:
+        if v["kind"] == "latent" and v["domain"] == "category" and v["levels"] in sizes:
             rows = [sizes.get(size, 1) for _, size, *_ in v["plates"]]
-            shapes[f"the posterior of {v['name']}"] = [min(math.prod(rows), FEW_ROWS), size_value(v["levels"], sizes)]
+            shapes[f"the posterior of {v['name']}"] = [min(math.prod(rows), FEW_ROWS), sizes[v["levels"]]]
     need = 8 * sum(math.prod(shape) for shape in shapes.values())
     if need < 2**20:
         return
