@@ -1421,10 +1421,14 @@ def test_sums_run_from_one_unless_an_element_is_called_by_its_number(
 
 def test_a_notebook_shows_equations() -> None:
     model = compiled("old_faithful")
-    for shown in (model._repr_html_(), model.derivation._repr_html_()):
-        page = Page()
+    step = model.derivation.steps[3]
+    for part in (model, model.derivation, step, step.body[1], model.updates, model.statistics):
+        page, shown = Page(), part._repr_html_()
         page.feed(shown)
         assert not page.open and "<math" in shown and "id=" not in re.sub(r"<svg.*</svg>", "", shown, flags=re.DOTALL)
+    assert "<td" in model.plan._repr_html_() and "K states per element" in model.plan._repr_html_()
+    assert repr(model.derivation) == str(model.derivation)  # at a prompt, not half a million letters
+    assert step.body[1]._repr_latex_().startswith(r"$\displaystyle \begin{aligned} \log q(z_{n} = k) = ")
     assert model.updates["mean"]._repr_latex_().startswith(r"$\displaystyle \mathrm{mean}_{k} = \frac{\sum_{n=1}^{N}")
     assert model.statistics["z"]._repr_latex_().startswith(r"$\displaystyle S^{\mathrm{z}}_{k} = \sum_{n=1}^{N} q")
     gate = compiled("mixture_of_experts").updates["gate"]._repr_latex_()

@@ -856,6 +856,14 @@ def test_the_command(
     assert told["passed"] == (status == "passed") and told["checks"][1]["note"] == "too small"
 
 
+def test_a_notebook_shows_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich, in a kernel, shows what it is to print to a file beside it, and leaves the file empty."""
+    import rich.console
+
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    assert "EM climbs" in str(certificate("passed")) and "EM climbs" in certificate("passed")._repr_html_()
+
+
 def test_a_factor_of_data_alone_is_a_penalty_whatever_rows_weigh() -> None:
     text = """
         model Penalised

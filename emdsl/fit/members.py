@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import sympy as sp
 
     from emdsl.derive.plan import Plan as Derived
     from emdsl.report.derivation import Derivation
+    from emdsl.report.formula import Formula
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Plan:
 
     method: str
     reason: str
+
+    def cells(self) -> dict[str, str]:
+        """What a table of such records has in its columns, after the name; for a notebook."""
+        return {"found by": self.method, "because": self.reason}
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,15 @@ class Update:
     equation: sp.Basic
     reason: str
     conditional_on: tuple[str, ...] = ()
-    latex: Callable[[], str] = field(default=str, compare=False, repr=False)
+    shown: Callable[[], Sequence[Formula]] = field(default=tuple, compare=False, repr=False)
+
+    def latex(self) -> str:
+        from emdsl.report.latex import together
+
+        return together(self.shown())
+
+    def cells(self) -> dict[str, str | Sequence[Formula]]:
+        return {"updated by": self.kind, "": self.shown(), "because": self.reason}
 
     def _repr_latex_(self) -> str:
         return in_latex(self.latex(), self.equation)
@@ -44,10 +57,30 @@ class Statistic:
     name: str
     definition: sp.Basic
     shape: tuple[str, ...]
-    latex: Callable[[], str] = field(default=str, compare=False, repr=False)
+    shown: Callable[[], Sequence[Formula]] = field(default=tuple, compare=False, repr=False)
+
+    def latex(self) -> str:
+        from emdsl.report.latex import together
+
+        return together(self.shown())
+
+    def cells(self) -> dict[str, str | Sequence[Formula]]:
+        return {"": self.shown(), "axes": ", ".join(self.shape)}
 
     def _repr_latex_(self) -> str:
         return in_latex(self.latex(), self.definition)
+
+
+R = TypeVar("R", Plan, Update, Statistic)
+
+
+class Records(dict[str, R]):
+    """Records by name; a notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        from emdsl.report.notebook import records
+
+        return records({name: record.cells() for name, record in self.items()})
 
 
 @dataclass(frozen=True)
@@ -69,7 +102,7 @@ def updates_of(plan: Derived, told: Callable[[], Derivation]) -> dict[str, Updat
         for name in u.params:
             shown = partial(_shown, told, "update", name)
             out[name] = Update(u.kind, update_equation(u, name, plan), u.reason, u.conditional_on, shown)
-    return {n: out[n] for n in (v.name for v in plan.joint.as_written.model.of_kind("param")) if n in out}
+    return Records({n: out[n] for n in (v.name for v in plan.joint.as_written.model.of_kind("param")) if n in out})
 
 
 def statistics_of(plan: Derived, told: Callable[[], Derivation]) -> dict[str, Statistic]:
@@ -80,16 +113,15 @@ def statistics_of(plan: Derived, told: Callable[[], Derivation]) -> dict[str, St
     for s in plan.expected.statistics:
         shown = partial(_shown, told, "statistics", s.name)
         out[s.name] = Statistic(s.name, statistic_equation(s, plan), tuple(i.dim for i in s.axes), shown)
-    return out
+    return Records(out)
 
 
-def _shown(told: Callable[[], Derivation], kind: str, name: str) -> str:
-    """The equations of one name in the derivation's steps of one kind, as LaTeX."""
-    from emdsl.report.latex import together
+def _shown(told: Callable[[], Derivation], kind: str, name: str) -> list[Formula]:
+    """The equations of one name in the derivation's steps of one kind."""
     from emdsl.report.page import shown_of
 
     steps = (step for step in told().steps if step.facts.get("kind") == kind)
-    return together(found for step in steps for found in shown_of(step, name))
+    return [found for step in steps for found in shown_of(step, name)]
 
 
 def in_latex(shown: str, equation: sp.Basic) -> str:

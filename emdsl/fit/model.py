@@ -13,7 +13,7 @@ from emdsl.errors import ModelError
 from emdsl.fit import gaps as rewritten
 from emdsl.fit.asked import names_of, of_a_log_joint, of_a_sample, place, told, within_reach
 from emdsl.fit.loading import loaded
-from emdsl.fit.members import Declared, Plan, Statistic, Update, statistics_of, updates_of
+from emdsl.fit.members import Declared, Plan, Records, Statistic, Update, statistics_of, updates_of
 from emdsl.fit.runs import Pattern, by_runs
 from emdsl.fit.shifted import Lags, without_lets
 from emdsl.language import model as m
@@ -272,7 +272,7 @@ class Model:
     def plan(self) -> dict[str, Plan]:
         plan = self.derived
         hidden = plan.joint.unnamed | plan.joint.model.of_vectors
-        return {n: Plan(c.method, c.reason) for n, c in plan.choices.items() if n not in hidden}
+        return Records({n: Plan(c.method, c.reason) for n, c in plan.choices.items() if n not in hidden})
 
     @cached_property
     def updates(self) -> dict[str, Update]:

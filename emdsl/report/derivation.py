@@ -16,34 +16,14 @@ from emdsl.derive.plan import Plan
 from emdsl.report.counted import counted
 from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
+from emdsl.report.html import STYLE, coded, in_a_cell
 from emdsl.report.incomplete import missing_step
 from emdsl.report.latex import display, escaped, inside
-from emdsl.report.mathml import mathml
 from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, anchor, by_function, listing, places, whole
 from emdsl.report.steps import as_written, reference_step, steps
 from emdsl.report.unicode import lines, text
 
-STYLE = (
-    "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
-    "h1{font-size:1.5em;overflow-wrap:anywhere}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
-    "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}"
-    "math{font-size:1.1em}h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
-    ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
-    ".show math{flex:1}.show>span{text-align:right;margin-left:auto;padding-left:1em;overflow-wrap:anywhere}"
-    ".show>span>a{white-space:nowrap}.show{flex-wrap:wrap}"
-    ".where{font-size:.85em;color:#666}.where a,pre a{color:inherit}pre span:target{background:#fd6}"
-    ".show code{color:#666;margin-right:.8em}.show a{color:inherit;text-decoration:none}"
-    "@media print{@page{margin:18mm}body{margin:0;padding:0;max-width:none;font-size:10pt}"
-    ".show{overflow:visible}h2,p:has(+.show){break-after:avoid}}"
-    "@media screen and (prefers-color-scheme:dark){:root{color-scheme:dark}body{background:#17191c;color:#e4e4e4}"
-    "pre{background:#24272b}h2>code,.where,.show code{color:#a9adb3}pre span:target{background:#7a5c00}}"
-)
-IN_A_CELL = (
-    ".emdsl h2{font-size:1.15em;display:flex;justify-content:space-between}.emdsl h2>code{font-weight:normal}"
-    ".emdsl .show{display:flex;align-items:center;margin:.3em 0;overflow:auto hidden}.emdsl .show math{flex:1}"
-    ".emdsl .show>span{margin-left:1em;white-space:nowrap}.emdsl .show code{margin-right:.8em}"
-)
 LIMITS = "Sums run from 1, but those over a plate of which an element is called by its number: from 0, as in the code."
 PREAMBLE = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -118,6 +98,8 @@ class Derivation:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    __repr__ = __str__  # what a prompt shows, that is no notebook
 
     def to_text(self, columns: int = COLUMNS) -> str:
         """Plain text for a page of so many columns: what is longer is folded within its brackets."""
@@ -194,29 +176,15 @@ class Derivation:
         out += [f"<style>{STYLE}</style>", "</head>", "<body>", f"<h1>{title}</h1>"]
         out += [f"<pre>{escape(self.source.strip())}</pre>"] if self.source.strip() else []
         out += self._html_steps(linked=True)
-        out.append(f"<p>{_coded(self.note_on_limits)}</p>")
+        out.append(f"<p>{coded(self.note_on_limits)}</p>")
         if self.module:
             known = {anchor(n) for k, step in enumerate(self.steps, 1) for n in labels(k, step) if n}
             out.append(f'<h2 id="module">The functions of the module</h2>\n<pre>{listing(self.module, known)}</pre>')
         return "\n".join([*out, "</body>", "</html>", ""])
 
     def _html_steps(self, linked: bool) -> Iterator[str]:
-        """The steps; `linked`: with anchors, and links to the lines of the module below."""
         for k, step in enumerate(self.steps, 1):
-            code = f"<code>{escape(step.facts['code'])}</code>" if "code" in step.facts else ""
-            place = f' id="step-{k}"' if linked else ""
-            yield f"<h2{place}><span>{k}. {_coded(step.title)}</span>{code}</h2>"
-            for line, label in self.lines(k, step):
-                if isinstance(line, Say):
-                    yield f"<p>{_coded(line.text)}</p>"
-                    continue
-                place = f' id="eq-{anchor(label)}"' if label and linked else ""
-                name = f"<code>{escape(line.name)}</code>" if line.name else ""
-                number = f"({label})" if label else ""
-                number = f'<a href="#eq-{anchor(label)}">{number}</a>' if label and linked else number
-                yield f'<div class="show"{place}>{mathml(line.formula)}<span>{name}{number}</span></div>'
-            if linked and self.places(k, step):
-                yield f'<p class="where">{_linked(self.where(k, step, html=True))}</p>'
+            yield from step.html(k, self.where(k, step, html=True) if linked else "", linked)
 
     def difference(self, other: Derivation) -> Difference:
         """What changes from this derivation to another: equation by equation."""
@@ -224,7 +192,7 @@ class Derivation:
 
     def _repr_html_(self) -> str:
         """The steps for a notebook: no page of its own, no anchors that another cell may have."""
-        return "\n".join([f'<div class="emdsl"><style>{IN_A_CELL}</style>', *self._html_steps(linked=False), "</div>"])
+        return in_a_cell(self._html_steps(linked=False))
 
     def _repr_markdown_(self) -> str:
         return self.to_markdown()
@@ -252,11 +220,6 @@ def _data(line: Say | Show, label: str) -> dict[str, str]:
     return {"text": text(line.formula), "latex": inside(line.formula), **named}
 
 
-def _linked(said: str) -> str:
-    """A sentence that is HTML already, but for names in backticks: identifiers of the module."""
-    return "".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(said.split("`")))
-
-
 def _quiet(name: str) -> str:
     """A name that Markdown does not read as markup."""
     return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", name)
@@ -275,8 +238,3 @@ def _ticked(said: str) -> str:
     """A sentence for LaTeX; lines may be broken within the user's names, after an underscore."""
     parts = [escaped(p).replace(r"\_", r"\_\allowbreak{}") for p in said.split("`")]
     return "".join(rf"\texttt{{{p}}}" if n % 2 else p for n, p in enumerate(parts))
-
-
-def _coded(said: str) -> str:
-    parts = said.split("`")
-    return "".join(f"<code>{escape(p)}</code>" if n % 2 else escape(p) for n, p in enumerate(parts))

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from emdsl.report.derivation import Derivation
+from emdsl.report.formula import Formula
 from emdsl.report.mathml import mathml
 from emdsl.report.page import shown_of
 from emdsl.report.summary import all_rows, outcome_lines, plan_words
@@ -30,6 +31,17 @@ def model_html(name: str, diagram: str, plan: Mapping[str, Any], derivation: Der
     found = list(_updates(derivation))
     out += [table(("parameter", "updated by", ""), found)] if found else []
     return "<div>" + "\n".join(out) + "</div>"
+
+
+def records(told: Mapping[str, Mapping[str, str | Sequence[Formula]]]) -> str:
+    """A table of records by name: text, or equations."""
+    head = dict.fromkeys(column for cells in told.values() for column in cells)
+
+    def cell(found: str | Sequence[Formula]) -> str:
+        return escape(found) if isinstance(found, str) else "".join(map(mathml, dict.fromkeys(found)))
+
+    rows = ([f"<code>{escape(name)}</code>", *map(cell, cells.values())] for name, cells in told.items())
+    return table(("", *head), rows)
 
 
 def _updates(derivation: Derivation) -> Iterator[tuple[str, str, str]]:

@@ -9,6 +9,9 @@ from itertools import takewhile
 from typing import Any
 
 from emdsl.report.formula import Formula
+from emdsl.report.html import in_a_cell, step_html
+from emdsl.report.latex import inside
+from emdsl.report.mathml import mathml
 
 COLUMNS = 100  # of a page of text, where nothing says how wide it is
 SENTENCE = 105  # columns of a sentence at most, its margin among them
@@ -36,6 +39,12 @@ class Show:
     of: str = ""
     part: str = ""
 
+    def _repr_html_(self) -> str:
+        return mathml(self.formula)
+
+    def _repr_latex_(self) -> str:
+        return rf"$\displaystyle {inside(self.formula)}$"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -45,6 +54,16 @@ class Step:
     body: tuple[Say | Show, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()  # that have a number each, in order
+
+    def html(self, k: int = 0, where: str = "", linked: bool = False) -> Iterator[str]:
+        """Its lines in HTML, numbered where it has a number itself."""
+        numbers = labels(k, self) if k else [""] * len(self.body)
+        both = zip(self.body, numbers, strict=True)
+        lines = ((e.text, "", "") if isinstance(e, Say) else (e.formula, e.name, n) for e, n in both)
+        return step_html(self.title, self.facts.get("code", ""), lines, k, where, linked)
+
+    def _repr_html_(self) -> str:
+        return in_a_cell(self.html())
 
 
 def in_part(part: str, lines: Iterable[Say | Show]) -> Iterator[Say | Show]:

@@ -112,7 +112,8 @@ def render(c: Certificate, colour: bool = False, width: int = 110) -> str:
         shown.add_row(Text("" if k.name == before else k.name), Text(k.subject), *numbers, word)
         before = k.name
     out = StringIO()
-    console = Console(file=out, width=width, force_terminal=colour, highlight=False, no_color=not colour)
+    console = Console(file=out, width=width, force_terminal=colour, force_jupyter=False, highlight=False,
+                      no_color=not colour)  # fmt: skip
     at = ", ".join(f"{n} = {v}" for n, v in c.sizes.items())
     console.print(Text(f"{c.model}: data drawn with seed {c.seed}" + (f", {at}" if at else "")))
     console.print(shown)
