@@ -87,18 +87,16 @@ def root(cov: Array) -> Array:
 
 def singular_log_density(x: Array, mean: Array, cov: Array) -> Array:
     """The density on mean + range(cov), with pseudo-inverse and pseudo-determinant; -inf elsewhere (Rao 1973, 8a.4)."""
-    out = np.empty(np.broadcast_shapes(x.shape, mean.shape, cov.shape[:-1])[:-1])
-    x, mean = np.broadcast_to(x, (*out.shape, x.shape[-1])), np.broadcast_to(mean, (*out.shape, x.shape[-1]))
-    cov = np.broadcast_to(cov, (*out.shape, *cov.shape[-2:]))
-    for at in np.ndindex(out.shape):
-        values, vectors, unit = _eigen(cov[at])
-        kept = values > 1e-12
-        own, z = values[kept], vectors.T @ ((x[at] - mean[at]) / unit)
-        size = ((np.abs(x[at]) + np.abs(mean[at])) / unit).max(initial=0.0)
-        volume = np.log(np.abs(np.linalg.qr(unit[:, None] * vectors[:, kept])[1].diagonal())).sum()
-        value = -0.5 * ((z[kept] ** 2 / own).sum() + np.log(own).sum() + len(own) * LOG_2PI) - volume
-        out[at] = value if np.abs(z[~kept]).max(initial=0.0) <= 1e-9 * size else -np.inf
-    return out
+    values, vectors, unit = _eigen(cov)
+    values, vectors = np.flip(values, -1), np.flip(vectors, -1)  # the largest first
+    kept = values > 1e-12
+    own = np.where(kept, values, 1.0)
+    z = (((x - mean) / unit)[..., None, :] @ vectors)[..., 0, :]
+    size = ((np.abs(x) + np.abs(mean)) / unit).max(-1, initial=0.0)
+    sides = np.abs(np.diagonal(np.linalg.qr(unit[..., :, None] * vectors)[1], axis1=-2, axis2=-1))
+    volume = np.log(np.where(kept, sides, 1.0)).sum(-1)
+    value = -0.5 * (np.where(kept, z**2 / own + np.log(own) + LOG_2PI, 0.0).sum(-1)) - volume
+    return np.where(np.abs(np.where(kept, 0.0, z)).max(-1, initial=0.0) <= 1e-9 * size, value, -np.inf)
 
 
 # ---------------------------------------------------------------- Dirichlet

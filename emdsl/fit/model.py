@@ -160,7 +160,9 @@ class Model:
             if resolved is None:
                 return None
             incomplete = tuple(n for n in self.incomplete if n != name)
-            found = Model(resolved, self.text, self.infer, self.fixed, incomplete)
+            found = self._kept(
+                ("the copy", name, by_moments), lambda: Model(resolved, self.text, self.infer, self.fixed, incomplete)
+            )
             if points is None or not found._exact:
                 exact = found._exact and found.plan[rewritten.unseen(name)].method.startswith("exact")
                 return found if exact else None

@@ -78,8 +78,7 @@ def _ratios(
     for block in blocks:  # each given those before
         value, own[block.name] = _drawn(block, shown, values, there, draws, rng)
         values[block.name] = value.reshape(draws, *world.latents[block.name].shape)
-    every = [{n: v[k] for n, v in values.items()} for k in range(draws)]
-    log_p = sum(rows.sum(axis=1) for rows in world.parts_at(world.declarations(), params, every))
+    log_p = sum(rows.sum(axis=1) for rows in world.parts_at(world.declarations(), params, values))
     return Ratios(np.asarray(log_p - sum(own.values())), own, {n: v.reshape(draws, -1) for n, v in values.items()})
 
 

@@ -88,17 +88,18 @@ class World:
         return out
 
     def parts_at(
-        self, some: Sequence[Variable | Potential], params: Mapping[str, Array], latents: Sequence[Mapping[str, Array]]
+        self, some: Sequence[Variable | Potential], params: Mapping[str, Array], latents: Mapping[str, Array]
     ) -> list[Array]:
-        """(points, rows) for each of the declarations: `parts` at many points, which are evaluated side by side."""
+        """(points, rows) for each of the declarations: `parts` at the points along the arrays' first axis, which are
+        evaluated side by side."""
+        points = min((len(a) for a in latents.values()), default=1)
         free = all(self._kept(d) for d in some) and not any(chart.moves for chart in self.held.values())
-        if len(latents) < 2 or not free:  # a condition that reads latents leaves other rows at each point
-            each = [self.parts(some, params, here) for here in latents]
+        if points < 2 or not free:  # a condition that reads latents leaves other rows at each point
+            each = [self.parts(some, params, {n: a[p] for n, a in latents.items()}) for p in range(points)]
             return [np.array(rows) for rows in zip(*each, strict=True)]
-        several = {n: np.stack([here[n] for here in latents]) for n in latents[0]}
-        scope = replace(self.scope, several=frozenset(several), count=len(latents), point=np.arange(len(latents)))
+        scope = replace(self.scope, several=frozenset(latents), count=points, point=np.arange(points))
         side_by_side = replace(self, scope=scope)
-        return [rows.reshape(len(latents), -1) for rows in side_by_side.parts(some, params, several)]
+        return [rows.reshape(points, -1) for rows in side_by_side.parts(some, params, latents)]
 
     def _kept(self, d: Variable | Potential) -> bool:
         """Whether the rows that the plates' conditions keep are the same whatever the latents are."""
@@ -187,12 +188,14 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
 
     def there(moves: Sequence[Mapping[int, float]]) -> list[bool]:
         """Whether the density is above 0 where some cells are moved, for many such moves side by side."""
-        points = [placed(world, cells, _with(values, m)) for m in moves]
+        if not moves:
+            return []
+        points = all_placed(world, cells, [_with(values, m) for m in moves])
         try:
-            found = world.parts_at(world.declarations(), params, points) if points else []
+            found = world.parts_at(world.declarations(), params, points)
         except np.linalg.LinAlgError:  # a matrix of it is no covariance there
             return [there([m])[0] for m in moves] if len(moves) > 1 else [False]
-        return [bool(v) for v in np.isfinite(np.concatenate(found, axis=1)).all(axis=1)] if points else []
+        return [bool(v) for v in np.isfinite(np.concatenate(found, axis=1)).all(axis=1)]
 
     def all_there(pairs: Sequence[tuple[int, float]], at: Sequence[float]) -> list[bool]:
         return there([{k: value} for (k, _), value in zip(pairs, at, strict=True)])
@@ -271,13 +274,22 @@ def _long(ends: tuple[float, float]) -> bool:
 
 def placed(world: World, cells: Sequence[Cell], values: Array) -> dict[str, Array]:
     """The latents' arrays with these values in the cells."""
-    out = {n: np.array(a) for n, a in world.latents.items()}
-    for name in out:
-        mine = [(c.at, k) for k, c in enumerate(cells) if c.latent == name]
-        if mine:
-            at, k = np.array(mine).T
-            out[name].reshape(-1)[at] = values[k]
-    return completed(world.held, out) if world.held else out
+    return {n: a[0] for n, a in all_placed(world, cells, [values]).items()}
+
+
+def all_placed(world: World, cells: Sequence[Cell], points: Sequence[Array]) -> dict[str, Array]:
+    """The latents' arrays at each of several points, a value for each cell: their first axis runs over the points."""
+    values, places = np.array(points), dict[str, list[tuple[int, int]]]()
+    for k, c in enumerate(cells):
+        places.setdefault(c.latent, []).append((c.at, k))
+    out = {n: np.repeat(np.asarray(a)[None], len(values), axis=0) for n, a in world.latents.items()}
+    for name, mine in places.items():
+        at, k = np.array(mine).T
+        out[name].reshape(len(values), -1)[:, at] = values[:, k]
+    if not world.held:
+        return out
+    each = [completed(world.held, {n: a[p] for n, a in out.items()}) for p in range(len(values))]
+    return {n: np.stack([here[n] for here in each]) for n in out}
 
 
 def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) -> Array:
@@ -337,7 +349,7 @@ def reads(
             if moved:  # not where a cell has one value alone
                 asked.setdefault(tuple(mine), []).extend(moved)
         for some, changes in asked.items():
-            there = [placed(world, cells, point) for _, point in changes]
+            there = all_placed(world, cells, [point for _, point in changes])
             for n, after in zip(some, world.parts_at([every[n] for n in some], params, there), strict=True):
                 for (k, _), rows in zip(changes, after, strict=True):
                     found[n][:, k] |= ~_alike(before[n], rows)

@@ -27,10 +27,9 @@ def apart(
         for k, (found, domain) in cells.items()
     }
     some = list(cells)[:MOST]
-    for k in some:
-        moved = [(j, float(w)) for j in some if j != k for w in inner[j]]
-        inside = there([{k: float(v), j: w} for j, w in moved for v in inner[k]])
-        beyond = there([{k: float(v), j: w} for j, w in moved for v in outer[k]])
+    for n, k in enumerate(some):
+        inside = there([{k: float(v), j: float(w)} for j in some[:n] for v in inner[k] for w in inner[j]])
+        beyond = there([{k: float(v), j: float(w)} for j in some if j != k for v in outer[k] for w in inner[j]])
         if not all(inside) or any(beyond):
             return False
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, pairwise, product
 from typing import Any
 
@@ -19,10 +20,10 @@ from emdsl.fit.verify.cells import (
     Cell,
     Unchecked,
     World,
+    all_placed,
     cells_of,
     colours,
     drawn_values,
-    placed,
     reads,
     within_support,
 )
@@ -60,6 +61,11 @@ class Layout:
     points: tuple[Array, ...]  # per call a value for each cell
     spans: tuple[tuple[int, int], ...]  # which rows are each declaration's
 
+    @cached_property
+    def latents(self) -> Mapping[str, Array]:
+        """The arrays of the latents at every point."""
+        return all_placed(self.world, self.cells, self.points)
+
     def known(self, params: Mapping[str, Array], near: Known | None = None) -> Known:
         """The rows at every point; from those at other parameters only what a changed parameter enters is made anew."""
         every = self.world.declarations()
@@ -75,7 +81,7 @@ class Layout:
         for p, mine in at.items():
             together.setdefault(tuple(mine), []).append(p)
         for some, points in together.items():
-            there = [placed(self.world, self.cells, self.points[p]) for p in points]
+            there = {n: a[points] for n, a in self.latents.items()}
             found = self.world.parts_at([every[n] for n in some], params, there)
             for n, rows in zip(some, found, strict=True):
                 values[points, slice(*self.spans[n])] = rows
@@ -112,7 +118,7 @@ def _quadratic(
     mine = np.array([c.latent in names for c in cells])
     for _ in range(3):
         base, step = drawn_values(world, cells, rng), np.where(mine, rng.normal(size=len(cells)), 0.0)
-        there = [placed(world, cells, base + k * step) for k in (-1, 0, 1, 2)]
+        there = all_placed(world, cells, [base + k * step for k in (-1, 0, 1, 2)])
         f = np.concatenate(world.parts_at(world.declarations(), params, there), axis=1)
         finite = np.isfinite(f)
         if (finite.any(axis=0) & ~finite.all(axis=0)).any():

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,23 @@ class Tilt:
     square: float = 0.0
 
 
+class Sight(NamedTuple):
+    """What trying shows: cells, which rows read them, which are Gaussian, how many rows each declaration has."""
+
+    cells: list[Cell]
+    reading: Array
+    gaussian: tuple[bool, ...]
+    counts: list[int]
+
+    @staticmethod
+    def of(world: World, params: Mapping[str, Array], rng: np.random.Generator) -> Sight:
+        cells, reading = find_cells(world, params, rng)
+        gaussian = quadratic_cells(world, params, cells, rng)
+        return Sight(
+            cells, reading, gaussian, [len(p) for p in world.parts(world.declarations(), params, world.latents)]
+        )
+
+
 @dataclass(frozen=True)
 class Oracle:
     layout: Layout
@@ -60,9 +77,13 @@ class Oracle:
     @staticmethod
     def of(world: World, params: Mapping[str, Array], rng: np.random.Generator, fine: int = FINE) -> Oracle:
         """For the posterior at these parameters, which say where the nodes of a quadrature lie. Raises Unchecked."""
-        cells, reading = find_cells(world, params, rng)
-        gaussian = quadratic_cells(world, params, cells, rng)
-        counts = [len(part) for part in world.parts(world.declarations(), params, world.latents)]
+        return Oracle._of(world, params, rng, fine, Sight.of(world, params, rng))
+
+    @staticmethod
+    def _of(
+        world: World, params: Mapping[str, Array], rng: np.random.Generator, fine: int, seen: Sight
+    ) -> Oracle:  # fmt: skip
+        cells, reading, gaussian, counts = seen
         nodes = [np.arange(c.levels or 1.0) for c in cells]
         weights = [np.zeros(len(n)) for n in nodes]
         by_grid = [k for k, c in enumerate(cells) if c.levels is None and not gaussian[k]]
@@ -88,8 +109,10 @@ class Oracle:
 
         Raises Unchecked.
         """
+        rng = np.random.default_rng(seed)
+        seen = Sight.of(world, params, rng)
         for nodes in (fine, 2 * fine, 4 * fine):
-            oracle = Oracle.of(world, params, np.random.default_rng(seed), nodes)
+            oracle = Oracle._of(world, params, rng, nodes, seen)
             found = tuple(tables(oracle.layout, params))
             try:
                 oracle.settle(found)
@@ -99,6 +122,11 @@ class Oracle:
                 continue
             break
         return oracle, found, nodes
+
+    @property
+    def by_nodes(self) -> bool:
+        """Whether some cell is integrated at nodes, which lie where the posterior at some parameters is."""
+        return any(c.levels is None and not g for c, g in zip(self.layout.cells, self.layout.gaussian, strict=True))
 
     def check(self, params: Mapping[str, Array], rng: np.random.Generator) -> None:
         """The tables are the log joint, at random latents. Raises Unchecked where they are not."""
@@ -136,7 +164,7 @@ class Oracle:
 
         Totals with a quarter and half of the nodes and all of them tell the next error, if errors fall by one ratio.
         """
-        if all(c.levels is not None or g for c, g in zip(self.layout.cells, self.layout.gaussian, strict=True)):
+        if not self.by_nodes:
             return
         total = [float(self._thinned(step).log_norm(found).real) for step in (4, 2, 1)]
         first, second = abs(total[0] - total[1]), abs(total[1] - total[2])
