@@ -131,6 +131,37 @@ def test_a_root_of_a_class_with_hardly_any_rows() -> None:
     assert end.params_["p"][1] == pytest.approx(1 / 3, rel=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("params", "odds"),
+    [("param r[2] : real", "r[g[n]]"), ("param a : real\nparam b : real", "a if g[n] == 0 else b")],
+)
+def test_log_odds_at_infinity_hide_no_other_rows(params: str, odds: str) -> None:
+    """Found by chance: what stands for infinity took all digits of the sum: the log-likelihood was told as 0."""
+    text = f"model M\n{params}\nfor n in N:\n    given g[n] : index[2]\n"
+    text += f"    observed y[n] ~ Bernoulli(logit = {odds})\n"
+    fit = emdsl.compile(text=text).fitter().fit({"y": [1, 0, 0, 0, 1, 1], "g": [0, 0, 0, 0, 1, 1]})
+    assert fit.status_ == "boundary" and fit.log_likelihood_ == pytest.approx(np.log(0.25) + 3 * np.log(0.75))
+
+
+def test_what_a_parameter_is_measured_from_has_its_own_lines() -> None:
+    """Found by chance: a slope by a matrix that is known already stood above the lines that it was computed in."""
+    text = """
+        model Shifted
+        param m : real
+        param slope : real[2]
+        param s[2] : positive
+        let A = [[2, 0.5], [0.5, 1]]
+        for n in N:
+            given x[n] : real
+            latent z[n] ~ Bernoulli(0.3)
+            latent u[n] ~ Normal(m - (inv(A) @ slope)[0] * x[n], s[z[n]])
+            observed y[n] ~ Delta(u[n] > 0)
+        infer z, u by saem
+    """
+    data = {"x": np.arange(4.0), "y": np.array([0, 1, 1, 0])}
+    assert np.isfinite(emdsl.compile(text=text).fitter(max_iter=2, seed=0).fit(data).params_["m"])
+
+
 def test_effects_that_no_data_read() -> None:
     """Found by a fuzzer: their module was no Python."""
     text = "model M\nparam s : positive\nfor g in G:\n    latent b[g] ~ Normal(0, s)\n"

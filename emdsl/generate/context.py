@@ -36,6 +36,7 @@ from emdsl.derive.joint.plates import dimension, home_of
 from emdsl.derive.numbering import Numbers, numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
+from emdsl.derive.updates.rules import Closed
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.expressions import Emitter
 from emdsl.generate.lines.kept import FIRST_ROW, SUM, UNDER
@@ -239,14 +240,24 @@ def _leaf(f: Function, name: str) -> Leaf:
 def _working(f: Function, v: m.Variable, code: str) -> str:
     shift = f.plan.shifts.get(v.name)
     if shift is None:
-        return f'{code} = params["{v.name}"]'
+        given = f'params["{v.name}"]'
+        return f"{code} = {f'at_its_limit({given})' if _may_be_infinite(f.plan, v) else given}"
     em, number = f.emitter, f.numbers.shifted(v.name)
-    before = len(em.outer)
+    before, known, named = len(em.outer), em.known, em.named
+    em.known, em.named = {}, {}  # what is known already may have its lines below
     value = em.value(x.rebuild(shift.value, _from_given(shift)))
+    em.known, em.named = em.known | known, em.named | named
     for line in numbered(em.outer[before:], number):
         f.unpacked.setdefault(line, line)
     del em.outer[before:]
     return f'{code} = params["{v.name}"] - {f.emitter.align(value, shift.axes)}  # ({number})'
+
+
+def _may_be_infinite(plan: Plan, v: m.Variable) -> bool:
+    """Whether its update is the log of a ratio of counts, of which either may be 0."""
+    rule = next((u.rule for u in plan.updates if v.name in u.params), None)
+    root = rule.root.value if isinstance(rule, Closed) else x.ZERO
+    return v.domain.kind == "real" and any(isinstance(e, x.Fn) and e.name == "log" for e in x.walk(root))
 
 
 def _from_given(shift: Shift) -> Callable[[x.Expr], x.Expr | None]:

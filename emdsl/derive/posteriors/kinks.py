@@ -18,6 +18,7 @@ from emdsl.derive.posteriors.block import place
 
 KINKED = ("abs", "min", "max")
 JUMPING = ("lt", "le", "gt", "ge")
+EQUAL = ("eq", "ne")
 MOST = 4  # kinks of one latent: beyond, pieces are many and each kink is small
 
 
@@ -42,12 +43,23 @@ def kinks_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Expr
 def jumps_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Expr, ...]:
     """Where densities of a latent number jump, if data and numbers alone say where; else none."""
     v = joint.model.variable(name)
-    if v.domain.dims or v.domain.kind == "count":
+    if v.domain.dims or v.domain.kind == "count" or _has_mass(joint, name):
         return ()
     moving = {o.name for o in joint.model.variables if o.kind in ("latent", "param")}
     found = dict.fromkeys(_kinks(joint, name, kinds, JUMPING))
     known = tuple(k for k in found if k is not None and not moving & x.variables(k))
     return known if len(known) == len(found) <= MOST else ()
+
+
+def _has_mass(joint: LogJoint, name: str) -> bool:
+    """Whether a density asks if a latent equals a number: it has a mass there, which no points between jumps meet."""
+    held = (e for f in joint.factors for part in (f.body, *f.masks) for e in x.walk(part))
+    sides = (a for e in held if isinstance(e, x.Fn) and e.name in EQUAL for a in e.args)
+    return any(name in x.variables(x.rebuild(a, lambda e: x.ONE if _compares(e) else None)) for a in sides)
+
+
+def _compares(e: Expr) -> bool:
+    return isinstance(e, x.Fn) and e.name in x.COMPARISONS
 
 
 def _kinks(joint: LogJoint, name: str, kinds: Mapping[str, str], kinked: Collection[str]) -> Iterator[Expr | None]:

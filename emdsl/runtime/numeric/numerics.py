@@ -35,6 +35,12 @@ def log0(p: Any) -> Array:
     return np.maximum(np.log(p), LOWEST)
 
 
+def at_its_limit(a: Array) -> Array:
+    """Log odds and log rates, of which those that stand for infinity are numbers at which exp and logistic have their
+    limits: beside 1e200 a sum would hold nothing else."""
+    return np.where(np.abs(a) > 1e100, np.copysign(1e3, a), a)
+
+
 def honest(value: Any) -> Any:
     """A log-probability, -inf where a zero probability took part; no number where one was divided by."""
     if isinstance(value, float):
