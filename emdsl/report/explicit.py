@@ -27,7 +27,7 @@ from emdsl.report.flat import flatten
 from emdsl.report.gathered import divides
 from emdsl.report.known import SHORT
 from emdsl.report.sums import taken_out
-from emdsl.report.tidy import NO_MASS
+from emdsl.report.tidy import NO_MASS, states_as_places
 
 MARK = "mean of:"
 READ_TOGETHER = 8  # parameters of one system that are shown one by one
@@ -52,7 +52,8 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
 
 def state_by_state(factor: Factor) -> list[Factor]:
     """`[z = k] log(k p)` of two states as `[z = 0] log 0` and `[z = 1] log p`: where a state stands as a number."""
-    numbers = {n.ix for n in x.walk(factor.body) if isinstance(n, x.Val)}
+    body = x.rebuild(factor.body, lambda n: at if (at := states_as_places(n)) is not n else None)
+    numbers = {n.ix for n in x.walk(body) if isinstance(n, x.Val)}
     own = (g.at for g in factor.gates if isinstance(g.at, Ix) and g.at in numbers and g.at in factor.plates)
     ix = next((i for i in own if i.dim.isdigit() and int(i.dim) <= SHORT), None)
     if ix is None:

@@ -37,6 +37,25 @@ def out_of_sums(factors: list[Expr]) -> list[Expr]:
     return out
 
 
+def into_ratios(factors: list[Expr]) -> list[Expr]:
+    """`a / (s (b / s + c))` as `a / (b + c s)`: what divides beside a sum that divides, and in some of its terms."""
+    for p in factors:
+        if not isinstance(p, x.Pow) or not negative(p.exponent) or isinstance(p.base, x.Add):
+            continue
+        for n, q in enumerate(factors):
+            terms = (
+                q.base.terms if isinstance(q, x.Pow) and q.exponent == x.num(-1) and isinstance(q.base, x.Add) else ()
+            )
+            held = [p in x.factors_of(t) for t in terms]
+            if any(held):
+                up = x.power(p.base, x.neg(p.exponent))
+                each = (x.mul(*(r for r in x.factors_of(t) if r != p), *(() if has else (up,)))
+                        for t, has in zip(terms, held, strict=True))  # fmt: skip
+                rest = [r for k, r in enumerate(factors) if k != n and r is not p]
+                return into_ratios([*rest, power_of(x.add(*each), x.num(-1))])
+    return factors
+
+
 def ordered(factors: list[Expr]) -> list[Expr]:
     """Elements of one array beside each other in the order of their places, so that like products meet."""
     out = list(factors)
@@ -68,6 +87,9 @@ def one_log(e: Expr) -> Expr:
     logs = [t for t in terms if isinstance(t, x.Fn) and t.name == "log"]
     numbers = [v for t in logs if isinstance(n := t.args[0], x.Num) and isinstance(v := n.value, Fraction)]
     sums = [t for t in logs if isinstance(t.args[0], x.Add)]
+    states = [t for t in logs if isinstance(t.args[0], x.Val)]
+    if states and len(logs) == len(terms) > len(states) and not numbers:  # `log p + log j` of a state j
+        return x.Fn("log", (x.Mul(tuple(t.args[0] for t in (*(t for t in logs if t not in states), *states))),))
     if len(numbers) != 1 or len(sums) != 1 or len(logs) != 2:
         return e
     of = sums[0].args[0]

@@ -10,6 +10,7 @@ from emdsl.derive.posteriors.block import Block
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names
+from emdsl.report.measure import measure
 from emdsl.report.page import Say, Show
 from emdsl.report.pieces import ONE
 from emdsl.report.tidy import tidy
@@ -17,6 +18,7 @@ from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
 
 TWO = f.Number("2")
+READABLE = 240  # letters of an end, where it is shown
 
 
 def cut_lines(
@@ -33,8 +35,14 @@ def cut_lines(
     named = {n: f.Apply(f.Word(n), (latent,)) for n in ("low", "high", "precision", "mean", "alpha", "beta")}
     precision = tidy(x.mul(x.num(-2), naturals.get("square", x.ZERO)), t.known)
     yield Say("It is cut to the interval that the conditions on it leave. So q is Normal, cut at low and at high, with")
-    for name, value, part in (("low", lower, "ends"), ("high", upper, "ends"), ("precision", precision, "")):
-        yield Show(f.Relation("=", named[name], t.of(tidy(value, t.known), names)), part=part)
+    found = [t.of(tidy(value, t.known), names) for value in (lower, upper)]
+    if long := any(measure(end) > READABLE for end in found):
+        found = [f.of(end, f.Relation("|", latent, f.Word("allowed"))) for end in ("inf", "sup")]
+    for name, end in zip(("low", "high"), found, strict=True):
+        yield Show(f.Relation("=", named[name], end), part="ends")
+    if long:
+        yield Say("over the values at which the log joint above is not -∞; the code finds them case by case. With")
+    yield Show(f.Relation("=", named["precision"], t.of(tidy(precision, t.known), names)))
     linear = tidy(naturals.get("id", x.ZERO), t.known)
     top = t.of(linear, names)
     mean = f.under(top, named["precision"])

@@ -123,7 +123,7 @@ def _points(cloud: Cloud, joint: LogJoint, letter: str) -> Iterator[str]:
             "second derivative there, and the log volume is log cosh v + log |√2 L| + log of the distance of two v."
         )
         if cloud.kinks:
-            yield "Each piece between two kinks has such points of its own, as an interval that ends there."
+            yield "Each piece between two places where the density bends or steps has such points of its own."
     elif cloud.method == "quadrature":
         yield (
             "The points are u = m + √2 L x with Gauss and Hermite's x and weights w: m is the mode of this log joint "

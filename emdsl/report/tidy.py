@@ -26,7 +26,7 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
-from emdsl.report.factored import out_of_sums, power_of, product_of
+from emdsl.report.factored import into_ratios, out_of_sums, power_of, product_of
 from emdsl.report.folded import folded
 from emdsl.report.known import SHORT, Known, entry_of, exact, is_empty, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
@@ -71,6 +71,8 @@ class Tidying(x.Rebuilding):
                 return exact(v)
             case x.SizeN(dim) if dim.isdigit():
                 return x.num(int(dim))  # beside other numbers it is one with them
+            case El() | x.Sel() if (met_ := states_as_places(n)) is not n:
+                return go(met_)
             case El() if n.var == WEIGHT and not facts.weighted:
                 return x.ONE
             case El() if is_empty(n, facts):
@@ -91,7 +93,9 @@ class Tidying(x.Rebuilding):
                     met = x.add(*in_every_state(statistics_met(met.terms), facts.literal))
                 return x.add(*_number_logs(list(met.terms))) if isinstance(met, x.Add) else met
             case x.Mul():
-                return product_of(out_of_sums([go(f) for f in placed(pointed(followed(n.factors, facts.whole)))]))
+                return product_of(
+                    into_ratios(out_of_sums([go(f) for f in placed(pointed(followed(n.factors, facts.whole)))]))
+                )
             case x.Pow(base, exponent):
                 return power_of(go(base), go(exponent))
             case x.Sum(ix, body):
@@ -105,6 +109,24 @@ class Tidying(x.Rebuilding):
             case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):
                 return compared(name, at, v - c) if name in x.COMPARISONS else None
         return None
+
+
+def states_as_places(e: Expr) -> Expr:
+    """`m[i]` of a state i that is a place of an array of another length: the state itself is the index."""
+    match e:
+        case El(var, idx, sort):
+            to = tuple(state if isinstance(i, x.DataIx) and (state := _state(i.value)) else i for i in idx)
+            return e if to == idx else El(var, to, sort)
+        case x.Sel(of, at) if (state := _state(of)) is not None:
+            return x.delta(state, at)
+    return e
+
+
+def _state(e: Expr) -> Ix | None:
+    match e:
+        case x.Fn("value", (x.Val(i),)):
+            return i
+    return None
 
 
 def _even(e: x.Choose, i: Ix, j: Ix) -> bool:
@@ -221,6 +243,9 @@ def _short_sums(e: Expr) -> int:
 
 def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     """A sum; over few literal values of an index that stands as a number, or is compared, `written` out."""
+    for p in x.factors_of(body):  # `sum_i q[i] [i = k]` of few states i, k of as many as an array has
+        if isinstance(p, x.Delta) and ix in (p.a, p.b) and isinstance(other := p.b if p.a == ix else p.a, Ix):
+            return x.substitute(x.mul(*(q for q in x.factors_of(body) if q is not p)), {ix: other})
     numbers = [p for p in x.factors_of(body) if not x.free(p) and not x.variables(p)]
     if numbers and ix in x.free(body):
         return x.mul(*numbers, _total(ix, x.mul(*(p for p in x.factors_of(body) if p not in numbers)), facts, written))

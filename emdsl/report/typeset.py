@@ -192,7 +192,7 @@ class Typeset(Elements):
         above: list[Formula] = []
         below: list[Formula] = []
         last: list[Formula] = []
-        for p in x.factors_of(rest):
+        for p in self._sizes_in_order(x.factors_of(rest)):
             match p:
                 case x.Sum():
                     last.append(self.total(p, names))
@@ -210,6 +210,18 @@ class Typeset(Elements):
             above = [p for p in above if p not in logs]
             last = [f.Big(big.indices, big.where, f.times(big.body, *logs))]
         return assembled(c, [*above, *last], below)
+
+    def _sizes_in_order(self, factors: Sequence[Expr]) -> list[Expr]:
+        """`I J`, as the model declares its plates, not `J I`."""
+        out, order = list(factors), list(self.letters.loops)
+        sizes = [
+            p for p in factors if isinstance(s := p.base if isinstance(p, x.Pow) else p, x.SizeN) and s.dim in order
+        ]
+        places = [n for n, p in enumerate(factors) if p in sizes]
+        sizes.sort(key=lambda p: order.index(str(next(e.dim for e in x.walk(p) if isinstance(e, x.SizeN)))))
+        for n, p in zip(places, sizes, strict=True):
+            out[n] = p
+        return out
 
     def _power(self, base: Expr, exponent: Expr, names: Names) -> Formula:
         if exponent == x.ONE:
@@ -328,6 +340,8 @@ def _numbers_first(terms: Sequence[Expr]) -> Sequence[Expr]:
     bare = [x.split_number(t)[1] for t in terms]
     plain = [t for t, e in zip(terms, bare, strict=True) if isinstance(e, x.SizeN) or e == x.ONE]
     sums = [t for t, e in zip(terms, bare, strict=True) if any(isinstance(p, x.Sum) for p in x.factors_of(e))]
+    if len(terms) == 2 and len(sums) == 1 and isinstance(bare[0], x.Sum):  # `c + sum_n q[n]`: c is no part of the sum
+        plain = [t for t in terms if t not in sums]
     added = all(x.split_number(t)[0] > 0 for t in plain)
     return (*plain, *sums) if sums and added and len(plain) + len(sums) == len(terms) else terms
 

@@ -143,7 +143,7 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: Refused, averaged: boo
     if cloud.kinks:
         text = (
             f"the doubly exponential rule, {4 * cloud.points + 1} points in each of the {len(cloud.kinks) + 1} pieces "
-            f"of {cloud.name} between kinks of its density, at {', '.join(map(show, cloud.kinks))}"
+            f"of {cloud.name} between kinks and steps of its density, at {', '.join(map(show, cloud.kinks))}"
         )
     if averaged:
         return Choice("quadrature", text)
