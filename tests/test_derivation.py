@@ -1221,6 +1221,22 @@ for n in N:
         "∂Q/∂g[j] = S_z_n_y[j] / (2 g[j]) - ½ R[j] = 0",
         "∂Q/∂nu = ½ S_log_u + ½ N (log(½ nu) - ψ(½ nu) + 1) - ½ S_u = 0",
     ),
+    """param m[K] : real ~ Normal(0, 10)
+param r[K] : positive
+for n in N:
+    latent z[n] ~ Categorical([0.5, 0.5])
+    observed x[n] ~ Normal(m[z[n]], r[z[n]])
+for i in I:
+    latent a[i] ~ Bernoulli(0.3)
+    for j in J:
+        observed v[i, j] ~ Bernoulli(a[i] * 0.9)
+        observed y[i, j] ~ Normal(0, r[0])
+""": (
+        "S_z_x[k] = Σ_n q(z[n] = k) x[n]",
+        "m[k] = S_z_x[k] / (S_z_n_x[k] + r[k]² / 100)",
+        "m[k] = Σ_n q(z[n] = k) x[n] / (r[k]² / 100 + Σ_n q(z[n] = k))",
+        "v[i, j] log(0.9 l)",
+    ),
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import gcd, isfinite, isqrt, lcm
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.made import PROBABILITIES, among
 
 LARGE = 8  # a number that no common factor is worth
 
@@ -190,3 +192,26 @@ def power_of(base: Expr, exponent: Expr) -> Expr:
                 return x.num(Fraction(up, down))
         return x.Pow(base, exponent) if not isinstance(base, x.Num) else x.power(base, exponent)
     return x.power(base, exponent)
+
+
+def numbers_first(terms: Sequence[Expr]) -> Sequence[Expr]:
+    """`D + 2 + sum_n q[n]`, not `sum_n q[n] + D + 2`."""
+    bare = [x.split_number(t)[1] for t in terms]
+    plain = [t for t, e in zip(terms, bare, strict=True) if isinstance(e, x.SizeN) or e == x.ONE]
+    sums = [t for t, e in zip(terms, bare, strict=True) if any(isinstance(p, x.Sum) for p in x.factors_of(e))]
+    over_q = any(isinstance(n, El) and among(n.var, PROBABILITIES) for t in sums for n in x.walk(t))
+    if len(terms) == 2 and len(sums) == 1 and isinstance(bare[0], x.Sum) and over_q:  # c is no part of the sum
+        plain = [t for t in terms if t not in sums]
+    added = all(x.split_number(t)[0] > 0 for t in plain)
+    return (*plain, *sums) if sums and added and len(plain) + len(sums) == len(terms) else terms
+
+
+def sizes_in_order(factors: Sequence[Expr], order: list[str]) -> list[Expr]:
+    """`I J`, as the model declares its plates, not `J I`."""
+    out = list(factors)
+    sizes = [p for p in factors if isinstance(s := p.base if isinstance(p, x.Pow) else p, x.SizeN) and s.dim in order]
+    places = [n for n, p in enumerate(factors) if p in sizes]
+    sizes.sort(key=lambda p: order.index(str(next(e.dim for e in x.walk(p) if isinstance(e, x.SizeN)))))
+    for n, p in zip(places, sizes, strict=True):
+        out[n] = p
+    return out

@@ -124,7 +124,7 @@ def states_as_places(e: Expr) -> Expr:
 
 def _state(e: Expr) -> Ix | None:
     match e:
-        case x.Fn("value", (x.Val(i),)):
+        case x.Fn("value", (x.Val(i),)) if i.dim.isdigit():
             return i
     return None
 
@@ -244,7 +244,8 @@ def _short_sums(e: Expr) -> int:
 def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     """A sum; over few literal values of an index that stands as a number, or is compared, `written` out."""
     for p in x.factors_of(body):  # `sum_i q[i] [i = k]` of few states i, k of as many as an array has
-        if isinstance(p, x.Delta) and ix in (p.a, p.b) and isinstance(other := p.b if p.a == ix else p.a, Ix):
+        other = (p.b if p.a == ix else p.a) if isinstance(p, x.Delta) and ix in (p.a, p.b) else 0
+        if ix.dim.isdigit() and isinstance(other, Ix) and not other.dim.isdigit():
             return x.substitute(x.mul(*(q for q in x.factors_of(body) if q is not p)), {ix: other})
     numbers = [p for p in x.factors_of(body) if not x.free(p) and not x.variables(p)]
     if numbers and ix in x.free(body):

@@ -21,6 +21,7 @@ from emdsl.report.axes import own_axes
 from emdsl.report.bounds import bounded, only, place
 from emdsl.report.conditions import filters
 from emdsl.report.elements import Elements
+from emdsl.report.factored import numbers_first, sizes_in_order
 from emdsl.report.flat import in_own
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
@@ -95,7 +96,7 @@ class Typeset(Elements):
                 return self._function(e, names)
             case x.Add():
                 whole = self.joined(e)
-                terms = _numbers_first(whole.terms) if isinstance(whole, x.Add) else (whole,)
+                terms = numbers_first(whole.terms) if isinstance(whole, x.Add) else (whole,)
                 return self.plus([self._signed(t, names) for t in terms])
             case x.Mul() | x.Pow() | x.Sum():
                 return self._product(e, names)
@@ -192,7 +193,7 @@ class Typeset(Elements):
         above: list[Formula] = []
         below: list[Formula] = []
         last: list[Formula] = []
-        for p in self._sizes_in_order(x.factors_of(rest)):
+        for p in sizes_in_order(x.factors_of(rest), list(self.letters.loops)):
             match p:
                 case x.Sum():
                     last.append(self.total(p, names))
@@ -210,18 +211,6 @@ class Typeset(Elements):
             above = [p for p in above if p not in logs]
             last = [f.Big(big.indices, big.where, f.times(big.body, *logs))]
         return assembled(c, [*above, *last], below)
-
-    def _sizes_in_order(self, factors: Sequence[Expr]) -> list[Expr]:
-        """`I J`, as the model declares its plates, not `J I`."""
-        out, order = list(factors), list(self.letters.loops)
-        sizes = [
-            p for p in factors if isinstance(s := p.base if isinstance(p, x.Pow) else p, x.SizeN) and s.dim in order
-        ]
-        places = [n for n, p in enumerate(factors) if p in sizes]
-        sizes.sort(key=lambda p: order.index(str(next(e.dim for e in x.walk(p) if isinstance(e, x.SizeN)))))
-        for n, p in zip(places, sizes, strict=True):
-            out[n] = p
-        return out
 
     def _power(self, base: Expr, exponent: Expr, names: Names) -> Formula:
         if exponent == x.ONE:
@@ -333,17 +322,6 @@ def _long(size: m.Size, parents: Mapping[str, tuple[str, ...]]) -> Formula:
     if isinstance(size, m.Ragged):
         return f.at(f.Name(size.name), *map(f.Name, parents[size.name]))
     return f.Number(str(size)) if str(size).isdigit() else f.Name(str(size))
-
-
-def _numbers_first(terms: Sequence[Expr]) -> Sequence[Expr]:
-    """`D + 2 + sum_n q[n]`, not `sum_n q[n] + D + 2`."""
-    bare = [x.split_number(t)[1] for t in terms]
-    plain = [t for t, e in zip(terms, bare, strict=True) if isinstance(e, x.SizeN) or e == x.ONE]
-    sums = [t for t, e in zip(terms, bare, strict=True) if any(isinstance(p, x.Sum) for p in x.factors_of(e))]
-    if len(terms) == 2 and len(sums) == 1 and isinstance(bare[0], x.Sum):  # `c + sum_n q[n]`: c is no part of the sum
-        plain = [t for t in terms if t not in sums]
-    added = all(x.split_number(t)[0] > 0 for t in plain)
-    return (*plain, *sums) if sums and added and len(plain) + len(sums) == len(terms) else terms
 
 
 def _exclude(one: x.Where) -> bool:
