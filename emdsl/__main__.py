@@ -1,11 +1,13 @@
 """`emdsl` and `python -m emdsl`: the command line, loaded where Ctrl-C is told as it is later."""
 
+import signal
 import sys
 
 
 def main() -> None:
     """Run the command line. Exits."""
     try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         from emdsl.cli import main as run
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

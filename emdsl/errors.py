@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ def _sentence(text: str) -> str:
     return harmless(short, lines=False)
 
 
+@lru_cache(maxsize=2)
+def _lines_of(source: str) -> tuple[str, ...]:
+    """Split once, of however many problems are told."""
+    return tuple(source.splitlines())
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One mistake, or one warning, before it is printed.
@@ -66,7 +73,7 @@ class Problem:
         kind = "warning" if self.code.startswith("W") else "error"
         place = "" if self.span is NOWHERE else harmless(f"{self.span}: ", lines=False)
         out = [f"{place}{kind} {self.code}: {_sentence(self.message)}"]
-        lines = source.splitlines() if source is not None else []
+        lines = _lines_of(source) if source is not None else ()
         if self.span is not NOWHERE and 1 <= self.span.line <= len(lines):
             text = lines[self.span.line - 1].replace("\t", " ")
             width = self.span.end_column - self.span.column if self.span.end_line == self.span.line else 1

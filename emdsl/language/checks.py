@@ -29,7 +29,7 @@ from emdsl.language.model import (
     walk,
 )  # fmt: skip
 from emdsl.language.ranges import range_problems
-from emdsl.language.scope import Scope
+from emdsl.language.scope import MOST_PROBLEMS, Scope
 from emdsl.language.transform import expressions_of, names_in
 
 MOST_OPENED = 1_000_000  # parts of a `let` with all others put in
@@ -250,7 +250,7 @@ def warnings(model: ModelText, scope: Scope) -> tuple[Problem, ...]:
                 continue
             hint = "is it another size, misspelt?" if not size.declared else None
             out.append(Problem("W001", f"the size `{size.name}` is used once only", size.span, hint))
-    return tuple(sorted(out, key=lambda p: (p.span.line, p.span.column)))
+    return tuple(sorted(out, key=lambda p: (p.span.line, p.span.column))[:MOST_PROBLEMS])
 
 
 def _size_uses(model: ModelText) -> dict[str, int]:

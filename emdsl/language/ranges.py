@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from emdsl.errors import Problem
-from emdsl.language.model import Call, Expr, Loop, Num
+from emdsl.language.model import Call, Expr, Loop, Num, Ragged
 from emdsl.language.scope import IndexUse, Reference, Scope
 from emdsl.language.small import Sizes, assignments, reached, shift, simple_constants, value
 from emdsl.language.transform import loops_in
 
 _POINTS = 4000  # for one index
+_FARTHEST = 1000  # steps back to a latent: each of them is a row that is held
 _ALL_POINTS = 150_000  # for all; beyond, indices are checked when data are bound
 
 
 def range_problems(scope: Scope) -> list[Problem]:
     """One problem for every index that is out of range for every choice of sizes tried, and for every look ahead."""
-    out = [p for p in (_look_ahead(r, scope) for r in scope.references) if p is not None]
+    out = [p for r in scope.references for p in (_look_ahead(r, scope), _far_back(r, scope)) if p is not None]
     seen = {p.span for p in out}
     left = _ALL_POINTS
     for use in scope.uses:
@@ -49,6 +50,19 @@ def _look_ahead(reference: Reference, scope: Scope) -> Problem | None:
     return None
 
 
+def _far_back(reference: Reference, scope: Scope) -> Problem | None:
+    """`z[t-100000]` of a latent: no recursion holds so many states."""
+    entry = scope.entries.get(reference.target)
+    if entry is None or entry.kind != "latent":
+        return None
+    for arg in reference.args:
+        moved = shift(arg)
+        if moved is not None and moved[1] < -_FARTHEST:
+            message = f"`{entry.name}` is looked up more than {_FARTHEST:,} steps back"
+            return Problem("E008", message, arg.span, "write the model for longer steps")
+    return None
+
+
 def _out_of_range(use: IndexUse, scope: Scope) -> Problem | None:
     if (
         isinstance(use.arg, Loop)
@@ -56,15 +70,23 @@ def _out_of_range(use: IndexUse, scope: Scope) -> Problem | None:
         and scope.lengths.known(use.arg.size) == scope.lengths.known(use.axis)
     ):
         return None
-    base = _small(use)
+    found = _everywhere(use, scope, (5, 5, 1))
+    if found is None and any(isinstance(size, Ragged) for _, size in use.loops):
+        found = _everywhere(use, scope, (_small(use),) * 3)
+        found = found if found is not None and found[1] < 0 else None  # rows may be short; a lag wants its start in all
+    return None if found is None else _problem(use, *found)
+
+
+def _everywhere(use: IndexUse, scope: Scope, rows: tuple[int, int, int]) -> tuple[dict[str, int], int] | None:
+    """A point where the index is out of range, if there is one for all of three choices of sizes; `rows` are lengths
+    of ragged plates."""
     found: tuple[dict[str, int], int] | None = None
-    tried = (Sizes(scope.lengths, base), Sizes(scope.lengths, base, 2), Sizes(scope.lengths, base + 14, -2, ragged=1))
-    for sizes in tried:
-        found = _witness(use, sizes, scope)
+    base = _small(use)
+    for (size, step), ragged in zip(((base, 0), (base, 2), (base + 14, -2)), rows, strict=True):
+        found = _witness(use, Sizes(scope.lengths, size, step, ragged), scope)
         if found is None:
             return None
-    assert found is not None
-    return _problem(use, *found)
+    return found
 
 
 def _witness(use: IndexUse, sizes: Sizes, scope: Scope) -> tuple[dict[str, int], int] | None:
