@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
+from math import prod
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -1433,6 +1434,36 @@ def test_sums_run_from_one_unless_an_element_is_called_by_its_number(
     assert found == set(ends)
     html = derivation.to_html()
     assert all(f"<mo>=</mo><mn>{first}</mn>" in html for first, _ in ends)
+
+
+def test_a_program_finds_an_update_and_computes_it() -> None:
+    """By its kind and its parameter, as a tree, in terms of the statistics and of the data."""
+    told_ = json.loads(json.dumps(told("old_faithful").to_dict()))
+    (step,) = [s for s in told_["steps"] if s["kind"] == "update" and s["parameters"] == ["mean"]]
+    by_name, by_data = (next(e for e in step["lines"] if e.get(key) == "mean") for key in ("name", "of"))
+    assert by_name["number"] == "8" and "number" not in by_data and told_["source"].startswith("# Mixture")
+    q, x = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]]), np.array([[1.0, 4], [2, 5], [3, 9]])
+    names = {"z_x": q.T @ x, "z_n_x": q.sum(0), "x": x}
+
+    def value(e: Any, at: dict[str, int]) -> Any:
+        match e:
+            case {"kind": "name" | "statistic", "text": name}:
+                return at[name] if name in at else names[name]
+            case {"kind": "at", "base": base, "places": [place]}:
+                return value(base, at)[value(place, at)]
+            case {"kind": "over", "top": top, "bottom": bottom}:
+                return value(top, at) / value(bottom, at)
+            case {"kind": "times", "factors": factors}:
+                return prod(value(part, at) for part in factors)
+            case {"kind": "apply", "function": {"text": "q"}, "arguments": [{"left": latent, "right": state}]}:
+                return q[value(latent["places"][0], at), value(state, at)]
+            case {"kind": "big", "indices": [[{"text": n}, {"text": "N"}]], "body": body}:
+                return sum(value(body, at | {n: i}) for i in range(3))
+        raise AssertionError(e)
+
+    for found in (by_name, by_data):
+        assert found["tree"]["op"] == "=" and found["tree"]["left"]["base"] == {"kind": "name", "text": "mean"}
+        np.testing.assert_allclose(value(found["tree"]["right"], {"k": 1}), q[:, 1] @ x / q[:, 1].sum())
 
 
 def test_a_notebook_shows_equations() -> None:

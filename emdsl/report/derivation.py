@@ -23,6 +23,7 @@ from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, anchor, by_function, listing, places, whole
 from emdsl.report.steps import as_written, reference_step, steps
 from emdsl.report.unicode import lines, text
+from emdsl.report.walking import tree
 
 LIMITS = "Sums run from 1, but those over a plate of which an element is called by its number: from 0, as in the code."
 PREAMBLE = r"""\documentclass{article}
@@ -116,9 +117,10 @@ class Derivation:
         return "\n".join([*out, *_said(self.note, wide)]).rstrip()
 
     def to_dict(self) -> dict[str, Any]:
-        """Every step as data: facts, sentences, equations as text and as LaTeX."""
+        """Every step as data: facts, sentences, equations as text, as LaTeX and as trees."""
         return {
             "model": self.model,
+            "source": self.source,
             "steps": [
                 {
                     "number": k,
@@ -213,11 +215,12 @@ def _plain(line: Show, label: str, wide: int) -> list[str]:
     return [*rows, f"{last:<{wide + 2}}{number}" if label else last]
 
 
-def _data(line: Say | Show, label: str) -> dict[str, str]:
+def _data(line: Say | Show, label: str) -> dict[str, Any]:
     if isinstance(line, Say):
         return {"say": line.text.replace("`", "")}
     named = ({"name": line.name} if line.name else {}) | ({"number": label} if label else {})
-    return {"text": text(line.formula), "latex": inside(line.formula), **named}
+    named |= {"of": line.of} if line.of else {}
+    return {"text": text(line.formula), "latex": inside(line.formula), "tree": tree(line.formula), **named}
 
 
 def _quiet(name: str) -> str:

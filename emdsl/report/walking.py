@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from emdsl.derive.algebra.made import STATISTIC
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 
@@ -69,3 +71,15 @@ def parts(e: Formula) -> Iterator[Formula]:
         elif (names := getattr(p, "__match_args__", None)) is not None:
             yield p
             stack.extend([getattr(p, n) for n in reversed(names)])
+
+
+def tree(e: Any) -> Any:
+    """A formula as data: the kind of each node and its parts, without those that it has none of."""
+    if isinstance(e, tuple):
+        return [tree(part) for part in e]
+    if not is_dataclass(e):
+        return e
+    if isinstance(e, f.Name) and e.text in STATISTIC:
+        return {"kind": "statistic", "text": STATISTIC.named(e.text)}
+    held = ((field.name, getattr(e, field.name)) for field in fields(e))
+    return {"kind": type(e).__name__.lower(), **{n: tree(v) for n, v in held if v is not None and v != ()}}
