@@ -43,10 +43,14 @@ class Numbers:
     def of(self, block: str, part: str) -> str:
         """The number of a part of a posterior: `4.2`, or `4` of all that is told where it is no part of its own."""
         if block not in self.posterior:
-            return str(self.draws)  # of what is drawn
+            return self.drawn("conditional")
         number, parts = self.posterior[block], self.parts[block]
         part = part if part in parts else OF_A_FAMILY.get(part, part)
         return f"{number}.{1 + parts.index(part)}" if part in parts and len(parts) > 1 else str(number)
+
+    def drawn(self, part: str) -> str:
+        """The number of what is told of draws: how each latent is given all else, means over them, slopes from them."""
+        return f"{self.draws}.{1 + DRAWN.index(part)}"
 
     def shifted(self, name: str) -> str:
         """The number of what says from where a variable is measured."""
@@ -62,6 +66,8 @@ class Numbers:
         number, parts = self.update[u.params[0]], solved_parts(u)
         return [f"{number}.{n}" for n in range(1, len(parts) + 1)] if len(parts) > 1 else [str(number)]
 
+
+DRAWN = ("conditional", "mean", "score")
 
 # What is told of a Gaussian apart, and of a member of another family, or of a Gaussian of one number, together.
 OF_A_FAMILY = {"precision": "naturals", "linear": "naturals", "moments": "posterior", "normaliser": "posterior",
@@ -85,8 +91,10 @@ def posterior_parts(block: Block, joint: LogJoint) -> tuple[str, ...]:
     if block.chain is not None:
         return ("node", "edge", "start", "forward", "backward", "posterior", "pairs", "normaliser")
     if block.states:
-        ended = any(c.ends and c.name in block.latents and not counts(c, joint) for c in joint.clouds)
-        return ("ends", "joint") if ended else ("joint",)
+        lines = [c for c in joint.clouds if c.name in block.latents and not counts(c, joint)]
+        ends = ("ends",) if any(c.ends for c in lines) else ()
+        lines = [c for c in lines if c.method == "quadrature"]
+        return (*(("points",) if lines else ()), *ends, "joint")
     if block.gaussian is not None:
         return _of_gaussian(block.gaussian, block.field, block.apart)
     ends = ("ends",) if interval(block) is not None else ()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
+from emdsl.derive.numbering import DRAWN
 from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling
 from emdsl.language.model import ModelText
+from emdsl.language.transform import expressions_of, names_in
 from emdsl.report import formula as f
+from emdsl.report.formula import Formula
+from emdsl.report.joint import density, log_density
+from emdsl.report.lets import read_through
 from emdsl.report.page import Say, Show, Step, names_of
 
 END = (
@@ -25,16 +30,50 @@ def drawn_step(draws: Sampling, model: ModelText) -> Step:
     observed = [v.name for v in model.of_kind("observed") if v.name not in draws.latents]
     mean = f.Mean(f.Apply(f.Name("T"), (f.Listed(tuple(map(f.Name, (*draws.latents, *observed)))),)))
     body: list[Say | Show] = [
-        Say(f"{names} {drawn}, drawn anew in each E-step, and a statistic"),
-        Show(mean),
-        Say("is its average over the draws. " + _exact(draws) + " ".join(map(_group, draws.groups))),
+        Say(f"{names} {drawn}, drawn anew in each E-step. " + _exact(draws) + " ".join(map(_group, draws.groups))),
+        Say("Given all else there holds"),
+        *(Show(_conditional(g, model), part="conditional") for g in draws.groups),
+        Say("A statistic"),
+        Show(mean, part="mean"),
+        *_score(draws, model, observed),
         Say(_climb(draws)),
     ]
     facts = {
         "kind": "draws", "method": draws.method, "code": "climb_by_draws",
         "groups": [{"latents": list(g.latents), "kernel": g.kernel, "reason": g.reason} for g in draws.groups],
     }  # fmt: skip
-    return Step(f"The draws of {', '.join(draws.latents)}", tuple(body), facts)
+    return Step(
+        f"The draws of {', '.join(draws.latents)}", tuple(body), facts, DRAWN if model.of_kind("param") else DRAWN[:2]
+    )
+
+
+def _conditional(g: Drawn, model: ModelText) -> Formula:
+    """`log p(b | all else) = log p(b | ...) + log p(y | b, ...) + const`: the densities that hold a group."""
+    terms = []
+    for v in model.variables:
+        if v.distribution is None:
+            continue
+        read = read_through({n for e in expressions_of(v.distribution) for n in names_in(e)}, model.lets)
+        if {v.name, *read} & set(g.latents):
+            terms.append(log_density([v.name], [w.name for w in model.variables if w.name in read]))
+    left = density(tuple(map(f.Name, g.latents)), (f.Word("all else"),))
+    return f.Relation("=", left, f.plus(*terms, f.Word("const")))
+
+
+def _score(draws: Sampling, model: ModelText, observed: list[str]) -> Iterator[Say | Show]:
+    """`d log p(y | theta) = E[d log p(b, y | theta)]` by each parameter."""
+    params = [v.name for v in model.of_kind("param")]
+    if not params:
+        yield Say("is its average over the draws.")
+        return
+    said = (
+        "is its average over the draws. By each parameter the slope of the log-likelihood is the mean of that of the "
+    )
+    yield Say(f"{said}log joint (Fisher's identity):")
+    by = f.Word(next((c for c in ("theta", "eta") if c not in params), "theta"))
+    data = log_density(observed, params) if observed else f.of("log", f.Word("Z"))
+    whole = f.Slope(log_density([*draws.latents, *observed], params), by)
+    yield Show(f.Relation("=", f.Slope(data, by), f.Mean(whole)), part="score")
 
 
 def _exact(draws: Sampling) -> str:

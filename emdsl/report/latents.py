@@ -21,7 +21,7 @@ from emdsl.derive.posteriors.chains import Neighbours, Placed
 from emdsl.derive.posteriors.configurations import uneven
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
-from emdsl.derive.posteriors.quadrature import bounded, counts
+from emdsl.derive.posteriors.quadrature import counts
 from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.derive.posteriors.slopes import components
 from emdsl.report import formula as f
@@ -36,6 +36,7 @@ from emdsl.report.moments import moment_lines, read_of
 from emdsl.report.networks import network_steps
 from emdsl.report.page import Say, Show, Step, in_part, names_of, worded
 from emdsl.report.pieces import statistic
+from emdsl.report.points import placed
 from emdsl.report.products import second_moments
 from emdsl.report.squares import closed_squares
 from emdsl.report.sums import closed
@@ -61,9 +62,8 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
     counted = next(
         (names[s] for n, s in zip(block.latents, block.states, strict=False) if n in plan.joint.in_clouds), "i"
     )
-    body += [
-        Say(told) for c in plan.joint.clouds if c.name in block.latents for told in _points(c, plan.joint, counted)
-    ]
+    mine_points = [c for c in plan.joint.clouds if c.name in block.latents]
+    body += [line for c in mine_points for line in _points(c, plan.joint, counted, t)]
     body += [line for c in plan.joint.clouds if c.name in block.latents for line in _ends(c, plan.joint, t)]
     body += list(_discrete(plan, block, t) if block.states else _continuous(plan, block, t))
     facts = {"kind": "posterior", "latents": told, "method": choice.method, "reason": choice.reason}
@@ -104,32 +104,20 @@ def _events(found: Events | None) -> Iterator[str]:
         yield f"An element stands for {several} events, which are alike: in all sums each counts so often."
 
 
-def _points(cloud: Cloud, joint: LogJoint, letter: str) -> Iterator[str]:
+def _points(cloud: Cloud, joint: LogJoint, letter: str, t: Typeset) -> Iterator[Say | Show]:
     """What stands for an integral; `letter` is what counts the points."""
     nth = text(f.Nth(f.Name(cloud.name), (f.Name(letter),)))
-    yield (
+    yield Say(
         f"It is held at points: {nth} is the {letter}-th of an element, volume({nth}) the volume that it "
         f"stands for, and q({nth}) its share of the posterior. The sum over the points is the integral."
     )
-    if cloud.method == "quadrature" and counts(cloud, joint):
-        yield (
+    if counts(cloud, joint):
+        yield Say(
             f"The points are counts, one after the other from where this log joint is 40 below its top to where it is "
             f"again; where these are more than the {4 * cloud.points + 1} points, every s-th of them, of volume s."
         )
-    elif cloud.method == "quadrature" and bounded(cloud, joint):
-        yield (
-            "The points are u = m + √2 L sinh v at evenly spaced v (the doubly exponential rule). u is on the whole "
-            "line, the Jacobian counted; m is the mode of this log joint for each element, L² the inverse of minus its "
-            "second derivative there, and the log volume is log cosh v + log |√2 L| + log of the distance of two v."
-        )
-        if cloud.kinks:
-            yield "Each piece between two places where the density bends or steps has such points of its own."
     elif cloud.method == "quadrature":
-        yield (
-            "The points are u = m + √2 L x with Gauss and Hermite's x and weights w: m is the mode of this log joint "
-            "for each element, L Lᵀ the inverse of minus its Hessian there, and the log volume is "
-            "log w + x² + log |√2 L|. A latent with bounds has u on the whole line, the Jacobian counted."
-        )
+        yield from placed(cloud, joint, letter, t.letters.taken)
 
 
 def _ends(cloud: Cloud, joint: LogJoint, t: Typeset) -> Iterator[Say | Show]:

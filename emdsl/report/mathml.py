@@ -28,6 +28,7 @@ WORDS = {
     "digamma": "ψ",
     "eta": "η",
     "lambda": "λ",
+    "theta": "θ",
     "Lambda": "Λ",
     "nu": "ν",
     "trigamma": "ψ′",

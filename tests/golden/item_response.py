@@ -143,12 +143,12 @@ def log_density_of_ability(params, prepared):
     y = prepared["y"]
     slope = params["slope"]
     easy = params["easy"]
-    t_4 = slope ** 2  # (4)
+    t_4 = slope ** 2  # (4.2)
 
     def on(rows, at, slopes=False):
         n_rows = row_count(rows)
         ability_points = at.shape[1]
-        # (4) log joint of ability with all that holds it
+        # (4.2) log joint of ability with all that holds it
         log_ability = np.zeros((ability_points, n_rows,))
         t = at[0] ** 2
         log_ability += (-0.5 * (math.log(2) + math.log(np.pi) + t))
@@ -184,10 +184,10 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) points for ability: Gauss-Hermite at the mode of each element, with its curvature
-        points_ability, volume_ability, table_ability = adapted(lambda at, slopes=False: density_ability(rows, at, slopes), [(None, None)], prepared["the rules"]["ability"], prepared["the modes"]["ability"][..., rows])
+        points_ability, volume_ability, table_ability = adapted(lambda at, slopes=False: density_ability(rows, at, slopes), [(None, None)], prepared["the rules"]["ability"], prepared["the modes"]["ability"][..., rows])  # (4.1)
         # (4) log joint of ability with its data, for every state; then its posterior and log-normaliser
-        log_ability = table_ability
-        q_ability, log_z_ability = normalise(log_ability, 1)
+        log_ability = table_ability  # (4.2)
+        q_ability, log_z_ability = normalise(log_ability, 1)  # (4.2)
         return points_ability, volume_ability, table_ability, q_ability, log_z_ability
     return on
 
@@ -306,12 +306,12 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         points_ability, volume_ability, table_ability, q_ability, log_z_ability = on(rows)
-        mean_ability = np.einsum("ab,ab->b", q_ability, points_ability[0])  # (4)
-        t = (points_ability[0] - mean_ability) ** 2  # (4)
-        part_0.append(np.array(mean_ability))  # (4)
-        part_1.append(np.array(np.einsum("ab,ab->b", q_ability, t)))  # (4)
+        mean_ability = np.einsum("ab,ab->b", q_ability, points_ability[0])  # (4.2)
+        t = (points_ability[0] - mean_ability) ** 2  # (4.2)
+        part_0.append(np.array(mean_ability))  # (4.2)
+        part_1.append(np.array(np.einsum("ab,ab->b", q_ability, t)))  # (4.2)
     return {
-        "ability": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
+        "ability": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4.2)
     }
 
 

@@ -217,9 +217,9 @@ def prepare(data, reference):
 def first_draws(prepared, rng, spread=1.0):
     """Values that the chains start from, plain ones of each domain."""
     sizes = prepared["the sizes"]
-    return {  # (3)
+    return {
         "asymptote": first_draw("real", ((sizes["T"]),), (None, None), spread, rng),  # (3)
-    }  # (3)
+    }
 
 
 def with_draws(prepared, draws):
@@ -266,39 +266,39 @@ def conditional_of_asymptote(params, prepared):
     pace = params["pace"]
     s2 = params["s2"]
     T = sizes["T"]
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3)
-    t_4 = 1 / (1 + t_3)  # (3)
-    part_4 = t_4 * present_trunk  # (3)
+    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.1)
+    t_4 = 1 / (1 + t_3)  # (3.1)
+    part_4 = t_4 * present_trunk  # (3.1)
 
-    def log_density(values_2):  # (3)
+    def log_density(values_2):  # (3.1)
         asymptote = values_2["asymptote"]
-        t = (asymptote - top) ** 2  # (3)
-        t_2 = np.exp(asymptote[tree])  # (3)
-        part = t_2 * t_4  # (3)
-        t_5 = (trunk - part) ** 2  # (3)
-        part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3)
-        sums = segment_sum(part_2, tree, T)  # (3)
-        return sums - 0.5 * (spread_ ** -2.0) * t  # (3)
+        t = (asymptote - top) ** 2  # (3.1)
+        t_2 = np.exp(asymptote[tree])  # (3.1)
+        part = t_2 * t_4  # (3.1)
+        t_5 = (trunk - part) ** 2  # (3.1)
+        part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3.1)
+        sums = segment_sum(part_2, tree, T)  # (3.1)
+        return sums - 0.5 * (spread_ ** -2.0) * t  # (3.1)
 
-    def gradient(values_2):  # (3)
+    def gradient(values_2):  # (3.1)
         asymptote = values_2["asymptote"]
-        t_6 = np.exp(asymptote[tree])  # (3)
-        part_3 = t_6 * t_4  # (3)
-        part_5 = (2 * (trunk - part_3)) * t_6  # (3)
-        part_6 = part_4 * part_5  # (3)
-        sums_2 = segment_sum(part_6, tree, T)  # (3)
-        return {  # (3)
-            "asymptote": 0.5 / s2 * sums_2 - 0.5 * (spread_ ** -2.0) * (2 * (asymptote - top)),  # (3)
-        }  # (3)
+        t_6 = np.exp(asymptote[tree])  # (3.1)
+        part_3 = t_6 * t_4  # (3.1)
+        part_5 = (2 * (trunk - part_3)) * t_6  # (3.1)
+        part_6 = part_4 * part_5  # (3.1)
+        sums_2 = segment_sum(part_6, tree, T)  # (3.1)
+        return {
+            "asymptote": 0.5 / s2 * sums_2 - 0.5 * (spread_ ** -2.0) * (2 * (asymptote - top)),  # (3.1)
+        }
 
-    return log_density, gradient  # (3)
+    return log_density, gradient  # (3.1)
 
 
 def groups():
     """The groups of latents in the order of a sweep, each with how it is drawn given all else."""
-    return (  # (3)
+    return (
         Group("asymptote", conditional_of_asymptote, slice_kernel, (Coordinates("asymptote", "real", (None, None), ()),)),  # (3)
-    )  # (3)
+    )
 
 
 def climb_by_draws(setup, start, rng):
@@ -306,22 +306,22 @@ def climb_by_draws(setup, start, rng):
     return climb_by_saem(setup, start, rng, Schedule(1, 0, 1, 100))  # (3)
 
 
-def drawn_statistics(params, data, prepared, rng):
-    """Statistics averaged over draws at these parameters, and the mean log density of data and draws."""
-    return statistics_by_draws(sys.modules[__name__], params, data, prepared, rng, Schedule(1, 0, 1, 100))  # (3)
-
-
 def stored_draws(params, prepared):
     """How each latent that is drawn is stored."""
     sizes = prepared["the sizes"]
-    return {  # (3)
+    return {
         "asymptote": StoredDraw((0,), 0, None),  # (3)
-    }  # (3)
+    }
+
+
+def drawn_statistics(params, data, prepared, rng):
+    """Statistics averaged over draws at these parameters, and the mean log density of data and draws."""
+    return statistics_by_draws(sys.modules[__name__], params, data, prepared, rng, Schedule(1, 0, 1, 100))  # (3.2)
 
 
 def posterior(params, data, prepared, factors=None, learned=None):
     """Moments of the latents over draws at these parameters, plates first; exact ones averaged."""
-    return posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, Schedule(1, 0, 1, 100))  # (3)
+    return posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, Schedule(1, 0, 1, 100))  # (3.2)
 
 
 def slopes(params, prepared):
@@ -338,39 +338,39 @@ def slopes(params, prepared):
     pace = params["pace"]
     present_trunk = prepared["present trunk"]
     s2 = params["s2"]
-    t = asymptote ** 2  # (3)
-    t_2 = np.exp(asymptote[tree])  # (3)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3)
-    t_4 = 1 / (1 + t_3)  # (3)
-    part = t_2 * t_4  # (3)
-    t_5 = (1 + t_3) ** -2.0  # (3)
-    part_2 = (2 * (trunk - part)) * t_5  # (3)
-    part_3 = t_3 * t_2  # (3)
-    part_4 = present_trunk * part_2  # (3)
-    part_5 = t_3 * (middle - age)  # (3)
-    part_6 = t_2 * present_trunk  # (3)
-    part_7 = part_2 * part_5  # (3)
-    t_6 = (trunk - part) ** 2  # (3)
-    part_8 = (2 * (trunk - part)) * t_2  # (3)
-    part_9 = t_4 * present_trunk  # (3)
-    part_10 = part_8 * part_9  # (3)
-    sums = segment_sum(part_10, tree, T)  # (3)
-    slope_top = (spread_ ** -2.0) * asymptote.sum() + T * (-0.5) * 2 * top * (spread_ ** -2.0)  # (3)
-    slope_spread = T * (-1) / spread_ + T * (-0.5) * (-2) * (spread_ ** -3.0) * (top ** 2) - 0.5 * (-2) * (spread_ ** -3.0) * t.sum() - 2 * (spread_ ** -3.0) * top * asymptote.sum()  # (3)
-    slope_middle = -0.5 / pace / s2 * (part_3 @ part_4)  # (3)
-    slope_pace = -0.5 * (-1) * (pace ** -2.0) / s2 * (part_6 @ part_7)  # (3)
-    slope_s2 = -0.5 / s2 * present_trunk.sum() - 0.5 * (-1) * (s2 ** -2.0) * (present_trunk @ t_6)  # (3)
-    by_param = {  # (3)
-        "top": slope_top,  # (3)
-        "spread": slope_spread,  # (3)
-        "middle": slope_middle,  # (3)
-        "pace": slope_pace,  # (3)
-        "s2": slope_s2,  # (3)
-    }  # (3)
-    by_latent = {  # (3)
-        "asymptote": top * (spread_ ** -2.0) - 0.5 * 2 * (spread_ ** -2.0) * asymptote - 0.5 * (-1) / s2 * sums,  # (3)
-    }  # (3)
-    return by_param, by_latent  # (3)
+    t = asymptote ** 2  # (3.3)
+    t_2 = np.exp(asymptote[tree])  # (3.3)
+    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.3)
+    t_4 = 1 / (1 + t_3)  # (3.3)
+    part = t_2 * t_4  # (3.3)
+    t_5 = (1 + t_3) ** -2.0  # (3.3)
+    part_2 = (2 * (trunk - part)) * t_5  # (3.3)
+    part_3 = t_3 * t_2  # (3.3)
+    part_4 = present_trunk * part_2  # (3.3)
+    part_5 = t_3 * (middle - age)  # (3.3)
+    part_6 = t_2 * present_trunk  # (3.3)
+    part_7 = part_2 * part_5  # (3.3)
+    t_6 = (trunk - part) ** 2  # (3.3)
+    part_8 = (2 * (trunk - part)) * t_2  # (3.3)
+    part_9 = t_4 * present_trunk  # (3.3)
+    part_10 = part_8 * part_9  # (3.3)
+    sums = segment_sum(part_10, tree, T)  # (3.3)
+    slope_top = (spread_ ** -2.0) * asymptote.sum() + T * (-0.5) * 2 * top * (spread_ ** -2.0)  # (3.3)
+    slope_spread = T * (-1) / spread_ + T * (-0.5) * (-2) * (spread_ ** -3.0) * (top ** 2) - 0.5 * (-2) * (spread_ ** -3.0) * t.sum() - 2 * (spread_ ** -3.0) * top * asymptote.sum()  # (3.3)
+    slope_middle = -0.5 / pace / s2 * (part_3 @ part_4)  # (3.3)
+    slope_pace = -0.5 * (-1) * (pace ** -2.0) / s2 * (part_6 @ part_7)  # (3.3)
+    slope_s2 = -0.5 / s2 * present_trunk.sum() - 0.5 * (-1) * (s2 ** -2.0) * (present_trunk @ t_6)  # (3.3)
+    by_param = {
+        "top": slope_top,  # (3.3)
+        "spread": slope_spread,  # (3.3)
+        "middle": slope_middle,  # (3.3)
+        "pace": slope_pace,  # (3.3)
+        "s2": slope_s2,  # (3.3)
+    }
+    by_latent = {
+        "asymptote": top * (spread_ ** -2.0) - 0.5 * 2 * (spread_ ** -2.0) * asymptote - 0.5 * (-1) / s2 * sums,  # (3.3)
+    }
+    return by_param, by_latent  # (3.3)
 
 
 def slopes_apart(params, prepared):
@@ -387,45 +387,45 @@ def slopes_apart(params, prepared):
     present_trunk = prepared["present trunk"]
     T = sizes["T"]
     s2 = params["s2"]
-    t = (asymptote - top) ** 2  # (3)
-    t_2 = np.exp(asymptote[tree])  # (3)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3)
-    t_4 = 1 / (1 + t_3)  # (3)
-    part = t_2 * t_4  # (3)
-    t_5 = (1 + t_3) ** -2.0  # (3)
-    part_2 = (2 * (trunk - part)) * t_5  # (3)
-    part_3 = t_3 * t_2  # (3)
-    part_4 = present_trunk * part_2  # (3)
-    part_5 = part_3 * part_4  # (3)
-    sums = segment_sum(part_5, tree, T)  # (3)
-    part_6 = t_3 * (middle - age)  # (3)
-    part_7 = t_2 * present_trunk  # (3)
-    part_8 = part_2 * part_6  # (3)
-    part_9 = part_7 * part_8  # (3)
-    sums_2 = segment_sum(part_9, tree, T)  # (3)
-    t_6 = (trunk - part) ** 2  # (3)
-    part_10 = t_6 * present_trunk  # (3)
-    sums_3 = segment_sum(part_10, tree, T)  # (3)
-    part_11 = (2 * (trunk - part)) * t_2  # (3)
-    part_12 = t_4 * present_trunk  # (3)
-    part_13 = part_11 * part_12  # (3)
-    sums_4 = segment_sum(part_13, tree, T)  # (3)
-    slope_top = -0.5 * (spread_ ** -2.0) * (2 * (top - asymptote))  # (3)
-    slope_spread = (spread_ ** -3.0) * t  # (3)
-    slope_middle = -0.5 / pace / s2 * sums  # (3)
-    slope_pace = 0.5 * (pace ** -2.0) / s2 * sums_2  # (3)
-    slope_s2 = 0.5 * (s2 ** -2.0) * sums_3  # (3)
-    by_param = {  # (3)
-        "top": slope_top,  # (3)
-        "spread": slope_spread,  # (3)
-        "middle": slope_middle,  # (3)
-        "pace": slope_pace,  # (3)
-        "s2": slope_s2,  # (3)
-    }  # (3)
-    by_latent = {  # (3)
-        "asymptote": 0.5 / s2 * sums_4 - 0.5 * (spread_ ** -2.0) * (2 * (asymptote - top)),  # (3)
-    }  # (3)
-    return by_param, by_latent  # (3)
+    t = (asymptote - top) ** 2  # (3.3)
+    t_2 = np.exp(asymptote[tree])  # (3.3)
+    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.3)
+    t_4 = 1 / (1 + t_3)  # (3.3)
+    part = t_2 * t_4  # (3.3)
+    t_5 = (1 + t_3) ** -2.0  # (3.3)
+    part_2 = (2 * (trunk - part)) * t_5  # (3.3)
+    part_3 = t_3 * t_2  # (3.3)
+    part_4 = present_trunk * part_2  # (3.3)
+    part_5 = part_3 * part_4  # (3.3)
+    sums = segment_sum(part_5, tree, T)  # (3.3)
+    part_6 = t_3 * (middle - age)  # (3.3)
+    part_7 = t_2 * present_trunk  # (3.3)
+    part_8 = part_2 * part_6  # (3.3)
+    part_9 = part_7 * part_8  # (3.3)
+    sums_2 = segment_sum(part_9, tree, T)  # (3.3)
+    t_6 = (trunk - part) ** 2  # (3.3)
+    part_10 = t_6 * present_trunk  # (3.3)
+    sums_3 = segment_sum(part_10, tree, T)  # (3.3)
+    part_11 = (2 * (trunk - part)) * t_2  # (3.3)
+    part_12 = t_4 * present_trunk  # (3.3)
+    part_13 = part_11 * part_12  # (3.3)
+    sums_4 = segment_sum(part_13, tree, T)  # (3.3)
+    slope_top = -0.5 * (spread_ ** -2.0) * (2 * (top - asymptote))  # (3.3)
+    slope_spread = (spread_ ** -3.0) * t  # (3.3)
+    slope_middle = -0.5 / pace / s2 * sums  # (3.3)
+    slope_pace = 0.5 * (pace ** -2.0) / s2 * sums_2  # (3.3)
+    slope_s2 = 0.5 * (s2 ** -2.0) * sums_3  # (3.3)
+    by_param = {
+        "top": slope_top,  # (3.3)
+        "spread": slope_spread,  # (3.3)
+        "middle": slope_middle,  # (3.3)
+        "pace": slope_pace,  # (3.3)
+        "s2": slope_s2,  # (3.3)
+    }
+    by_latent = {
+        "asymptote": 0.5 / s2 * sums_4 - 0.5 * (spread_ ** -2.0) * (2 * (asymptote - top)),  # (3.3)
+    }
+    return by_param, by_latent  # (3.3)
 
 
 def e_step(params, data, prepared, rng=None):
@@ -481,7 +481,7 @@ def density_with_draws(params, data, prepared, rng=None):
     asymptote = prepared["asymptote"]
     top = params["top"]
     s2 = params["s2"]
-    sum_n_trunk = prepared["the sums"]["n_trunk"]  # (9)
+    sum_n_trunk = prepared["the sums"]["n_trunk"]
     present_trunk = prepared["present trunk"]
     trunk = prepared["trunk"]
     tree = prepared["tree"]
@@ -613,24 +613,24 @@ def log_likelihood_rows(params, data, prepared):
 def initial_given(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
-    params = {  # (3)
-        "top": neutral("real", (), 0, None, None, rng),  # (3)
-        "spread": neutral("positive", (), 0, None, None, None),  # (3)
-        "middle": neutral("positive", (), 0, None, None, rng),  # (3)
-        "pace": neutral("positive", (), 0, None, None, rng),  # (3)
-        "s2": neutral("positive", (), 0, None, None, rng),  # (3)
-    }  # (3)
-    statistics = e_step(params, data, prepared)  # (3)
-    return m_step(statistics, params, prepared, "keep")  # (3)
+    params = {
+        "top": neutral("real", (), 0, None, None, rng),
+        "spread": neutral("positive", (), 0, None, None, None),
+        "middle": neutral("positive", (), 0, None, None, rng),
+        "pace": neutral("positive", (), 0, None, None, rng),
+        "s2": neutral("positive", (), 0, None, None, rng),
+    }
+    statistics = e_step(params, data, prepared)
+    return m_step(statistics, params, prepared, "keep")
 
 
 def initial(data, prepared, rng):
     """Starting values: locations from draws near the middle, scales of drawn latents from wide ones."""
-    near = with_draws(prepared, first_draws(prepared, rng, 0.1))  # (3)
-    params = initial_given(data, near, rng)  # (3)
-    wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng)), rng)  # (3)
-    params["top"] = wide["top"]  # (3)
-    params["spread"] = wide["spread"]  # (3)
-    return params  # (3)
+    near = with_draws(prepared, first_draws(prepared, rng, 0.1))
+    params = initial_given(data, near, rng)
+    wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng)), rng)
+    params["top"] = wide["top"]
+    params["spread"] = wide["spread"]
+    return params
 
 

@@ -141,7 +141,7 @@ def log_density_of_rate(params, prepared):
     def on(rows, at, slopes=False):
         n_rows = row_count(rows)
         rate_points = at.shape[1]
-        # (4) log joint of rate with all that holds it
+        # (4.2) log joint of rate with all that holds it
         log_rate = np.zeros((rate_points, n_rows,))
         t = log0(at[0])
         t_2 = (t - mean) ** 2
@@ -180,10 +180,10 @@ def expectations(params, prepared):
     def on(rows, rng=None):
         n_rows = row_count(rows)
         # (4) points for rate: the doubly exponential rule at the mode of each element, with its curvature
-        points_rate, volume_rate, table_rate = adapted(lambda at, slopes=False: density_rate(rows, at, slopes), [(0.0, None)], prepared["the rules"]["rate"], prepared["the modes"]["rate"][..., rows])
+        points_rate, volume_rate, table_rate = adapted(lambda at, slopes=False: density_rate(rows, at, slopes), [(0.0, None)], prepared["the rules"]["rate"], prepared["the modes"]["rate"][..., rows])  # (4.1)
         # (4) log joint of rate with its data, for every state; then its posterior and log-normaliser
-        log_rate = table_rate
-        q_rate, log_z_rate = normalise(log_rate, 1)
+        log_rate = table_rate  # (4.2)
+        q_rate, log_z_rate = normalise(log_rate, 1)  # (4.2)
         return points_rate, volume_rate, table_rate, q_rate, log_z_rate
     return on
 
@@ -254,12 +254,12 @@ def posterior(params, data, prepared):
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         points_rate, volume_rate, table_rate, q_rate, log_z_rate = on(rows)
-        mean_rate = np.einsum("ab,ab->b", q_rate, points_rate[0])  # (4)
-        t = (points_rate[0] - mean_rate) ** 2  # (4)
-        part_0.append(np.array(mean_rate))  # (4)
-        part_1.append(np.array(np.einsum("ab,ab->b", q_rate, t)))  # (4)
+        mean_rate = np.einsum("ab,ab->b", q_rate, points_rate[0])  # (4.2)
+        t = (points_rate[0] - mean_rate) ** 2  # (4.2)
+        part_0.append(np.array(mean_rate))  # (4.2)
+        part_1.append(np.array(np.einsum("ab,ab->b", q_rate, t)))  # (4.2)
     return {
-        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4)
+        "rate": {"mean": plates_first(np.concatenate(part_0, axis=-1), 1), "var": plates_first(np.concatenate(part_1, axis=-1), 1)},  # (4.2)
     }
 
 

@@ -156,12 +156,12 @@ def sums_of_data(prepared):
     y = prepared["y"]
     G = sizes["G"]
     X = prepared["X"]
-    part = weight * y  # (4)
-    sums = segment_sum(part, group, G)  # (4)
+    part = weight * y  # (4.2)
+    sums = segment_sum(part, group, G)  # (4.2)
     part_2 = X * part  # (5.3)
     sums_2 = segment_sum(part_2, group, G)  # (5.3)
     return {
-        "y_group": sums,  # (4)
+        "y_group": sums,  # (4.2)
         "X_y_group": sums_2.T,  # (5.3)
     }
 
@@ -201,13 +201,13 @@ def log_density_of_b(params, prepared):
     beta = params["beta"] - t_2  # (10)
     weight = prepared["the weight"]
     sum_y_group = prepared["the sums"]["y_group"]
-    t_3 = X.T @ beta  # (4)
-    t_5 = scipy.special.gammaln((1 + y))  # (4)
-    part_2 = present_y * weight  # (4)
+    t_3 = X.T @ beta  # (4.2)
+    t_5 = scipy.special.gammaln((1 + y))  # (4.2)
+    part_2 = present_y * weight  # (4.2)
 
     def on(at, slopes=False):
         b_points = at.shape[1]
-        # (4) log joint of b with all that holds it
+        # (4.2) log joint of b with all that holds it
         log_b = np.zeros((b_points, G,))
         t = at[0] ** 2
         log_b += (-log0(tau) - 0.5 * (math.log(2) + math.log(np.pi) + (tau ** -2.0) * t))
@@ -241,10 +241,10 @@ def expectations(params, prepared):
 
     def on(rng=None):
         # (4) points for b: Gauss-Hermite at the mode of each element, with its curvature
-        points_b, volume_b, table_b = adapted(density_b, [(None, None)], prepared["the rules"]["b"], prepared["the modes"]["b"])
+        points_b, volume_b, table_b = adapted(density_b, [(None, None)], prepared["the rules"]["b"], prepared["the modes"]["b"])  # (4.1)
         # (4) log joint of b with its data, for every state; then its posterior and log-normaliser
-        log_b = table_b
-        q_b, log_z_b = normalise(log_b, 1)
+        log_b = table_b  # (4.2)
+        q_b, log_z_b = normalise(log_b, 1)  # (4.2)
         return points_b, volume_b, table_b, q_b, log_z_b
     return on
 
@@ -351,12 +351,12 @@ def posterior(params, data, prepared):
     sizes = prepared["the sizes"]
     on = expectations(params, prepared)
     points_b, volume_b, table_b, q_b, log_z_b = on()
-    mean_b = np.einsum("ab,ab->b", q_b, points_b[0])  # (4)
-    t = (points_b[0] - mean_b) ** 2  # (4)
-    part_0 = mean_b  # (4)
-    part_1 = np.einsum("ab,ab->b", q_b, t)  # (4)
+    mean_b = np.einsum("ab,ab->b", q_b, points_b[0])  # (4.2)
+    t = (points_b[0] - mean_b) ** 2  # (4.2)
+    part_0 = mean_b  # (4.2)
+    part_1 = np.einsum("ab,ab->b", q_b, t)  # (4.2)
     return {
-        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4)
+        "b": {"mean": plates_first(np.asarray(part_0), 1), "var": plates_first(np.asarray(part_1), 1)},  # (4.2)
     }
 
 

@@ -182,9 +182,9 @@ def prepare(data, reference):
 def first_draws(prepared, rng, spread=1.0):
     """Values that the chains start from, plain ones of each domain."""
     sizes = prepared["the sizes"]
-    return {  # (3)
+    return {
         "h": first_draw("real", ((sizes["T"]),), (None, None), spread, rng),  # (3)
-    }  # (3)
+    }
 
 
 def with_draws(prepared, draws):
@@ -209,43 +209,43 @@ def conditional_of_h(params, prepared):
     y = prepared["y"]
     reference_y = prepared["reference y"]
     mean = params["mean"] - reference_y  # (9.2)
-    t = ((np.arange(T) == 0) + 0.0)  # (3)
-    t_2 = (np.logical_not(t) + 0.0)  # (3)
-    t_4 = (y - mean) ** 2  # (3)
-    t_6 = ((np.arange(T) == 0) + 0.0)  # (3)
-    t_7 = (np.logical_not(t_6) + 0.0)  # (3)
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (3)
-    t_9 = (y - mean) ** 2  # (3)
-    part_4 = t_9 * present_y  # (3)
+    t = ((np.arange(T) == 0) + 0.0)  # (3.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (3.1)
+    t_4 = (y - mean) ** 2  # (3.1)
+    t_6 = ((np.arange(T) == 0) + 0.0)  # (3.1)
+    t_7 = (np.logical_not(t_6) + 0.0)  # (3.1)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (3.1)
+    t_9 = (y - mean) ** 2  # (3.1)
+    part_4 = t_9 * present_y  # (3.1)
 
-    def log_density(values_2):  # (3)
+    def log_density(values_2):  # (3.1)
         h = values_2["h"]
-        before_2 = displaced(h, -1, T, 0)  # (3)
-        t_3 = (h - level - keep * (before_2 - level)) ** 2  # (3)
-        t_5 = np.exp((-h))  # (3)
-        part = t_4 * t_5  # (3)
-        return ((h[0] - level) ** 2) * (spread_ ** -2.0) * (0.5 * keep ** 2 - 0.5) + t_2 @ (-0.5 * (spread_ ** -2.0) * t_3) + present_y @ (-0.5 * (h + part))  # (3)
+        before_2 = displaced(h, -1, T, 0)  # (3.1)
+        t_3 = (h - level - keep * (before_2 - level)) ** 2  # (3.1)
+        t_5 = np.exp((-h))  # (3.1)
+        part = t_4 * t_5  # (3.1)
+        return ((h[0] - level) ** 2) * (spread_ ** -2.0) * (0.5 * keep ** 2 - 0.5) + t_2 @ (-0.5 * (spread_ ** -2.0) * t_3) + present_y @ (-0.5 * (h + part))  # (3.1)
 
-    def gradient(values_2):  # (3)
+    def gradient(values_2):  # (3.1)
         h = values_2["h"]
-        before_3 = displaced(h, -1, T, 0)  # (3)
-        part_2 = (2 * (h - level - keep * (before_3 - level))) * t_7  # (3)
-        part_3 = (2 * (h - level - keep * (before_3 - level))) * t_2  # (3)
-        sums = segment_sum(part_3, codes, T)  # (3)
-        t_8 = np.exp((-h))  # (3)
-        part_5 = t_8 * part_4  # (3)
-        return {  # (3)
-            "h": 0.5 * keep * (spread_ ** -2.0) * sums + 0.5 * part_5 - 0.5 * (2 * (h[0] - level)) * (spread_ ** -2.0) * (1 - keep ** 2) * ((np.arange(T) == 0) + 0.0) - 0.5 * (spread_ ** -2.0) * part_2 - 0.5 * present_y,  # (3)
-        }  # (3)
+        before_3 = displaced(h, -1, T, 0)  # (3.1)
+        part_2 = (2 * (h - level - keep * (before_3 - level))) * t_7  # (3.1)
+        part_3 = (2 * (h - level - keep * (before_3 - level))) * t_2  # (3.1)
+        sums = segment_sum(part_3, codes, T)  # (3.1)
+        t_8 = np.exp((-h))  # (3.1)
+        part_5 = t_8 * part_4  # (3.1)
+        return {
+            "h": 0.5 * keep * (spread_ ** -2.0) * sums + 0.5 * part_5 - 0.5 * (2 * (h[0] - level)) * (spread_ ** -2.0) * (1 - keep ** 2) * ((np.arange(T) == 0) + 0.0) - 0.5 * (spread_ ** -2.0) * part_2 - 0.5 * present_y,  # (3.1)
+        }
 
-    return log_density, gradient  # (3)
+    return log_density, gradient  # (3.1)
 
 
 def groups():
     """The groups of latents in the order of a sweep, each with how it is drawn given all else."""
-    return (  # (3)
+    return (
         Group("h", conditional_of_h, hmc_kernel, (Coordinates("h", "real", (None, None), (0,)),)),  # (3)
-    )  # (3)
+    )
 
 
 def climb_by_draws(setup, start, rng):
@@ -253,22 +253,22 @@ def climb_by_draws(setup, start, rng):
     return climb_by_saem(setup, start, rng, Schedule(1, 0, 1, 100))  # (3)
 
 
-def drawn_statistics(params, data, prepared, rng):
-    """Statistics averaged over draws at these parameters, and the mean log density of data and draws."""
-    return statistics_by_draws(sys.modules[__name__], params, data, prepared, rng, Schedule(1, 0, 1, 100))  # (3)
-
-
 def stored_draws(params, prepared):
     """How each latent that is drawn is stored."""
     sizes = prepared["the sizes"]
-    return {  # (3)
+    return {
         "h": StoredDraw((0,), 0, None),  # (3)
-    }  # (3)
+    }
+
+
+def drawn_statistics(params, data, prepared, rng):
+    """Statistics averaged over draws at these parameters, and the mean log density of data and draws."""
+    return statistics_by_draws(sys.modules[__name__], params, data, prepared, rng, Schedule(1, 0, 1, 100))  # (3.2)
 
 
 def posterior(params, data, prepared, factors=None, learned=None):
     """Moments of the latents over draws at these parameters, plates first; exact ones averaged."""
-    return posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, Schedule(1, 0, 1, 100))  # (3)
+    return posterior_by_draws(sys.modules[__name__], params, data, prepared, factors, Schedule(1, 0, 1, 100))  # (3.2)
 
 
 def slopes(params, prepared):
@@ -284,52 +284,52 @@ def slopes(params, prepared):
     keep = params["keep"]
     level = params["level"]
     T = sizes["T"]
-    t = np.exp((-h))  # (3)
-    part = y * t  # (3)
-    part_2 = present_y * t  # (3)
-    t_2 = ((np.arange(T) == 0) + 0.0)  # (3)
-    t_3 = (np.logical_not(t_2) + 0.0)  # (3)
-    part_3 = t_3 * h  # (3)
-    before_2 = displaced(h, -1, T, 0)  # (3)
-    part_4 = t_3 * before_2  # (3)
-    part_5 = before_2 * weight  # (3)
-    t_4 = before_2 ** 2  # (3)
-    part_6 = t_3 * t_4  # (3)
-    t_5 = h ** 2  # (3)
-    part_7 = t_3 * t_5  # (3)
-    part_8 = h * t_3  # (3)
-    part_9 = weight * part_8  # (3)
-    part_10 = t_3 * weight  # (3)
-    part_11 = weight * part_4  # (3)
-    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (3)
-    part_12 = weight * part_3  # (3)
-    sums = segment_sum(part_12, codes, T)  # (3)
-    sums_2 = segment_sum(part_10, codes, T)  # (3)
-    part_13 = before_2 * t_3  # (3)
-    part_14 = weight * part_13  # (3)
-    sums_3 = segment_sum(part_14, codes, T)  # (3)
-    part_15 = present_y * weight  # (3)
-    t_6 = y ** 2  # (3)
-    part_16 = t * t_6  # (3)
-    part_17 = weight * part_16  # (3)
-    part_18 = t * y  # (3)
-    part_19 = weight * part_18  # (3)
-    part_20 = t * present_y  # (3)
-    part_21 = weight * part_20  # (3)
-    slope_mean = weight @ part - 0.5 * 2 * mean * (weight @ part_2)  # (3)
-    slope_level = h[0] * (spread_ ** -2.0) * (1 - keep ** 2) + (spread_ ** -2.0) * (weight @ part_3) + 2 * level * keep * (spread_ ** -2.0) * (t_3 @ weight) + (keep ** 2) * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * 2 * level * (spread_ ** -2.0) * (1 - keep ** 2) - keep * (spread_ ** -2.0) * (weight @ part_3) - 0.5 * 2 * level * (spread_ ** -2.0) * (t_3 @ weight) - keep * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * 2 * level * (keep ** 2) * (spread_ ** -2.0) * (t_3 @ weight)  # (3)
-    slope_keep = 0.5 * (-2) / (1 - keep ** 2) * keep + (spread_ ** -2.0) * (part_3 @ part_5) + (level ** 2) * (spread_ ** -2.0) * (t_3 @ weight) + 2 * keep * level * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * (-2) * keep * (h[0] ** 2) * (spread_ ** -2.0) - 2 * keep * h[0] * level * (spread_ ** -2.0) - 0.5 * (-2) * keep * (level ** 2) * (spread_ ** -2.0) - level * (spread_ ** -2.0) * (weight @ part_3) - level * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * 2 * keep * (spread_ ** -2.0) * (weight @ part_6) - 0.5 * 2 * keep * (level ** 2) * (spread_ ** -2.0) * (t_3 @ weight)  # (3)
-    slope_spread = -(1 / spread_) - 0.5 * (-2) * (spread_ ** -3.0) * (h[0] ** 2) * (1 - keep ** 2) - 2 * (spread_ ** -3.0) * h[0] * level * (1 - keep ** 2) - 0.5 * (-2) * (spread_ ** -3.0) * (level ** 2) * (1 - keep ** 2) - (1 / spread_) * (t_3 @ weight) - 0.5 * (-2) * (spread_ ** -3.0) * (weight @ part_7) - 2 * (spread_ ** -3.0) * level * (weight @ part_3) - 2 * (spread_ ** -3.0) * keep * (part_3 @ part_5) - -2 * (spread_ ** -3.0) * keep * level * (weight @ part_3) - 0.5 * (-2) * (spread_ ** -3.0) * (level ** 2) * (t_3 @ weight) - -2 * (spread_ ** -3.0) * level * keep * (weight @ part_4) - 2 * (spread_ ** -3.0) * (level ** 2) * keep * (t_3 @ weight) - 0.5 * (-2) * (spread_ ** -3.0) * (keep ** 2) * (weight @ part_6) - 2 * (spread_ ** -3.0) * (keep ** 2) * level * (weight @ part_4) - 0.5 * (-2) * (spread_ ** -3.0) * (keep ** 2) * (level ** 2) * (t_3 @ weight)  # (3)
-    by_param = {  # (3)
-        "mean": slope_mean,  # (3)
-        "level": slope_level,  # (3)
-        "keep": slope_keep,  # (3)
-        "spread": slope_spread,  # (3)
-    }  # (3)
-    by_latent = {  # (3)
-        "h": level * (spread_ ** -2.0) * (1 - keep ** 2) * ((np.arange(T) == 0) + 0.0) + level * (spread_ ** -2.0) * part_10 + keep * (spread_ ** -2.0) * part_11 + keep * (spread_ ** -2.0) * sums + (keep ** 2) * level * (spread_ ** -2.0) * sums_2 - 0.5 * 2 * h[0] * (spread_ ** -2.0) * (1 - keep ** 2) * ((np.arange(T) == 0) + 0.0) - 0.5 * 2 * (spread_ ** -2.0) * part_9 - keep * level * (spread_ ** -2.0) * part_10 - level * keep * (spread_ ** -2.0) * sums_2 - 0.5 * 2 * (keep ** 2) * (spread_ ** -2.0) * sums_3 - 0.5 * part_15 - 0.5 * (-1) * part_17 - mean * part_19 - 0.5 * (-1) * (mean ** 2) * part_21,  # (3)
-    }  # (3)
-    return by_param, by_latent  # (3)
+    t = np.exp((-h))  # (3.3)
+    part = y * t  # (3.3)
+    part_2 = present_y * t  # (3.3)
+    t_2 = ((np.arange(T) == 0) + 0.0)  # (3.3)
+    t_3 = (np.logical_not(t_2) + 0.0)  # (3.3)
+    part_3 = t_3 * h  # (3.3)
+    before_2 = displaced(h, -1, T, 0)  # (3.3)
+    part_4 = t_3 * before_2  # (3.3)
+    part_5 = before_2 * weight  # (3.3)
+    t_4 = before_2 ** 2  # (3.3)
+    part_6 = t_3 * t_4  # (3.3)
+    t_5 = h ** 2  # (3.3)
+    part_7 = t_3 * t_5  # (3.3)
+    part_8 = h * t_3  # (3.3)
+    part_9 = weight * part_8  # (3.3)
+    part_10 = t_3 * weight  # (3.3)
+    part_11 = weight * part_4  # (3.3)
+    codes = np.clip(np.arange(T) - 1, 0, T - 1).astype(np.int64)  # (3.3)
+    part_12 = weight * part_3  # (3.3)
+    sums = segment_sum(part_12, codes, T)  # (3.3)
+    sums_2 = segment_sum(part_10, codes, T)  # (3.3)
+    part_13 = before_2 * t_3  # (3.3)
+    part_14 = weight * part_13  # (3.3)
+    sums_3 = segment_sum(part_14, codes, T)  # (3.3)
+    part_15 = present_y * weight  # (3.3)
+    t_6 = y ** 2  # (3.3)
+    part_16 = t * t_6  # (3.3)
+    part_17 = weight * part_16  # (3.3)
+    part_18 = t * y  # (3.3)
+    part_19 = weight * part_18  # (3.3)
+    part_20 = t * present_y  # (3.3)
+    part_21 = weight * part_20  # (3.3)
+    slope_mean = weight @ part - 0.5 * 2 * mean * (weight @ part_2)  # (3.3)
+    slope_level = h[0] * (spread_ ** -2.0) * (1 - keep ** 2) + (spread_ ** -2.0) * (weight @ part_3) + 2 * level * keep * (spread_ ** -2.0) * (t_3 @ weight) + (keep ** 2) * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * 2 * level * (spread_ ** -2.0) * (1 - keep ** 2) - keep * (spread_ ** -2.0) * (weight @ part_3) - 0.5 * 2 * level * (spread_ ** -2.0) * (t_3 @ weight) - keep * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * 2 * level * (keep ** 2) * (spread_ ** -2.0) * (t_3 @ weight)  # (3.3)
+    slope_keep = 0.5 * (-2) / (1 - keep ** 2) * keep + (spread_ ** -2.0) * (part_3 @ part_5) + (level ** 2) * (spread_ ** -2.0) * (t_3 @ weight) + 2 * keep * level * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * (-2) * keep * (h[0] ** 2) * (spread_ ** -2.0) - 2 * keep * h[0] * level * (spread_ ** -2.0) - 0.5 * (-2) * keep * (level ** 2) * (spread_ ** -2.0) - level * (spread_ ** -2.0) * (weight @ part_3) - level * (spread_ ** -2.0) * (weight @ part_4) - 0.5 * 2 * keep * (spread_ ** -2.0) * (weight @ part_6) - 0.5 * 2 * keep * (level ** 2) * (spread_ ** -2.0) * (t_3 @ weight)  # (3.3)
+    slope_spread = -(1 / spread_) - 0.5 * (-2) * (spread_ ** -3.0) * (h[0] ** 2) * (1 - keep ** 2) - 2 * (spread_ ** -3.0) * h[0] * level * (1 - keep ** 2) - 0.5 * (-2) * (spread_ ** -3.0) * (level ** 2) * (1 - keep ** 2) - (1 / spread_) * (t_3 @ weight) - 0.5 * (-2) * (spread_ ** -3.0) * (weight @ part_7) - 2 * (spread_ ** -3.0) * level * (weight @ part_3) - 2 * (spread_ ** -3.0) * keep * (part_3 @ part_5) - -2 * (spread_ ** -3.0) * keep * level * (weight @ part_3) - 0.5 * (-2) * (spread_ ** -3.0) * (level ** 2) * (t_3 @ weight) - -2 * (spread_ ** -3.0) * level * keep * (weight @ part_4) - 2 * (spread_ ** -3.0) * (level ** 2) * keep * (t_3 @ weight) - 0.5 * (-2) * (spread_ ** -3.0) * (keep ** 2) * (weight @ part_6) - 2 * (spread_ ** -3.0) * (keep ** 2) * level * (weight @ part_4) - 0.5 * (-2) * (spread_ ** -3.0) * (keep ** 2) * (level ** 2) * (t_3 @ weight)  # (3.3)
+    by_param = {
+        "mean": slope_mean,  # (3.3)
+        "level": slope_level,  # (3.3)
+        "keep": slope_keep,  # (3.3)
+        "spread": slope_spread,  # (3.3)
+    }
+    by_latent = {
+        "h": level * (spread_ ** -2.0) * (1 - keep ** 2) * ((np.arange(T) == 0) + 0.0) + level * (spread_ ** -2.0) * part_10 + keep * (spread_ ** -2.0) * part_11 + keep * (spread_ ** -2.0) * sums + (keep ** 2) * level * (spread_ ** -2.0) * sums_2 - 0.5 * 2 * h[0] * (spread_ ** -2.0) * (1 - keep ** 2) * ((np.arange(T) == 0) + 0.0) - 0.5 * 2 * (spread_ ** -2.0) * part_9 - keep * level * (spread_ ** -2.0) * part_10 - level * keep * (spread_ ** -2.0) * sums_2 - 0.5 * 2 * (keep ** 2) * (spread_ ** -2.0) * sums_3 - 0.5 * part_15 - 0.5 * (-1) * part_17 - mean * part_19 - 0.5 * (-1) * (mean ** 2) * part_21,  # (3.3)
+    }
+    return by_param, by_latent  # (3.3)
 
 
 def e_step(params, data, prepared, rng=None):
@@ -439,11 +439,11 @@ def density_with_draws(params, data, prepared, rng=None):
     keep = params["keep"]
     h = prepared["h"]
     level = params["level"]
-    sum_count = prepared["the sums"]["count"]  # (8)
+    sum_count = prepared["the sums"]["count"]
     T = sizes["T"]
     weight = prepared["the weight"]
     present_y = prepared["present y"]
-    sum_n_y = prepared["the sums"]["n_y"]  # (8)
+    sum_n_y = prepared["the sums"]["n_y"]
     y = prepared["y"]
     reference_y = prepared["reference y"]
     mean = params["mean"] - reference_y  # (9.2)
@@ -548,24 +548,24 @@ def initial_given(data, prepared, rng):
     """Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""
     sizes = prepared["the sizes"]
     reference_y = prepared["reference y"]
-    params = {  # (3)
+    params = {
         "mean": neutral("real", (), 0, None, None, None) + reference_y,  # (9.2)
-        "level": neutral("real", (), 0, None, None, rng),  # (3)
-        "keep": neutral("unit", (), 0, None, None, rng),  # (3)
-        "spread": neutral("positive", (), 0, None, None, rng),  # (3)
-    }  # (3)
-    statistics = e_step(params, data, prepared)  # (3)
-    return m_step(statistics, params, prepared, "keep")  # (3)
+        "level": neutral("real", (), 0, None, None, rng),
+        "keep": neutral("unit", (), 0, None, None, rng),
+        "spread": neutral("positive", (), 0, None, None, rng),
+    }
+    statistics = e_step(params, data, prepared)
+    return m_step(statistics, params, prepared, "keep")
 
 
 def initial(data, prepared, rng):
     """Starting values: locations from draws near the middle, scales of drawn latents from wide ones."""
-    near = with_draws(prepared, first_draws(prepared, rng, 0.1))  # (3)
-    params = initial_given(data, near, rng)  # (3)
-    wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng)), rng)  # (3)
-    params["level"] = wide["level"]  # (3)
-    params["keep"] = wide["keep"]  # (3)
-    params["spread"] = wide["spread"]  # (3)
-    return params  # (3)
+    near = with_draws(prepared, first_draws(prepared, rng, 0.1))
+    params = initial_given(data, near, rng)
+    wide = initial_given(data, with_draws(prepared, first_draws(prepared, rng)), rng)
+    params["level"] = wide["level"]
+    params["keep"] = wide["keep"]
+    params["spread"] = wide["spread"]
+    return params
 
 

@@ -72,20 +72,25 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
         memory = f"for_each({memory}, {around}.shape[1])"
     own = em.namer.fresh("each") if cloud.outer else "at"
     at = f"lambda {own}, slopes=False: {made}({', '.join(given)}, {own}, slopes)" if given else made
-    bounds = ", ".join(f"({', '.join(bound)})" for bound in (ends(cloud, f) if cloud.ends else limits(cloud, f)))
+    block = block_of(f.plan, cloud)
+    with f.part(block, "ends"):
+        left = ends(cloud, f) if cloud.ends else limits(cloud, f)
+    bounds = ", ".join(f"({', '.join(bound)})" for bound in left)
     rule = f'prepared["the rules"]["{cloud.name}"]'
     where = f"points for {', '.join(cloud.latents)}: {rule_of(cloud, joint)} "
     em.comment(where + ("about" if counts(cloud, joint) else "at") + " the mode of each element, with its "
                + ("width" if counts(cloud, joint) else "curvature"))  # fmt: skip
     if cloud.shared:
         rows = em.size(home[0].dim)
-        em.outer.append(f"{points}, {volume} = lattice({made}, {rule}, {rows})")
+        with f.part(block, "points"):
+            em.outer.append(f"{points}, {volume} = lattice({made}, {rule}, {rows})")
         f.runtime[AT.of(cloud.name)] = Leaf(f"{points}[0]", (0,))
         f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, (0,))
         return
     way = "at_counts" if counts(cloud, joint) else "piecewise" if cloud.kinks else "adapted"
     between = f"[{', '.join(kinks(cloud, f))}], " if cloud.kinks else ""
-    em.lines.append(f"{points}, {volume}, {table} = {way}({at}, [{bounds}], {between}{rule}, {memory})")
+    with f.part(block, "points"):
+        em.lines.append(f"{points}, {volume}, {table} = {way}({at}, [{bounds}], {between}{rule}, {memory})")
     point_leaves(f, cloud, points, cut=chunked)
     axes = tuple(range(len(home) + cloud.lead))
     f.runtime[POINTS.of(cloud.name)] = Leaf(points, (0,))

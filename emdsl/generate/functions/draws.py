@@ -34,22 +34,26 @@ def functions_of_draws(printer: Printer) -> list[list[str]]:
     draws = printer.plan.draws
     if draws is None:
         return []
-    groups = [_group_lines(printer, g) for g in draws.groups if not g.collapsed]
-    plan, number = printer.plan, printer.numbers.draws or 0
+    plan, number = printer.plan, printer.numbers.drawn("conditional")
+    groups = [_numbered(_group_lines(printer, g), number) for g in draws.groups if not g.collapsed]
     rest = [drawing_lines(printer, "rest", draws.rest, plan.joint, plan.elimination)] if draws.moved else []
+    rest = [_numbered(lines, number) for lines in rest]
     networks = [
         network_lines(_function(printer, g), replace(b, apart=True), number)
         for g in draws.groups if g.elimination is not None for b in g.elimination.blocks if b.network
     ]  # fmt: skip
     before = (first_lines, with_draws_lines, units_lines)
-    after = (sweep_lines, climb_lines, statistics_lines, stored_lines, drawn_posterior_lines)
-    made = [*(lines(printer) for lines in before), *groups, *rest, *(lines(printer) for lines in after)]
-    return [*networks, *(_numbered(printer, lines) for lines in made)]
+    after = (sweep_lines, climb_lines, stored_lines)
+    whole = [[_numbered(lines(printer), str(printer.numbers.draws)) for lines in some] for some in (before, after)]
+    means = [
+        _numbered(lines(printer), printer.numbers.drawn("mean")) for lines in (statistics_lines, drawn_posterior_lines)
+    ]
+    return [*networks, *whole[0], *groups, *rest, *whole[1], *means]
 
 
-def _numbered(printer: Printer, lines: list[str]) -> list[str]:
-    """The lines of a function under the number of the step that tells of draws: all but its head and docstring."""
-    return [*lines[:2], *numbered(lines[2:], printer.numbers.draws)]
+def _numbered(lines: list[str], number: str) -> list[str]:
+    """The lines of a function under the number of what is told of draws: all but its head and docstring."""
+    return [*lines[:2], *numbered(lines[2:], number)]
 
 
 def _within(printer: Printer, g: Drawn) -> Plan:
@@ -297,7 +301,7 @@ def initial_by_draws(printer: Printer) -> list[str]:
     shares = [v.name for v in printer.plan.joint.model.of_kind("param") if v.domain.kind == "simplex"]
     lines += [f'params["{n}"] = 0.9 * params["{n}"] + 0.1 / params["{n}"].shape[-1]' for n in shares]
     doc = '"""Starting values: locations from draws near the middle, scales of drawn latents from wide ones."""'
-    return _numbered(printer, ["def initial(data, prepared, rng):", *indent([doc, *lines, "return params"], 1)])
+    return ["def initial(data, prepared, rng):", *indent([doc, *lines, "return params"], 1)]
 
 
 def _wide(printer: Printer) -> str:

@@ -45,7 +45,6 @@ def initial_lines(printer: Printer) -> list[str]:
         lines = [*first, *_best_of_several(printer, neutral, searched)]
     doc = '"""Starting values: neutral ones, then the M-step of a seeded division of the rows among the states."""'
     name = "initial" if plan.draws is None else "initial_given"
-    lines = lines if plan.draws is None else numbered(lines, printer.numbers.draws)
     return [f"def {name}(data, prepared, rng):", *("    " + line for line in (doc, *lines))]
 
 

@@ -43,7 +43,7 @@ def slopes_lines(printer: Printer) -> list[list[str]]:
             made.append(_lines(printer, "slopes_apart", draws.apart, units, doc))
     except InternalError:
         return []
-    return [[*lines[:2], *numbered(lines[2:], printer.numbers.draws)] for lines in made]
+    return [[*lines[:2], *numbered(lines[2:], printer.numbers.drawn("score"))] for lines in made]
 
 
 def _lines(printer: Printer, name: str, terms: Sequence[Term], units: tuple[Ix, ...], what: str) -> list[str]:

@@ -59,7 +59,7 @@ FUNCTIONS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-READS = re.compile(r' *\w+ = \w+\["[^"]*"\]')
+READS = re.compile(r' *(?:\w+ = \w+(?:\["[^"]*"\])+|(?:return|\w+ =)? ?[{(]|[])}]+)')  # or opens and closes brackets
 A_START = "  # no equation: a start"  # where a fit starts divides the rows; places does not count what is below
 
 
