@@ -1260,7 +1260,7 @@ for g in G:
 """
     shown = str(emdsl.compile(text=text).derivation)
     assert "h(b[g]) = 2 m + Σ_n y[g, n]  " in shown and "J(b[g], b[g]) = N + 2  " in shown
-    assert "A = ½ (hᵀ W h J⁻¹ - d log J - logdet(W) + d log(2 π))" in shown
+    assert "A = ½ (tr(W[g] fit(b[g])) - d log J - logdet(W[g]) + d log(2 π))" in shown
 
 
 def test_axes_written_behind_a_name_are_those_of_a_vector() -> None:

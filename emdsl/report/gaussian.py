@@ -87,25 +87,31 @@ def _scale(block: Block, t: Typeset, names: Names) -> Formula | None:
         return None
     if isinstance(block.scale, El) and not is_matrix(block):
         return t.of(block.scale, names)
-    return next(f.Name(n) for n in sorted(x.variables(block.scale)) if n != block.name)
+    own = next(n for n in x.walk(block.scale) if isinstance(n, El) and n.var != block.name)
+    return f.at(f.Name(own.var), *t.places(own.idx[:-2], names))
 
 
 def _inverted(latents: Formula, scale: Formula | None = None, matrix: bool = False) -> Iterator[Say | Show]:
-    """Mean, covariance and normaliser from J and h; without the `scale` of the precision the covariance, too."""
+    """Mean, covariance and normaliser from J and h; beside a `scale` of the precision what that takes up."""
     inverse = f.Raised(J, f.Number("-1"))
-    yield Say(
-        "Its mean and its covariance are" if scale is None else "Its mean, and its covariance without this factor, are"
-    )
-    yield Show(f.Relation("=", f.Mean(latents), f.Times((inverse, H))), part="moments")
-    yield Show(f.Relation("=", f.of("cov", latents), inverse), part="moments")
     square: Formula = f.Times((f.Raised(H, T), inverse, H))
-    volume: list[tuple[bool, Formula]] = [(True, f.of("logdet", J))]
-    if scale is not None and matrix:
-        square = f.Times((f.Raised(H, T), scale, H, inverse))
+    mean = f.Times((inverse, H))
+    if scale is None:
+        yield Say("Its mean and its covariance are")
+        yield Show(f.Relation("=", f.Mean(latents), mean), part="moments")
+        yield Show(f.Relation("=", f.of("cov", latents), inverse), part="moments")
+        yield from normaliser(square, [(True, f.of("logdet", J))])
+        return
+    yield Say("Its mean, its covariance without this factor, and what the factor takes up are")
+    taken = f.Times((inverse, H, f.Raised(H, T))) if matrix else square
+    for word, value in (("location", mean), ("variance", inverse), ("fit", taken)):
+        yield Show(f.Relation("=", f.of(word, latents), value), part="moments")
+    fit = f.of("fit", latents)
+    if matrix:
         volume = [(True, f.times(D, f.of("log", J))), (True, f.of("logdet", scale))]
-    elif scale is not None:
-        square, volume = f.times(scale, square), [*volume, (True, f.times(D, f.of("log", scale)))]
-    yield from normaliser(square, volume)
+        yield from normaliser(f.of("tr", f.Times((scale, fit))), volume)
+        return
+    yield from normaliser(f.times(scale, fit), [(True, f.of("logdet", J)), (True, f.times(D, f.of("log", scale)))])
 
 
 def normaliser(square: Formula, volume: Sequence[tuple[bool, Formula]]) -> Iterator[Say | Show]:

@@ -156,11 +156,10 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
                 yield Say(
                     "`fit` is hᵀ J⁻¹ h at scale 1 (less what the cells seen add), `free` how many numbers are free."
                 )
-                continue
-            yield Say(
-                "`location` is its mean J⁻¹ h; at scale 1, `variance` is its covariance J⁻¹ and `fit` is hᵀ J⁻¹ h "
-                "(of a matrix, J⁻¹ h hᵀ)."
-            )
+            elif b.gaussian is None:
+                yield Say(
+                    "`location` is its mean J⁻¹ h; at scale 1, `variance` is its covariance J⁻¹ and `fit` is hᵀ J⁻¹ h."
+                )
 
 
 def closed_terms(plan: Plan, block: Block) -> list[Placed]:

@@ -212,7 +212,7 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     h_mean = sum_x.T + (-0.1 * reference_x)[:, None]  # (5.2)
     variance_mean = -0.5 / (-0.05 - 0.5 * sum_n_x)  # (5.1), (5.3)
     location_mean = h_mean * variance_mean  # (5.3)
-    fit_mean = h_mean[:, None, :] * location_mean  # (5.4)
+    fit_mean = h_mean[:, None, :] * location_mean  # (5.3)
     log_norm_mean = 0.5 * D * np.log(2 * np.pi * variance_mean)  # (5.4)
     # (6) natural parameters of the posterior of prec (Wishart); its moments and log-normaliser
     eta_logdet_prec = 0.5 + 0.5 * sum_n_x  # (6.1)
@@ -223,13 +223,13 @@ def factor_of_mean_prec(params, prepared, factors, rng=None):
     normaliser = log_norm_mean.sum() + log_z_prec.sum()  # (8)
     entropy = normaliser - (moments_prec["logdet"].sum() + 0.5 * (moments_prec["logdet"] @ sum_n_x) + np.vdot(sum_x, np.einsum("ab,cab->cb", location_mean, moments_prec["id"]).T) - 0.5 * np.einsum("aab->ab", moments_prec["id"]).sum() - 0.05 * np.vdot(location_mean, np.einsum("ab,acb->cb", location_mean, moments_prec["id"])) - 0.05 * D * variance_mean.sum() - 0.1 * (reference_x @ np.tensordot(location_mean, moments_prec["id"], ([0, 1], [0, 2]))) - 0.05 * (reference_x @ (reference_x @ moments_prec["id"].sum(axis=2))) - 0.5 * np.vdot(moments_prec["id"], sum_x_x.transpose(1, 2, 0)) - 0.5 * np.vdot(part_2, np.einsum("ab,cab->cb", location_mean, moments_prec["id"])) - 0.5 * D * (variance_mean @ sum_n_x))  # (8)
     return {
-        "location:mean": np.array(location_mean),  # (5.3), (6.2)
-        "variance:mean": np.array(variance_mean),  # (5.3), (6.2)
-        "E:prec:logdet": np.array(moments_prec["logdet"]),  # (5.3), (6.2)
-        "E:prec:id": np.array(moments_prec["id"]),  # (5.3), (6.2)
-        "E:prec:inv": np.array(moments_prec["inv"]),  # (5.3), (6.2)
-        "argument:prec:df": np.array(moments_prec["arguments"]["df"]),  # (5.3), (6.2)
-        "argument:prec:scale": np.array(moments_prec["arguments"]["scale"]),  # (5.3), (6.2)
+        "location:mean": np.array(location_mean),  # (5.3)
+        "variance:mean": np.array(variance_mean),  # (5.3)
+        "E:prec:logdet": np.array(moments_prec["logdet"]),  # (6.2)
+        "E:prec:id": np.array(moments_prec["id"]),  # (6.2)
+        "E:prec:inv": np.array(moments_prec["inv"]),  # (6.2)
+        "argument:prec:df": np.array(moments_prec["arguments"]["df"]),  # (6.2)
+        "argument:prec:scale": np.array(moments_prec["arguments"]["scale"]),  # (6.2)
         "entropy mean": float(entropy),
     }
 

@@ -59,7 +59,7 @@ def _by_matrix(f: Function, block: Block) -> Array:
     turned = Array(location.code, tuple(column if i == row else i for i in location.axes), inner)
     both = em.order((*linear.axes, *turned.axes))
     product = f"{em.align(linear, both)} * {em.align(turned, both)}"
-    with f.part(block, "normaliser"):
+    with f.part(block, "moments"):
         fit = em.name(f"fit_{name}", Array(product, both, inner, binds=Binding.PRODUCT))
     _keep(f, block, "location", location, (*held, row))
     _keep(f, block, "variance", variance, held)
@@ -79,7 +79,7 @@ def _by_number(f: Function, block: Block) -> Array:
     f.runtime[LINEAR.of(name)] = Leaf(linear.code, tuple((*held, row).index(i) for i in linear.axes), linear.inner)
     mean, cov = f.runtime.pop(MEAN.of(name)), f.runtime.pop(COV.of(name, name))
     f.runtime[LOCATION.of(name)], f.runtime[VARIANCE.of(name)] = mean, cov
-    with f.part(block, "normaliser"):
+    with f.part(block, "moments"):
         fit = em.contract([El(LINEAR.of(name), (*held, row)), El(LOCATION.of(name), (*held, row))], em.order(held))
         fit = em.name(f"fit_{name}", fit)
     del f.runtime[LINEAR.of(name)]

@@ -74,7 +74,8 @@ def _numbers(printer: Printer, part: Part, key: str) -> list[str]:
     """The numbers of what says how an array of a factor is found."""
     if key in PAIR:
         return [printer.numbers.of(PAIR.named(key), "pairs")]
-    return [printer.numbers.found(b.name) for b in part.blocks]
+    mine = [b.name for b in part.blocks if key.split(":")[1] in b.latents]
+    return [printer.numbers.found(n) for n in mine or [b.name for b in part.blocks]]
 
 
 def handed_of(printer: Printer, part: Part) -> Handed | None:
