@@ -319,14 +319,11 @@ def _both(one: Interval, two: Interval) -> Interval:
 
 
 def _either(one: Interval, two: Interval) -> Interval | None:
-    """The numbers in one interval or the other, where both reach as far to one side."""
-    if one[0] is None and two[0] is None:
-        return None, _reached("max", one[1], two[1])
-    return (_reached("min", one[0], two[0]), None) if one[1] is None and two[1] is None else None
-
-
-def _reached(name: str, a: Expr | None, b: Expr | None) -> Expr | None:
-    return x.fn(name, a, b) if a is not None and b is not None else None
+    """The numbers in one interval or the other, where both reach as far to one side: all but what lies in neither."""
+    if ALL in (one, two):
+        return ALL
+    first, second = _opposite(one), _opposite(two)
+    return None if first is None or second is None else _opposite(_both(first, second))
 
 
 def _extreme(name: str, a: Expr | None, b: Expr | None) -> Expr | None:
