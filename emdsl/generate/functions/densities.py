@@ -79,7 +79,7 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     given = "".join(f"{name}, " for name in ([*(["rows"] if printer.chunk else []), *around]))
     start = [f"{em.namer.rows} = row_count(rows)"] if printer.chunk else []
     start += [f"{count} = {code}.shape[1]" for count, code in counts.items()]
-    if any(line.endswith(", rng)") for line in body):
+    if any(", rng)" in line for line in body):
         start.append("rng = None  # a chain inside is summed out, not seeded")
     head = f"def on({given}{at}, slopes=False):"
     inner = ['sizes = prepared["the sizes"]', *f.prologue(), *outside, "", head, *indent([*start, *body], 1)]

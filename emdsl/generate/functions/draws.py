@@ -223,7 +223,7 @@ def units_lines(printer: Printer) -> list[str]:
     units = em.order(draws.units)
     total = em.sum([contracted(f, t, units) for t in draws.apart])
     doc = '"""log p(data, draws) of each independent part, without what holds no latent."""'
-    seed = ["rng = None  # what is summed out is not seeded"] if any(n.endswith(", rng)") for n in em.lines) else []
+    seed = ["rng = None  # what is summed out is not seeded"] if any(", rng)" in n for n in em.lines) else []
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *seed, *em.lines]
     return [head, *indent([doc, *lines, f"return {em.broadcast(total, units).code}"], 1)]
 
