@@ -1373,6 +1373,7 @@ def test_brackets_and_exponents_stand_as_in_print() -> None:
     assert "<msubsup><mi>cov</mi><mrow><mi>k</mi></mrow><mrow><mn>−1</mn></mrow></msubsup>" in page
     assert '<msubsup><mi>S</mi><mrow><mi>k</mi></mrow><mi mathvariant="normal">z_x</mi></msubsup>' in page
     assert '<mo stretchy="false">(</mo><mi>z</mi><mo>|</mo><mi>weights</mi><mo stretchy="false">)</mo>' in page
+    assert '<mrow><mi>k</mi><mo lspace="0" rspace="0">′</mo></mrow><mo>=</mo><mn>1</mn>' in page  # raised by its font
 
 
 CODED = """

@@ -113,7 +113,8 @@ def _of(e: Formula) -> str:
             if low := lowered(bare):
                 sign = "mn" if low[1].isdecimal() else "mi"
                 letters = f"<msub><mi>{LETTERS.get(low[0], low[0])}</mi><{sign}>{low[1]}</{sign}></msub>"
-            return letters if bare == name else f"<msup>{letters}<mo>{'′' * (len(name) - len(bare))}</mo></msup>"
+            primes = "′" * (len(name) - len(bare))  # no exponent: fonts have this sign raised already
+            return f'<mrow>{letters}<mo lspace="0" rspace="0">{primes}</mo></mrow>' if primes else letters
         case f.Number(digits):
             return f"<mn>{escape(digits).replace('-', '−')}</mn>"
         case f.Word(word):
