@@ -544,7 +544,7 @@ LINES = {
         "mean[k] = Σ_n q(z[n] = k) x[n] / (Σ_n q(z[n] = k))",
         "cov[k] = Σ_n q(z[n] = k) (x[n] - mean[k]) (x[n] - mean[k])ᵀ / (Σ_n q(z[n] = k))",
         "S_z_n_x[k] = Σ_{n : x[n] is seen} q(z[n] = k)",
-        "D log(2 π)",
+        "Q(weights, mean, cov) = Σ_{n, k} q(z[n] = k) log weights[k] - ½ Σ_{n, k} q(z[n] = k) (logdet(cov[k])",
         "∂Q/∂cov[k]⁻¹ = ½ S_z_n_x[k] cov[k] - ½ R[k] = 0 cov[k] = R[k] / S_z_n_x[k]",
         "(x[n] - mean[k])ᵀ cov[k]⁻¹ (x[n] - mean[k])",
     ),
@@ -1238,6 +1238,12 @@ for i in I:
         "m[k] = Σ_n q(z[n] = k) x[n] / (r[k]² / 100 + Σ_n q(z[n] = k))",
         "v[i, j] log(0.9 l)",
     ),
+    """param w[P] : positive
+for n in N:
+    given i[n] : index[P]
+    given j[n] : index[P]
+    observed y[n] ~ Bernoulli(w[i[n]] / (w[i[n]] + w[j[n]]))
+""": ("(1 - y[n]) (log w[j[n]] - log(w[i[n]] + w[j[n]]))",),
 }
 
 

@@ -58,6 +58,24 @@ def into_ratios(factors: list[Expr]) -> list[Expr]:
     return factors
 
 
+def other_share(terms: list[Expr]) -> list[Expr]:
+    """`1 - a / (a + b)` as `b / (a + b)`."""
+    for one in (t for t in terms if isinstance(t, x.Num)):
+        for t in terms:
+            c, rest = x.split_number(t)
+            for p in x.factors_of(rest):
+                above = x.mul(*(q for q in x.factors_of(rest) if q is not p))
+                whole = (
+                    p.base.terms
+                    if isinstance(p, x.Pow) and p.exponent == x.num(-1) and isinstance(p.base, x.Add)
+                    else ()
+                )
+                if c == -one.value and above in whole:
+                    left = x.mul(one, x.add(*(q for q in whole if q != above)), p)
+                    return other_share([*(q for q in terms if q not in (one, t)), left])
+    return terms
+
+
 def ordered(factors: list[Expr]) -> list[Expr]:
     """Elements of one array beside each other in the order of their places, so that like products meet."""
     out = list(factors)

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import STATISTIC
+from emdsl.derive.algebra.made import STATISTIC, is_made
 from emdsl.report.factored import content
 from emdsl.report.sums import apart, taken_out
 
@@ -25,7 +25,7 @@ def gathered(e: Expr) -> Expr:
 
 def _squares(terms: Sequence[Expr]) -> list[Expr]:
     """`a m S_x - a S_xx / 2 - a m^2 S / 2` is `-a (S_xx - 2 m S_x + m^2 S) / 2`: a precision before an open square."""
-    for p in dict.fromkeys(p for t in terms for p in x.factors_of(t) if isinstance(p, El) and p.var not in STATISTIC):
+    for p in dict.fromkeys(p for t in terms for p in x.factors_of(t) if isinstance(p, El) and not is_made(p.var)):
         held = [t for t in terms if list(x.factors_of(t)).count(p) == 1]
         found = _open_square([x.mul(*(q for q in x.factors_of(t) if q != p)) for t in held])
         if found is not None:
@@ -83,7 +83,8 @@ def _addends(e: Expr) -> list[Expr]:
 
 
 def _of_statistics(e: Expr) -> bool:
-    return all(n.var in STATISTIC for n in x.walk(e) if isinstance(n, El)) and e != x.ONE
+    held = [n.var in STATISTIC for n in x.walk(e) if isinstance(n, El)]
+    return bool(held) and all(held)
 
 
 def by_statistic(e: Expr) -> Expr:

@@ -26,7 +26,7 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
-from emdsl.report.factored import into_ratios, out_of_sums, power_of, product_of
+from emdsl.report.factored import into_ratios, other_share, out_of_sums, power_of, product_of
 from emdsl.report.folded import folded
 from emdsl.report.known import SHORT, Known, entry_of, exact, is_empty, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
@@ -84,7 +84,7 @@ class Tidying(x.Rebuilding):
             case El() if n.var in facts.pairs:
                 return placed_in_order(n, facts.pairs[n.var])
             case x.Add():
-                own = [go(t) for t in n.terms]
+                own = other_share([go(t) for t in n.terms])
                 if NO_MASS in own:
                     return NO_MASS
                 met = _met(shares_met(own), facts)
