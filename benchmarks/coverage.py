@@ -52,29 +52,36 @@ def unflattened(t: Any, like: Values, domains: dict[str, str]) -> dict[str, Any]
     return out
 
 
-def maximum(case: Case, data: Data, start: Values) -> dict[str, Any]:
+def domains_of(model: Any) -> dict[str, str]:
+    """Of each parameter, `between` for what has two ends of its own."""
+    params = [v for v in model.module.SPEC["variables"] if v["kind"] == "param"]
+    return {v["name"]: v["domain"] if None in (v["lower"], v["upper"]) else "between" for v in params}
+
+
+def maximum(case: Case, data: Data, start: Values, domains: dict[str, str]) -> dict[str, Any]:
     """The maximum of the log-likelihood beside `start`."""
 
     def loss(t: Any) -> float:
-        return -case.log_likelihood(data, unflattened(t, start, case.domains))
+        return -case.log_likelihood(data, unflattened(t, start, domains))
 
-    at = flattened(start, case.domains)
+    at = flattened(start, domains)
     with np.errstate(all="ignore"):
         for _ in range(2):
             at = optimize.minimize(loss, at, method="BFGS", jac="3-point", options={"gtol": 1e-6}).x
-    return unflattened(at, start, case.domains)
+    return unflattened(at, start, domains)
 
 
 def fits(name: str, method: str, seeds: range) -> Iterator[tuple[int, Any, dict[str, Any], float]]:
     """Fits by draws of data that are new for each seed, the maximum beside each, and its CPU seconds."""
     case = CASES[name]
-    drawn = emdsl.compile(text=f"{case.text}infer {case.drawn} by {method}\n")
+    drawn = emdsl.compile(text=f"model Coverage{case.text}infer {case.drawn} by {method}\n")
+    domains = domains_of(drawn)
     for seed in seeds:
         data = case.make(np.random.default_rng(1000 + seed))
         start = time.process_time()
         fit = drawn.fitter(seed=seed, max_iter=600).fit(data)
         spent = time.process_time() - start
-        yield seed, fit, maximum(case, data, fit.params_) if fit.converged_ else {}, spent
+        yield seed, fit, maximum(case, data, fit.params_, domains) if fit.converged_ else {}, spent
 
 
 def covered(name: str, method: str, seeds: range, tell: bool = False) -> str:
@@ -88,10 +95,10 @@ def covered(name: str, method: str, seeds: range, tell: bool = False) -> str:
                 print(f"    {name} {method} {seed}: {fit.message_}, {cpu:.1f} s", flush=True)
             continue
         converged += 1
-        of_fit = []
+        of_fit, domains = [], domains_of(fit.model)
         for n, error in report["monte_carlo_errors"].items():
             z = (fit.params_[n] - best[n]) / np.where(error > 0, error, np.nan)
-            of_fit.append(np.ravel(z[..., 0] if CASES[name].domains[n] == "simplex" else z))
+            of_fit.append(np.ravel(z[..., 0] if domains[n] == "simplex" else z))
             shares.append(np.ravel(error / report["standard_errors"][n]))
         off += of_fit
         if tell:

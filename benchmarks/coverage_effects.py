@@ -10,7 +10,6 @@ from scipy import special, stats
 from benchmarks.coverage_models import (
     CASES,
     INTERCEPTS,
-    LOCATION,
     Case,
     Data,
     Values,
@@ -140,11 +139,9 @@ def _of_crossed(d: Data, p: Values) -> float:
     return float(special.logsumexp(total))
 
 
-EFFECTS = {"mu": "real", "tau": "positive", "s": "positive"}
 MORE: dict[str, Case] = {
     "gaussian effects": Case(
         """
-model Coverage
 param mu : real
 param tau : positive
 param s : positive
@@ -157,18 +154,15 @@ for n in N:
         "b",
         _gaussian,
         _of_gaussian,
-        EFFECTS,
     ),
     "sparse counts": Case(
         INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])"),
         "b",
         _sparse,
         lambda d, p: integrated(d["group"], lambda b: poisson(d["y"][:, None], b), p["mu"], p["tau"]),
-        LOCATION,
     ),
     "ordinal": Case(
         """
-model Coverage
 param c : ordered[2]
 param tau : positive
 for g in G:
@@ -182,11 +176,9 @@ for n in N:
         "b",
         _ordinal,
         _of_ordinal,
-        {"c": "real", "tau": "positive"},
     ),
     "cut at a limit": Case(
         """
-model Coverage
 param mu : real
 param tau : positive
 param s : positive
@@ -201,11 +193,9 @@ for n in N:
         "b",
         _limited,
         _of_limited,
-        EFFECTS,
     ),
     "signs of sums": Case(
         f"""
-model Coverage
 param mu : real
 param tau : positive
 for g in G:
@@ -218,18 +208,15 @@ for n in N:
         "b, x",
         _signs,
         _of_signs,
-        LOCATION,
     ),
     "laplace effects": Case(
         INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])").replace("Normal(mu, tau)", "Laplace(mu, tau)"),
         "b",
         _laplace,
         _of_laplace,
-        LOCATION,
     ),
     "crossed": Case(
         """
-model Coverage
 param m : real
 param s : positive
 param t : positive
@@ -245,11 +232,9 @@ for n in N:
         "u, v",
         _crossed,
         _of_crossed,
-        {"m": "real", "s": "positive", "t": "positive"},
     ),
     "repeated counts": Case(
         """
-model Coverage
 param rate : positive
 param q : unit
 for n in N:
@@ -260,7 +245,6 @@ for n in N:
         "k",
         _repeated,
         _of_repeated,
-        {"rate": "positive", "q": "unit"},
     ),
 }
 CASES.update(MORE)

@@ -16,13 +16,12 @@ Values = Mapping[str, Any]
 
 
 class Case(NamedTuple):
-    """A model without its `infer` line, which latents are drawn, data, the log-likelihood, domains of parameters."""
+    """A model without its first line and its `infer` line, which latents are drawn, data, the log-likelihood."""
 
     text: str
     drawn: str
     make: Callable[[np.random.Generator], Data]
     log_likelihood: Callable[[Data, Values], float]
-    domains: dict[str, str]
 
 
 NODES, LOG_WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
@@ -60,7 +59,6 @@ def logistic(y: Any, logit: Any) -> Any:
 
 
 INTERCEPTS = """
-model Coverage
 param mu : real
 param tau : positive
 for g in G:
@@ -69,7 +67,6 @@ for n in N:
     given group[n] : index[G]
     observed y[n] ~ {family}
 """
-LOCATION = {"mu": "real", "tau": "positive"}
 
 
 def _grouped(groups: int, rows: int, draw: Callable[..., Any]) -> Callable[[np.random.Generator], Data]:
@@ -250,35 +247,30 @@ CASES: dict[str, Case] = {
         "b",
         _grouped(40, 3, lambda rng, b: rng.poisson(np.exp(b))),
         _intercepts(poisson),
-        LOCATION,
     ),
     "one or two rows": Case(
-        INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])"), "b", _sparse, _intercepts(poisson), LOCATION
+        INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])"), "b", _sparse, _intercepts(poisson)
     ),
     "many groups": Case(
         INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])"),
         "b",
         _grouped(1500, 3, lambda rng, b: rng.poisson(np.exp(b))),
         _intercepts(poisson),
-        LOCATION,
     ),
     "little said": Case(
         INTERCEPTS.format(family="Bernoulli(logit = b[group[n]])"),
         "b",
         _grouped(200, 3, lambda rng, b: (rng.random(len(b)) < 1 / (1 + np.exp(-b))).astype(int)),
         _intercepts(logistic),
-        LOCATION,
     ),
     "gaussian intercepts": Case(
         INTERCEPTS.format(family="Normal(b[group[n]], 1.5)"),
         "b",
         _grouped(40, 4, lambda rng, b: rng.normal(b, 1.5)),
         _intercepts(lambda y, b: stats.norm.logpdf(y, b, 1.5)),
-        LOCATION,
     ),
     "logistic regression": Case(
         """
-model Coverage
 param a : real
 param w : real
 param tau : positive
@@ -292,11 +284,9 @@ for n in N:
         "b",
         _regression,
         _logit_regression,
-        {"a": "real", "w": "real", "tau": "positive"},
     ),
     "random slopes": Case(
         """
-model Coverage
 param a : real
 param w : real
 param s : positive
@@ -312,11 +302,9 @@ for n in N:
         "u, v",
         _slopes,
         _slope_likelihood,
-        {"a": "real", "w": "real", "s": "positive", "r": "positive"},
     ),
     "growth": Case(
         """
-model Coverage
 param top : real
 param spread : positive
 param middle : positive
@@ -332,11 +320,9 @@ for n in N:
         "b",
         _growth,
         _growing,
-        {"top": "real", "spread": "positive", "middle": "positive", "pace": "positive", "s": "positive"},
     ),
     "volatility": Case(
         """
-model Coverage
 param level : real
 param keep : real(min = -1, max = 1)
 param spread : positive
@@ -347,11 +333,9 @@ for t in T:
         "h",
         _volatile,
         _volatility,
-        {"level": "real", "keep": "between", "spread": "positive"},
     ),
     "classes exact beside": Case(
         """
-model Coverage
 param p : unit
 param tau : positive
 param m[2] : real
@@ -365,11 +349,9 @@ for n in N:
         "b",
         _mixed,
         _two_levels,
-        {"p": "unit", "tau": "positive", "m": "real"},
     ),
     "rows of two kinds": Case(
         """
-model Coverage
 param p : simplex[2]
 param m[2] : real
 param tau : positive
@@ -383,11 +365,9 @@ for n in N:
         "b",
         _rows_of_two_kinds,
         _row_kinds,
-        {"p": "simplex", "m": "real", "tau": "positive"},
     ),
     "probit": Case(
         """
-model Coverage
 param a : real
 param w : real
 for n in N:
@@ -398,11 +378,9 @@ for n in N:
         "c",
         _probit_data,
         _probit,
-        {"a": "real", "w": "real"},
     ),
     "chain": Case(
         """
-model Coverage
 param trans[2] : simplex[2]
 param rate[2] : positive
 for t in T:
@@ -412,11 +390,9 @@ for t in T:
         "z",
         _switching,
         _chain,
-        {"trans": "simplex", "rate": "positive"},
     ),
     "local level": Case(
         """
-model Coverage
 param drift : positive
 param noise : positive
 for t in T:
@@ -426,11 +402,9 @@ for t in T:
         "h",
         _walk,
         _level,
-        {"drift": "positive", "noise": "positive"},
     ),
     "mixture": Case(
         """
-model Coverage
 param p : simplex[2]
 param m[2] : real
 param s : positive
@@ -441,11 +415,9 @@ for n in N:
         "z",
         lambda rng: {"y": rng.normal(np.where(rng.random(200) < 0.4, 0.0, 2.6), 1.0)},
         _mixture,
-        {"p": "simplex", "m": "real", "s": "positive"},
     ),
     "gamma rates": Case(
         """
-model Coverage
 param a : positive
 param rate : positive
 for n in N:
@@ -455,11 +427,9 @@ for n in N:
         "u",
         lambda rng: {"y": rng.poisson(rng.gamma(2.0, 1.5, 200))},
         _negative_binomial,
-        {"a": "positive", "rate": "positive"},
     ),
     "beta shares": Case(
         """
-model Coverage
 param a : positive
 param b : positive
 for n in N:
@@ -470,6 +440,5 @@ for n in N:
         "p",
         lambda rng: {"trials": np.full(80, 12), "y": rng.binomial(12, rng.beta(2, 3, 80))},
         _beta_binomial,
-        {"a": "positive", "b": "positive"},
     ),
 }

@@ -16,7 +16,7 @@ def run() -> list[Line]:
     rng = np.random.default_rng(8)
     group = np.repeat(np.arange(GROUPS), ROWS)
     data = {"group": group, "y": rng.poisson(np.exp(0.5 + rng.normal(0, 0.7, GROUPS))[group])}
-    text = INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])")
+    text = "model Coverage" + INTERCEPTS.format(family="Poisson(log_rate = b[group[n]])")
     fitter = emdsl.compile(text=f"{text}infer b by saem\n").fitter(seed=1, max_iter=300)
     spent, fit = seconds(lambda: fitter.fit(data))
     exact = emdsl.compile(text=text).fitter(tol=1e-10).fit(data, init={n: fit.params_[n] for n in ("mu", "tau")})
