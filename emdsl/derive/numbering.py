@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
-from emdsl.derive.algebra.made import REFERENCE, is_made
+from emdsl.derive.algebra.made import MIXING, REFERENCE, is_made
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.joint import calls
 from emdsl.derive.joint.spikes import is_point_mass
@@ -154,7 +154,11 @@ def numbers(plan: Plan) -> Numbers:
 
 def measured(plan: Plan) -> tuple[str, ...]:
     """Data and what locates them that are measured from a point which an equation can name."""
-    plain = [n for n, s in plan.shifts.items() if all(not is_made(v) or v in REFERENCE for v in x.variables(s.value))]
+    plain = [
+        n
+        for n, s in plan.shifts.items()
+        if all(not is_made(v) or v in REFERENCE or v in MIXING for v in x.variables(s.value))
+    ]
     return (*plan.centred, *plain)
 
 

@@ -21,7 +21,8 @@ from emdsl.report.incomplete import missing_step
 from emdsl.report.latex import display, escaped, inside
 from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, anchor, by_function, listing, places, whole
-from emdsl.report.steps import as_written, reference_step, steps
+from emdsl.report.reference import as_written, reference_step
+from emdsl.report.steps import steps
 from emdsl.report.unicode import lines, text
 from emdsl.report.walking import tree
 

@@ -70,6 +70,7 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
         yield Show(h, part="linear")
     if any(isinstance(n, x.Delta) and _one_place(n) for parts in found.values() for p in parts for n in x.walk(p)):
         yield Say("e with a number is the unit vector with its one there.")
+    yield _in_the_code(len(block.latents) > 1)
     if g.seen:
         yield from in_part("moments", conditional(g.seen, [n for n in block.latents if n not in g.seen]))
         yield grouped()
@@ -121,6 +122,11 @@ def normaliser(square: Formula, volume: Sequence[tuple[bool, Formula]]) -> Itera
     whole = f.Plus(((False, square), *volume, (False, constant)))
     half = f.Over(f.Number("1"), f.Number("2"))
     yield Show(f.Relation("=", f.Word("A"), f.times(half, whole)), part="normaliser")
+
+
+def _in_the_code(several: bool) -> Say:
+    beside = " of an element with itself, and -J between two" if several else ""
+    return Say(f"The code has h and what the log joint has of squares: -J / 2{beside}.")
 
 
 def _moments(block: Block, g: Gaussian, t: Typeset, names: Names) -> Iterator[Say | Show]:
@@ -239,6 +245,7 @@ def field_lines(block: Block, field: Field, terms: Sequence[tuple[Role, Term]], 
     for a in block.latents:
         if parts := found.get(linear_in(a)):
             yield _shown("h", (a,), ((field.homes[a], g.rows[a]),), x.ONE, parts, t)
+    yield _in_the_code(bool(ties) or len(block.latents) > 1)
     yield from _moments_of_a_field(block, field, g, t)
 
 

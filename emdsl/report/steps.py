@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Set
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import REFERENCE, STATISTIC
-from emdsl.derive.joint.centre import of_one_number
-from emdsl.derive.joint.moving import moving
-from emdsl.derive.joint.plates import home_of
-from emdsl.derive.numbering import measured
 from emdsl.derive.plan import Plan
-from emdsl.derive.posteriors.draws import expanded
-from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
 from emdsl.report.draws import drawn_step, objective_of_draws, over_draws
 from emdsl.report.expected import expected_step, has_latents, has_priors
 from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
-from emdsl.report.gathered import gathered
 from emdsl.report.incomplete import MISSING, SEEN, part
 from emdsl.report.indices import unprimed
 from emdsl.report.joint import density, joint_step, log_density, told_apart
@@ -223,6 +216,10 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     beside, added = _added(plan)
     body: list[Say | Show] = [Say(say + beside), Show(f.Relation("=", f.Word("ell"), f.plus(ell, *added)))]
     latent = has_latents(plan)
+    if plan.elimination.blocks:
+        body.append(
+            Say("It is the sum of what is left where latents are summed out and of the log joint's terms without any.")
+        )
     how = how_it_climbs(plan, has_latents(plan))
     if plan.joint.clouds:
         how += (
@@ -301,70 +298,3 @@ def _bound_value(plan: Plan) -> Formula:
     entropies = [(True, f.Mean(f.Apply(f.Word("log"), (q,)))) for q in factors]
     whole = f.Mean(log_density(random, [v.name for v in model.of_kind("param")]))
     return f.Relation("=", f.Word(letter), f.plus(f.Plus(((False, whole), *entropies)), *_added(plan)[1]))
-
-
-# ------------------------------------------------------------------ reference points
-
-
-def as_written(plan: Plan, found: list[Step]) -> Step:
-    """The first step in the coordinates of the model file, of a plan whose other equations are in the module's."""
-    whole = expanded(plan.joint.as_written.model, sorted(plan.drawn))
-    shown = replace(plan, joint=closed(whole) if plan.joint.tails else whole, shifts={}, centred=())
-    step = told_apart(shown, [joint_step(shown, typeset(shown)), *found[1:]])[0]
-    measured = names_of(*dict.fromkeys((*plan.centred, *plan.shifts)))
-    say = f"From here on {measured} are measured from reference points: each stands for what it is less that point."
-    step = explained([step])[0]
-    return replace(step, body=(*step.body, Say(say), *_decided(plan)))
-
-
-def _decided(plan: Plan) -> Iterator[Say | Show]:
-    """Where latents are measured from that parameters decide, and what that means for EM."""
-    t = typeset(plan)
-    if not (found := moving(plan.joint.model, plan.shifts)):
-        return
-    yield Say("What this point is may hold parameters, as the M-step finds them:")
-    for name, shift in found.items():
-        names = t.letters.extend({}, shift.axes)
-        point = f.Apply(f.Word("point"), (t.of(El(name, shift.axes), names),))
-        yield Show(f.Relation("=", point, t.of(gathered(tidy(shift.value, t.known)), names)))
-    yield Say(
-        "So the complete data are others than those of the log joint, and EM takes another way up the same likelihood: "
-        "a shorter one, where covariates lie far from 0 and would tie the parameters beside them to these latents."
-    )
-
-
-def reference_step(plan: Plan, shifted: bool) -> list[Step]:
-    """What data are measured from in the module, where there is anything; `shifted`: so are the equations above."""
-    names = [*plan.centred, *(p.data for p in plan.planes if p.data not in plan.centred)]
-    names += [d.data for d in plan.designs if d.data not in names]
-    if not names:
-        return []
-    moved = f", and {names_of(*plan.shifts)} as what locates them" if plan.shifts else ""
-    if shifted:
-        say = f"Here, as in the generated module, {names_of(*names)} and what locates them are measured from a "
-        say += "reference point."
-    else:
-        say = f"The generated module takes {names_of(*names)} about a reference point{moved}, so that squares lose no "
-        say += "digits: the same equations, shifted. What it returns is in the coordinates of the model."
-    facts = {"kind": "reference", "data": names, "code": "reference"}
-    shown = tuple(_from_a_point(plan))
-    body: tuple[Say | Show, ...] = (Say(say),)
-    if shown:
-        body = (*body, Say("A point is the mean of what was seen. In place of each stands"), *shown)
-    if any("e[" in text(e.formula) for e in shown):
-        body = (*body, Say("e with a number is the unit vector with its one there."))
-    return [Step("Reference points", body, facts, measured(plan))]
-
-
-def _from_a_point(plan: Plan) -> Iterator[Show]:
-    """`mean[k] <- mean[k] - reference x`, of data and of what locates them."""
-    t, alike = typeset(plan), of_one_number(plan.shifts)
-    for name in measured(plan):
-        shift, v = plan.shifts.get(name), plan.joint.model.variable(name)
-        dims = tuple(x.fresh(str(d)) for d in v.domain.dims)
-        axes = shift.axes if shift is not None else (*home_of(v), *dims)
-        point = shift.value if shift is not None else El(REFERENCE.of(name), () if name in alike else dims)
-        own = El(name, axes)
-        found = equation(own, tidy(x.add(own, x.neg(point)), t.known), t)
-        assert isinstance(found, f.Relation)
-        yield Show(f.Relation("<-", found.left, found.right), name)
