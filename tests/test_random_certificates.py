@@ -1,4 +1,4 @@
-"""Random models get the certificate: 20 here, and 300 under `--hypothesis-profile=nightly`."""
+"""Random models get the certificate: 20 here, and 300 of more kinds under `--hypothesis-profile=nightly`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _no_end
 from emdsl.runtime.numeric.updates import best_root
 
-if settings.get_current_profile_name() == "nightly":
+NIGHT = settings.get_current_profile_name() == "nightly"
+MODELS = models()
+if NIGHT:
     import odder_models  # noqa: F401  (more shapes)
     import rarer_models  # noqa: F401
     import stranger_models  # noqa: F401
     import wider_models  # noqa: F401
+    from composed_models import composed_models
+
+    MODELS |= composed_models()
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -30,8 +35,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.Conve
 RIGHT: set[str] = set()  # models that were tried: other choices may write the same text
 
 
-@settings(max_examples=300 if settings.get_current_profile_name() == "nightly" else 20)
-@given(models())
+@settings(max_examples=300 if NIGHT else 20)
+@given(MODELS)
 def test_a_random_model_is_right_or_refused(text: str) -> None:
     assume(text not in RIGHT)
     note(text)

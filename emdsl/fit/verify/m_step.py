@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify import on_average
 from emdsl.fit.verify.case import Case, told_sizes
@@ -58,9 +59,15 @@ def _level(case: Case) -> Iterator[Check]:
     data = as_data(case.model.resolved, drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)
+        try:
+            end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)
+        except DataError as refused:  # so many elements of a network are too many
+            raise Unchecked(refused.problems[0].message) from None
     if (ended := _no_end(name, end)) is not None:
         yield ended
+        return
+    if end.log_likelihood_ is None:
+        yield skipped(name, "", "so many rows go by mean-field, whose bound has slopes of its own")
         return
     params, rng = {n: np.asarray(v, float) for n, v in end.params_.items()}, case.rng(11)
     top = case.fit(params, 0, drawn).history_[0]
