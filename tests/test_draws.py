@@ -22,6 +22,7 @@ import emdsl
 from emdsl.errors import ModelError
 from emdsl.runtime.discrete.networks import Network, network_posterior
 from emdsl.runtime.montecarlo import drawing, kernels, sampler
+from emdsl.runtime.montecarlo.accuracy import verdict_of_draws
 from emdsl.runtime.montecarlo.drawing import draw_network
 from emdsl.runtime.montecarlo.kernels import (
     counts_kernel,
@@ -911,6 +912,16 @@ def samples_at(
         module._stop_tuning(chains)
         found.append(module.LastSample(setup, params, chains, most=0).found)
     return found
+
+
+def test_chains_are_drawn_until_they_have_mixed() -> None:
+    """They stopped at 1.05, and converged in silence. Where more draws are dear that is said."""
+    text = "model M\nparam m : real\nlatent b ~ Normal(m, 1)\nobserved y ~ Poisson(exp(b))\n"
+    fit = emdsl.compile(text=f"{text}infer b by mcmc(kernel = metropolis, sweeps = 20)").fitter(seed=2).fit({"y": 3})
+    assert fit.converged_ and fit.monte_carlo_["rhat"]["b"] <= 1.01
+    said = [verdict_of_draws(False, [], {"rhat": {"b": r}, "draws": 200}, 3) for r in (1.009, 1.05, 1.2)]
+    assert [status for status, _ in said] == ["converged", "converged", "max_iter"]
+    assert ["below 1.01" in words for _, words in said] == [False, True, False]
 
 
 def test_stated_errors_cover_the_maximum() -> None:

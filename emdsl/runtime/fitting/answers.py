@@ -13,7 +13,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError, DegenerateFit
 from emdsl.runtime.data.plates import nest_rows
 from emdsl.runtime.data.sizes import ragged_name, size_value
-from emdsl.runtime.fitting.climbs import Climb, Setup
+from emdsl.runtime.fitting.climbs import MIXED, Climb, Setup
 from emdsl.runtime.fitting.forecast import ahead, last_rows, ordered_plates, unknown_ahead
 from emdsl.runtime.fitting.rounding import taken, told
 from emdsl.runtime.fitting.settings import NotFitted, Settings
@@ -89,8 +89,10 @@ class Answers(Settings):
             raise self._collapse(f"{error.message} ({told})") from None
 
     def _rounding(self, setup: Setup, best: Climb) -> tuple[str, bool]:
-        """What rounding has taken of a fit, in words, and whether of its log-likelihood."""
-        return told(setup, best, taken(setup, best))
+        """What rounding has taken of a fit, in words; whether of its log-likelihood, or chains have hardly mixed."""
+        words, blurred = told(setup, best, taken(setup, best))
+        rhats = (best.report or {}).get("rhat", {}).values() if best.status == "converged" else ()
+        return words, blurred or any(r > MIXED for r in rhats)
 
     # -------------------------------------------------------------- posteriors
 

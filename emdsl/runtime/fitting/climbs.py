@@ -18,6 +18,7 @@ Progress = Callable[[int, float], Any]
 
 ENOUGH = 1e-7  # of 1 + |log-likelihood|: an error of quadrature for which no more points are taken
 HELPED = 3.0  # by which twice the points divide the error at least every other time, or they are in vain (kinks)
+MIXED = 1.01  # R-hat below which chains have mixed (Vehtari et al. 2021): a sample that is cheap grows until then
 ROOM = 2e7  # numbers in an array of rows and points
 
 

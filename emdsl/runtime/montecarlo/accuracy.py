@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.fitting.climbs import Climb, Setup
+from emdsl.runtime.fitting.climbs import MIXED, Climb, Setup
 from emdsl.runtime.fitting.untouched import named
 from emdsl.runtime.montecarlo.mixing import UNMIXED, worst_rhat
 from emdsl.runtime.montecarlo.newton import NewtonStep
@@ -178,6 +178,8 @@ def verdict_of_draws(interrupted: bool, faults: list[str], report: Mapping[str, 
         faults = [*faults, "the Monte Carlo error is not negligible"]
     if rhat > UNMIXED:
         faults = [*faults, "the chains have not mixed"]
+    elif rhat > MIXED:
+        about += f"; chains that have mixed are below {MIXED}: more `sweeps` or `chains` would tell more"
     if faults:
         return "max_iter", f"not converged after {iterations}: {', and '.join(faults)} ({about})"
     return "converged", f"converged after {iterations}: {about}"

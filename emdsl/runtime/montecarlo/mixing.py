@@ -14,7 +14,7 @@ import scipy
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.montecarlo.sampler import Chain, exact_names
 
-UNMIXED = 1.1  # R-hat above which chains have not mixed
+UNMIXED = 1.1  # R-hat above which chains have not mixed, whatever the errors are
 STUCK = 1.5  # the same of the worst of all elements, of which there may be thousands
 MOST_TRACED = 64  # elements of a latent whose draws are looked at
 

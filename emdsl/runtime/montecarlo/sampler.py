@@ -33,7 +33,7 @@ DOUBLINGS = 20  # doublings of how far off a start without a density looks for o
 TRIES = 4  # places at each
 STARTS = 4  # wide starts, of which another chain takes the one that is farthest off
 AS_HIGH = 20.0  # of log density: modes so much lower than another start's are passed over
-OTHER_MODES = 100.0  # of a kernel's scale: elements farther off than this are in other modes, and all the same
+OTHER_MODES = 1e6  # of a kernel's scale: elements farther off than this are in other modes, and all the same
 DIFFERENCE = 1e-5  # of a point, between which the slope of a density with something summed out is taken
 OWN_AXES = {"simplex": 1, "ordered": 1, "spd": 2}  # of an element whose free coordinates hold one another
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.fitting.climbs import Setup
+from emdsl.runtime.fitting.climbs import MIXED, Setup
 from emdsl.runtime.montecarlo.carried import Carried
 from emdsl.runtime.montecarlo.flat import FreeParameters, hessian_of, slope_of, steps_of
 from emdsl.runtime.montecarlo.mixing import UNMIXED, Traces, worst_rhat
@@ -103,7 +103,8 @@ class LastSample:
             return dear or (found is not None and self.draws >= self.least)
         if not found.told.all() and self.draws < SURELY_ENDED:
             return dear
-        return found.trusted and found.share < (NEGLIGIBLE if dear else SMALL_SHARE) and worst <= UNMIXED
+        share, most = (NEGLIGIBLE, UNMIXED) if dear else (SMALL_SHARE, MIXED)
+        return found.trusted and found.share < share and worst <= most
 
     def _whole(self, draws: Mapping[str, Any]) -> Callable[..., float]:
         """log p(data, draws | params), with the prior's density; the draws carried along."""
