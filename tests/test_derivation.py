@@ -31,6 +31,7 @@ from emdsl.derive.updates.quadratic import Linear
 from emdsl.derive.updates.rules import Closed, Simplex, Spread
 from emdsl.generate.module import module_functions
 from emdsl.generate.printer import Printer
+from emdsl.report import formula as f
 from emdsl.report.abbreviated import abbreviated
 from emdsl.report.breaking import broken, width
 from emdsl.report.derivation import Derivation
@@ -1316,6 +1317,8 @@ def test_long_equations_are_broken() -> None:
     shown = [e.formula for m in (d, told("input_output_hmm")) for s in m.steps for e in s.body if isinstance(e, Show)]
     found = [b for e in shown if (b := broken(e, measure, WIDE, INNER)) is not None]
     rows = [r for b in found for r in b.rows]
+    moved = f.Relation("<-", f.Name("u"), f.plus(*(f.Name(f"covariate_{n}") for n in range(12))))
+    assert broken(moved, measure, WIDE, INNER) is not None  # what a reference point stands for
     assert any(b.alone for b in found) and {"+", "-", "×", ""} == {r.sign for r in rows}
     assert any(r.sign == "+" and r.pieces for r in rows)  # a term that is too long for a line of its own
     for row in rows:

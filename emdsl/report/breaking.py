@@ -48,7 +48,7 @@ class Broken:
 
 def broken(e: Formula, size_of: Size, wide: int, inner: int) -> Broken | None:
     """The lines of an equation longer than `wide`; None where it fits or cannot be broken."""
-    if not isinstance(e, f.Relation) or size_of(e) <= wide or e.op not in ("=", ">=", "∝"):
+    if not isinstance(e, f.Relation) or size_of(e) <= wide or e.op not in ("=", ">=", "∝", "<-"):
         return None
     left = size_of(e.left)
     several = isinstance(e.right, f.Plus) and len(e.right.terms) > 1

@@ -14,7 +14,7 @@ STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
     "h1{font-size:1.5em;overflow-wrap:anywhere}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
     "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}"
-    "math{font-size:1.1em}h2{display:flex;justify-content:space-between}h2>code{font-weight:normal;color:#666}"
+    "math{font-size:1.1em}h2{display:flex;justify-content:space-between;gap:1em}h2>code{font-weight:normal;color:#666}"
     ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
     ".show math{flex:1}.show>span{text-align:right;margin-left:auto;padding-left:1em;overflow-wrap:anywhere}"
     ".show>span>a{white-space:nowrap}.show{flex-wrap:wrap}"
