@@ -1245,6 +1245,16 @@ for n in N:
     given j[n] : index[P]
     observed y[n] ~ Bernoulli(w[i[n]] / (w[i[n]] + w[j[n]]))
 """: ("(1 - y[n]) (log w[j[n]] - log(w[i[n]] + w[j[n]]))",),
+    """param shape : positive
+param scale : positive
+param rate : positive
+for n in N:
+    given lo[n] : positive
+    given hi[n] : positive
+    observed y[n] ~ Weibull(shape, scale)
+    latent t[n] ~ Exponential(rate)
+    observed d[n] ~ Delta(t[n] > lo[n] and t[n] <= hi[n])
+""": ("(y[n] / scale)^shape", "exp(rate lo[n] - rate hi[n]) / (1 - exp(rate lo[n] - rate hi[n]))"),
 }
 
 

@@ -76,6 +76,38 @@ def other_share(terms: list[Expr]) -> list[Expr]:
     return terms
 
 
+def without_logs(exponent: x.Add) -> Expr | None:
+    """`exp(a + log b - log c)` as `b exp(a) / c`."""
+    split = [(t, *x.split_number(t)) for t in exponent.terms]
+    logs = [(t, c, of) for t, c, e in split if abs(c) == 1 and (of := _logged(e)) is not None]
+    if not logs:
+        return None
+    gone = [t for t, _, _ in logs]
+    rest = x.fn("exp", x.add(*(t for t in exponent.terms if t not in gone)))
+    return x.mul(*(x.power(of, x.Num(c)) for _, c, of in logs), rest)
+
+
+def _logged(e: Expr) -> Expr | None:
+    """What an expression is the logarithm of."""
+    match e:
+        case x.Fn("log", (of,)):
+            return of
+        case x.Fn("log1mexp", (of,)):
+            return x.add(x.ONE, x.neg(x.fn("exp", of)))
+    return None
+
+
+def one_power(factors: list[Expr]) -> list[Expr]:
+    """`y^s c^(-s)` as `(y / c)^s`."""
+    for p in factors:
+        for q in factors:
+            if isinstance(p, x.Pow) and isinstance(q, x.Pow) and not isinstance(p.exponent, x.Num):
+                if q.exponent == x.neg(p.exponent) and x.split_number(p.exponent)[0] > 0:
+                    both = x.Pow(x.mul(p.base, x.power(q.base, x.num(-1))), p.exponent)
+                    return one_power([*(r for r in factors if r not in (p, q)), both])
+    return factors
+
+
 def ordered(factors: list[Expr]) -> list[Expr]:
     """Elements of one array beside each other in the order of their places, so that like products meet."""
     out = list(factors)
@@ -128,7 +160,7 @@ def _exact(v: Fraction | float) -> Fraction | float:
 
 
 def product_of(factors: list[Expr]) -> Expr:
-    factors = one_exponential([p for f in factors for p in x.factors_of(f)])
+    factors = one_power(one_exponential([p for f in factors for p in x.factors_of(f)]))
     ratio = any(isinstance(f, x.Pow) and negative(f.exponent) for f in factors)
     c: Fraction | float = Fraction(1)
     rest: list[Expr] = []

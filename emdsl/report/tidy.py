@@ -26,7 +26,7 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
-from emdsl.report.factored import into_ratios, other_share, out_of_sums, power_of, product_of
+from emdsl.report.factored import into_ratios, other_share, out_of_sums, power_of, product_of, without_logs
 from emdsl.report.folded import folded
 from emdsl.report.known import SHORT, Known, entry_of, exact, is_empty, placed_in_order
 from emdsl.report.marginals import counted_out, marginal, summed_out
@@ -104,6 +104,8 @@ class Tidying(x.Rebuilding):
                 return x.fn("not", go(a))
             case x.Fn("exp", (x.Add(),)) if (ratio := hazard(n)) is not None:
                 return go(ratio)
+            case x.Fn("exp", (x.Add() as of,)) if (product := without_logs(of)) is not None:
+                return go(product)
             case x.Fn("lgamma", (x.Num(v),)) if v in (1, 2):
                 return x.ZERO
             case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):
