@@ -17,6 +17,7 @@ LAYING_OUT = {
     "prepare",
     "initial",
     "initial_given",
+    "first_draws",
     "start",
     "division",
     "regrouped",
@@ -123,14 +124,15 @@ for t in T:
     observed y[t] ~ Normal(h[t], r)
 infer z, h by meanfield
 """,
-    "drawn by SAEM": """param m : real
+    "drawn beside what is exact": """size K = 2
+param w : simplex[K]
+param m[K] : real
 param s : positive
-param e : positive
 for g in G:
-    latent b[g] ~ Normal(m, s)
+    latent z[g] ~ Categorical(w)
+    latent b[g] ~ Normal(m[z[g]], s)
     for n in N:
-        given t[g,n] : real
-        observed y[g,n] ~ Normal(exp(b[g])*t[g,n]/(1+exp(b[g])*t[g,n]), e)
+        observed y[g,n] ~ Poisson(exp(b[g]))
 infer b by saem
 """,
     "points": """param m : real
@@ -149,14 +151,6 @@ for n in N:
     latent u[n] ~ Normal(x[n] @ b, s)
     observed y[n] ~ Delta(min(u[n], lim[n]))
 """,
-    "scaled by a matrix": """param m0 : real[D]
-param V : spd[D]
-for g in G:
-    latent W[g] ~ Wishart(10, V)
-    latent b[g] ~ MvNormal(m0, 0.5 * inv(W[g]))
-    for n in N:
-        observed y[g, n] ~ MvNormal(b[g], inv(W[g]))
-""",
     "products of vectors": """param su : positive
 param sv : positive
 param s : positive
@@ -169,16 +163,5 @@ for n in N:
     given b[n] : index[J]
     observed y[n] ~ Normal(u[a[n]] @ v[b[n]], s)
 infer u, v by meanfield
-""",
-    "nested groups": """param m : real
-param a : positive
-param b : positive
-param s : positive
-for i in I:
-    latent u[i] ~ Normal(m, a)
-    for j in J[i]:
-        latent v[i,j] ~ Normal(u[i], b)
-        for n in N[i,j]:
-            observed y[i,j,n] ~ Normal(v[i,j], s)
 """,
 }

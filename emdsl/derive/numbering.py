@@ -69,6 +69,14 @@ class Numbers:
 
 DRAWN = ("conditional", "mean", "score")
 
+
+def drawn_parts(plan: Plan) -> tuple[str, ...]:
+    """What is told of draws in equations: slopes where all latents are drawn and there are parameters."""
+    assert plan.draws is not None
+    exact = plan.draws.rest or plan.elimination.blocks or plan.joint.clouds
+    return DRAWN[:2] if exact or not plan.joint.model.of_kind("param") else DRAWN
+
+
 # What is told of a Gaussian apart, and of a member of another family, or of a Gaussian of one number, together.
 OF_A_FAMILY = {"precision": "naturals", "linear": "naturals", "moments": "posterior", "normaliser": "posterior",
                "ends": "posterior"}  # fmt: skip

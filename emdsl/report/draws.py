@@ -6,7 +6,6 @@ from collections.abc import Iterator, Set
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
-from emdsl.derive.numbering import DRAWN
 from emdsl.derive.posteriors.draws import KERNELS, Drawn, Sampling
 from emdsl.language.model import ModelText
 from emdsl.language.transform import expressions_of, names_in
@@ -22,7 +21,7 @@ END = (
 )
 
 
-def drawn_step(draws: Sampling, model: ModelText) -> Step:
+def drawn_step(draws: Sampling, model: ModelText, parts: tuple[str, ...]) -> Step:
     """The step that stands where an exact posterior would."""
     names = names_of(*draws.latents)
     several = len(draws.latents) > 1
@@ -35,16 +34,14 @@ def drawn_step(draws: Sampling, model: ModelText) -> Step:
         *(Show(_conditional(g, model), part="conditional") for g in draws.groups),
         Say("A statistic"),
         Show(mean, part="mean"),
-        *_score(draws, model, observed),
+        *(_score(draws, model, observed) if "score" in parts else [Say("is its average over the draws.")]),
         Say(_climb(draws)),
     ]
     facts = {
         "kind": "draws", "method": draws.method, "code": "climb_by_draws",
         "groups": [{"latents": list(g.latents), "kernel": g.kernel, "reason": g.reason} for g in draws.groups],
     }  # fmt: skip
-    return Step(
-        f"The draws of {', '.join(draws.latents)}", tuple(body), facts, DRAWN if model.of_kind("param") else DRAWN[:2]
-    )
+    return Step(f"The draws of {', '.join(draws.latents)}", tuple(body), facts, parts)
 
 
 def _conditional(g: Drawn, model: ModelText) -> Formula:
@@ -63,9 +60,6 @@ def _conditional(g: Drawn, model: ModelText) -> Formula:
 def _score(draws: Sampling, model: ModelText, observed: list[str]) -> Iterator[Say | Show]:
     """`d log p(y | theta) = E[d log p(b, y | theta)]` by each parameter."""
     params = [v.name for v in model.of_kind("param")]
-    if not params:
-        yield Say("is its average over the draws.")
-        return
     said = (
         "is its average over the draws. By each parameter the slope of the log-likelihood is the mean of that of the "
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.made import REFERENCE, STATISTIC
+from emdsl.derive.numbering import drawn_parts
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
@@ -37,7 +38,7 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     t = typeset(plan)
     out = [joint_step(plan, t), *family_steps(plan)]
     if plan.draws is not None:
-        out.append(drawn_step(plan.draws, plan.joint.as_written.model))
+        out.append(drawn_step(plan.draws, plan.joint.as_written.model, drawn_parts(plan)))
     if plan.elimination.blocks:
         out.append(_bound(plan))
     latents = {v.name for v in plan.joint.model.of_kind("latent")}

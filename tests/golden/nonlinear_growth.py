@@ -218,14 +218,14 @@ def first_draws(prepared, rng, spread=1.0):
     """Values that the chains start from, plain ones of each domain."""
     sizes = prepared["the sizes"]
     return {
-        "asymptote": first_draw("real", ((sizes["T"]),), (None, None), spread, rng),  # (3)
+        "asymptote": first_draw("real", ((sizes["T"]),), (None, None), spread, rng),
     }
 
 
 def with_draws(prepared, draws):
     """The prepared data, drawn latents at these values."""
-    out = {**prepared, **draws}  # (3)
-    return out  # (3)
+    out = {**prepared, **draws}
+    return out
 
 
 def log_density_units(params, prepared):
@@ -242,15 +242,15 @@ def log_density_units(params, prepared):
     pace = params["pace"]
     s2 = params["s2"]
     T = sizes["T"]
-    t = (asymptote - top) ** 2  # (3)
-    t_2 = np.exp(asymptote[tree])  # (3)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3)
-    t_4 = 1 / (1 + t_3)  # (3)
-    part = t_2 * t_4  # (3)
-    t_5 = (trunk - part) ** 2  # (3)
-    part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3)
-    sums = segment_sum(part_2, tree, T)  # (3)
-    return sums - 0.5 * (spread_ ** -2.0) * t  # (3)
+    t = (asymptote - top) ** 2  # (3.1)
+    t_2 = np.exp(asymptote[tree])  # (3.1)
+    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.1)
+    t_4 = 1 / (1 + t_3)  # (3.1)
+    part = t_2 * t_4  # (3.1)
+    t_5 = (trunk - part) ** 2  # (3.1)
+    part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3.1)
+    sums = segment_sum(part_2, tree, T)  # (3.1)
+    return sums - 0.5 * (spread_ ** -2.0) * t  # (3.1)
 
 
 def conditional_of_asymptote(params, prepared):

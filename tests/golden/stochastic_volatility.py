@@ -183,19 +183,19 @@ def first_draws(prepared, rng, spread=1.0):
     """Values that the chains start from, plain ones of each domain."""
     sizes = prepared["the sizes"]
     return {
-        "h": first_draw("real", ((sizes["T"]),), (None, None), spread, rng),  # (3)
+        "h": first_draw("real", ((sizes["T"]),), (None, None), spread, rng),
     }
 
 
 def with_draws(prepared, draws):
     """The prepared data, drawn latents at these values."""
-    out = {**prepared, **draws}  # (3)
-    return out  # (3)
+    out = {**prepared, **draws}
+    return out
 
 
 def log_density_units(params, prepared):
     """The latents are tied: no sum over independent parts."""
-    return None  # (3)
+    return None  # (3.1)
 
 
 def conditional_of_h(params, prepared):

@@ -42,13 +42,14 @@ def functions_of_draws(printer: Printer) -> list[list[str]]:
         network_lines(_function(printer, g), replace(b, apart=True), number)
         for g in draws.groups if g.elimination is not None for b in g.elimination.blocks if b.network
     ]  # fmt: skip
-    before = (first_lines, with_draws_lines, units_lines)
-    after = (sweep_lines, climb_lines, stored_lines)
-    whole = [[_numbered(lines(printer), str(printer.numbers.draws)) for lines in some] for some in (before, after)]
+    before = [first_lines(printer), with_draws_lines(printer), _numbered(units_lines(printer), number)]
+    after = [
+        _numbered(lines(printer), str(printer.numbers.draws)) for lines in (sweep_lines, climb_lines, stored_lines)
+    ]
     means = [
         _numbered(lines(printer), printer.numbers.drawn("mean")) for lines in (statistics_lines, drawn_posterior_lines)
     ]
-    return [*networks, *whole[0], *groups, *rest, *whole[1], *means]
+    return [*networks, *before, *groups, *rest, *after, *means]
 
 
 def _numbered(lines: list[str], number: str) -> list[str]:

@@ -12,6 +12,7 @@ from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.terms import Term
+from emdsl.derive.numbering import drawn_parts
 from emdsl.errors import InternalError
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function, stored_order
@@ -43,7 +44,8 @@ def slopes_lines(printer: Printer) -> list[list[str]]:
             made.append(_lines(printer, "slopes_apart", draws.apart, units, doc))
     except InternalError:
         return []
-    return [[*lines[:2], *numbered(lines[2:], printer.numbers.drawn("score"))] for lines in made]
+    number = printer.numbers.drawn("score" if "score" in drawn_parts(plan) else "conditional")
+    return [[*lines[:2], *numbered(lines[2:], number)] for lines in made]
 
 
 def _lines(printer: Printer, name: str, terms: Sequence[Term], units: tuple[Ix, ...], what: str) -> list[str]:
