@@ -625,6 +625,10 @@ def test_columns_by_name_number_and_mapping() -> None:
 def test_integers_too_large_are_not_wrapped() -> None:
     column = read_column("x", np.array([2**63], np.uint64))
     assert column.values.dtype == np.float64 and column.values[0] == 2.0**63
+    with pytest.raises(emdsl.errors.EmdslError, match="is too large for one: the value in row 0"):
+        emdsl.compile(text="model M\nparam a : positive\nfor n in N: observed y[n] ~ Poisson(a)").fitter().fit(
+            [2**70, 1]
+        )
 
 
 def test_a_default_outside_its_domain_is_refused() -> None:

@@ -138,6 +138,8 @@ REFUSED_DATA: dict[str, tuple[str, Any, dict[str, Any], str]] = {
         MIXTURE, [1.0, 1.2, 9.0], {"init": {"w": [1, 0], "m": [1, 5.0], "s": 1.0}}, "its expected counts are 0"),
     "58 text among numbers": (NORMAL, ["1", "a"], {}, "must be numbers, but holds text"),
     "60 nothing but gaps": (NORMAL, [np.nan] * 3, {}, "every value is missing"),
+    "60 a column of gaps": (
+        SPREAD, [[1.0, np.nan], [2.0, np.nan], [3.0, np.nan]], {}, "every value of its column 1 is missing"),
     "61 infinity": (NORMAL, [1.0, np.inf], {}, "must be finite: the value in row 1: inf"),
     "63 a negative count": (one("Poisson(a)"), [1, -1], {}, "must be 0 or more: the value in row 1: -1"),
     "63 half a count": (one("Poisson(a)"), [1.5, 2], {}, "is not whole: the value in row 0: 1.5"),

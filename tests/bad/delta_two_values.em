@@ -1,0 +1,4 @@
+model M
+param a : real
+for n in N:
+    observed y[n] ~ Delta(a, 1)
