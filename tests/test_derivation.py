@@ -1388,6 +1388,7 @@ def test_brackets_and_exponents_stand_as_in_print() -> None:
     """No stretched bracket around a line of text, which has room about it; an exponent above the index."""
     page, paper = told("old_faithful").to_html(), told("old_faithful").to_latex()
     assert r"{(x_{n} - \mathrm{mean}_{k})}^{\top} \; \mathrm{cov}_{k}^{-1} \, (x_{n} - \mathrm{mean}_{k})" in paper
+    assert paper.isascii() and "fontenc" not in paper  # fonts of the article class are smooth; T1's would be bitmaps
     assert r"\log p(z \mid \mathrm{weights}) = " in paper and r"\left(\begin{aligned} & \log\det(\m" in paper
     assert "<msubsup><mi>cov</mi><mrow><mi>k</mi></mrow><mrow><mn>−1</mn></mrow></msubsup>" in page
     assert '<msubsup><mi>S</mi><mrow><mi>k</mi></mrow><mi mathvariant="normal">z_x</mi></msubsup>' in page

@@ -28,8 +28,6 @@ from emdsl.report.walking import tree
 
 LIMITS = "Sums run from 1, but those over a plate of which an element is called by its number: from 0, as in the code."
 PREAMBLE = r"""\documentclass{article}
-\usepackage[T1]{fontenc}
-\usepackage[utf8]{inputenc}
 \usepackage{amsmath,amssymb}
 \usepackage[margin=2.5cm]{geometry}
 \setlength{\parindent}{0pt}
@@ -157,7 +155,13 @@ class Derivation:
 
     def to_latex(self) -> str:
         """A document of the article class."""
-        out = [PREAMBLE + rf"\title{{{escaped(self.model)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
+        out = [
+            PREAMBLE + rf"\title{{{escaped(self.model)}}}",
+            r"\author{}",
+            r"\date{}",
+            r"\begin{document}",
+            r"\maketitle",
+        ]
         for k, step in enumerate(self.steps, 1):
             code = step.facts.get("code", "")
             beside = rf"\hfill{{\normalfont\small\texttt{{{escaped(code)}}}}}" if code else ""
@@ -241,4 +245,6 @@ def _fenced(source: str) -> list[str]:
 def _ticked(said: str) -> str:
     """A sentence for LaTeX; lines may be broken within the user's names, after an underscore."""
     parts = [escaped(p).replace(r"\_", r"\_\allowbreak{}") for p in said.split("`")]
+    for sign, word in (("<", r"\textless{}"), (">", r"\textgreater{}"), ("|", r"\textbar{}")):
+        parts[1::2] = [p.replace(word, sign) for p in parts[1::2]]  # typewriter letters hold them
     return "".join(rf"\texttt{{{p}}}" if n % 2 else p for n, p in enumerate(parts))
