@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, note, settings
-from scipy.stats import beta
+from scipy.stats import beta, multivariate_normal, norm
 from strategies import models
 
 import emdsl
@@ -146,6 +147,37 @@ def test_log_odds_at_infinity_hide_no_other_rows(params: str, odds: str) -> None
     text += f"    observed y[n] ~ Bernoulli(logit = {odds})\n"
     fit = emdsl.compile(text=text).fitter().fit({"y": [1, 0, 0, 0, 1, 1], "g": [0, 0, 0, 0, 1, 1]})
     assert fit.status_ == "boundary" and fit.log_likelihood_ == pytest.approx(np.log(0.25) + 3 * np.log(0.75))
+
+
+def test_pairs_of_elements_beside_an_effect_that_all_rows_share() -> None:
+    """Found by chance: configurations of z stood in the network of c, where nothing reads them: StopIteration."""
+    text = """
+        model Pairs
+        param m[2] : real
+        param s[2] : positive
+        param link[2, 2] : unit
+        latent w ~ Normal(0, 2)
+        for i in G:
+            for j in G if j < i:
+                observed edge[i, j] ~ Bernoulli(link[c[i], c[j]])
+        for a in G:
+            latent c[a] ~ Categorical([0.4, 0.6])
+        for n in N:
+            given of[n] : index[G]
+            latent z[n] ~ Bernoulli(0.3)
+            observed y[n] ~ Normal(m[z[n]] + w, 1)
+            observed v[n] ~ Normal(z[n], s[c[of[n]]])
+    """
+    data = {"edge": [[0, 0], [1, 0]], "of": [1, 0], "y": np.array([0.3, -0.5]), "v": np.array([0.2, 1.1])}
+    start = {"m": np.array([0.5, -1]), "s": np.array([0.7, 1.5]), "link": np.array([[0.2, 0.6], [0.5, 0.9]])}
+    fit = emdsl.compile(text=text).fitter(max_iter=0, init=start).fit(data)
+    total = 0.0
+    for c0, c1, z0, z1 in product((0, 1), repeat=4):
+        c, z = np.array([c0, c1]), np.array([z0, z1])
+        classes = np.array([0.4, 0.6])[c].prod() * np.array([0.7, 0.3])[z].prod() * start["link"][c1, c0]
+        rows = multivariate_normal(start["m"][z], np.eye(2) + 4).pdf(data["y"])
+        total += classes * rows * norm(z, start["s"][c[data["of"]]]).pdf(data["v"]).prod()
+    assert fit.log_likelihood_ == pytest.approx(np.log(total), abs=1e-9)
 
 
 def test_what_a_parameter_is_measured_from_has_its_own_lines() -> None:

@@ -43,11 +43,13 @@ def test_every_model_of_the_gallery(name: str) -> None:
     found = model.verify(apart=name in APART)
     assert not found.failures, str(found)
     made = {c.name for c in found.checks if c.status == "passed"}
+    assert sum(c.status == "passed" for c in found.checks) >= 10, "hardly anything was checked"
+    assert all(c.note for c in found.checks if c.status == "not checked"), "a check is left out without a reason"
     assert name not in APART or "in an interpreter without emdsl" in {c.subject for c in found.checks}
     methods = {p.method.partition(":")[0] for p in model.plan.values()}
     if methods & {"meanfield", "mcmc", "saem"}:
         told = {"EM climbs"} | (set() if name == "switching_linear_system" else {bounds.NAME})  # its factors are chains
-        assert made >= {"the module alone"} | (told if methods & {"meanfield"} else set())
+        assert made >= {"the module alone"} | (told if methods & {"meanfield"} else ALWAYS | {HOW_IT_IS_DRAWN})
         return
     assert made >= ALWAYS and (not model.latents or "posterior" in made), str(found)
     for check in ("Fisher's identity", "M-step: Q is stationary", "M-step: Q curves down"):
@@ -862,6 +864,12 @@ def test_a_notebook_shows_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     assert "EM climbs" in str(certificate("passed")) and "EM climbs" in certificate("passed")._repr_html_()
+
+
+def test_the_command_makes_the_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["verify", str(MODELS / "genetic_linkage.em")]) == 0
+    shown = capsys.readouterr().out
+    assert "Fisher's identity" in shown and "Passed: 2" in shown and "failed" not in shown
 
 
 def test_a_factor_of_data_alone_is_a_penalty_whatever_rows_weigh() -> None:

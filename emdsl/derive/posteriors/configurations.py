@@ -139,9 +139,12 @@ def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, 
         for plates, pointed in _within(latents, joint.model):
             made = with_configurations(joint, latents, plates, pointed)
             try:
-                return made, eliminate(made, weighted)
+                found = eliminate(made, weighted)
             except ModelError:
                 continue
+            networks = {n for b in found.blocks if b.network for n in b.latents}
+            if made.configurations is not None and made.configurations.name not in networks:
+                return made, found
     return None
 
 
