@@ -1356,6 +1356,7 @@ def test_what_no_line_holds_is_listed_in_rows() -> None:
     assert r"\mathrm{first\_is\_a}" in shown and r"\texttt{one\_\allowbreak{}of" in shown
     assert r"\left(\begin{aligned} & \mathrm{first}, \mathrm{other}, \mathrm{first\_is\_a} \mid \\ & " in shown
     assert r"{\small \begin{" in shown or r"{\footnotesize \begin{" in shown
+    assert "*}}%\n" in shown and "*}}\n" not in shown  # no space before the text that follows
     assert r"\begin{aligned} & \mathrm{one\_of\_many\_names\_that\_are\_longer\_than\_most\_3} \\ & \times" in shown
     page = derivation.to_html()
     given = '<mrow><mo>(</mo><mtable displaystyle="true"><mtr><mtd'
@@ -1388,6 +1389,7 @@ def test_brackets_and_exponents_stand_as_in_print() -> None:
     """No stretched bracket around a line of text, which has room about it; an exponent above the index."""
     page, paper = told("old_faithful").to_html(), told("old_faithful").to_latex()
     assert r"{(x_{n} - \mathrm{mean}_{k})}^{\top} \; \mathrm{cov}_{k}^{-1} \, (x_{n} - \mathrm{mean}_{k})" in paper
+    assert r"\allowdisplaybreaks[1]" in paper  # an equation that is longer than the page, and no other
     assert paper.isascii() and "fontenc" not in paper  # fonts of the article class are smooth; T1's would be bitmaps
     assert r"\log p(z \mid \mathrm{weights}) = " in paper and r"\left(\begin{aligned} & \log\det(\m" in paper
     assert "<msubsup><mi>cov</mi><mrow><mi>k</mi></mrow><mrow><mn>−1</mn></mrow></msubsup>" in page

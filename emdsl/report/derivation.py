@@ -33,7 +33,7 @@ PREAMBLE = r"""\documentclass{article}
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{4pt plus 2pt}
 \setlength{\emergencystretch}{6em}
-\allowdisplaybreaks
+\allowdisplaybreaks[1]
 """
 
 

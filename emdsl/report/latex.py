@@ -123,7 +123,7 @@ def display(e: Formula, label: str = "") -> str:
     parts = broken(e, measure, WIDE, INNER)
     small = next((size for room, size in SIZES if widest(e, parts, measure, INNER) > room), "")
     shown = _displayed(e, parts, rf" \tag{{{label}}}" if label else "")
-    return rf"{{{small} {shown}}}" if small else shown
+    return rf"{{{small} {shown}}}%" if small else shown  # no space before what follows
 
 
 def inside(e: Formula, label: str = "") -> str:
