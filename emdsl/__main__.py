@@ -1,5 +1,6 @@
 """`emdsl` and `python -m emdsl`: the command line, loaded where Ctrl-C is told as it is later."""
 
+import os
 import signal
 import sys
 
@@ -11,7 +12,8 @@ def main() -> None:
         from emdsl.cli import main as run
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        raise SystemExit(130) from None
+        sys.stderr.flush()
+        os._exit(130)  # of an import that Ctrl-C ends Python ends by the signal, whatever it is told
     run()
 
 

@@ -286,8 +286,14 @@ def test_ctrl_c_while_the_command_line_is_loaded(
     start = getattr(importlib.import_module(module), name)
     monkeypatch.delitem(sys.modules, "emdsl.cli")
     monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
-    with pytest.raises(SystemExit) as stop:
-        start()
+    monkeypatch.setattr(os, "_exit", sys.exit)  # at once, as Python would end by the signal and not by the status
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            start()
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert stop.value.code == 130 and capsys.readouterr().err == "interrupted\n"
 
 
