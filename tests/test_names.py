@@ -156,3 +156,28 @@ def test_functions_of_a_module_are_not_hidden(name: str) -> None:
     )
     was = as_they_were.fit(data).history_
     assert others.fit({new if k == old else k: v for k, v in data.items()}).history_ == pytest.approx(was, rel=1e-12)
+
+
+DRAWN = """model M
+param beta : real
+param tau : positive
+for g in G:
+    latent b[g] ~ Normal(0, tau)
+for n in N:
+    given    where[n] : index[G]
+    observed y[n] ~ Poisson(log_rate = beta + b[where[n]])
+infer b by saem
+"""
+
+
+def test_locals_of_what_draws_are_not_hidden() -> None:
+    """Found by giving a model with drawn latents the names of its own module: three of them were data's, and broke."""
+
+    def history(names: dict[str, str]) -> list[float]:
+        text = re.sub(r"\w+", lambda m: names.get(m[0], m[0]), DRAWN)
+        fitter = emdsl.compile(text=text).fitter(seed=0, max_iter=1, on_degenerate="keep")
+        return list(fitter.fit({names.get("where", "where"): [0, 0, 1, 1, 2, 2], "y": [1, 2, 0, 3, 4, 1]}).history_)
+
+    was = history({})
+    for names in ({"tau": "by_param", "where": "log_density"}, {"tau": "gradient", "beta": "by_latent"}):
+        assert history(names) == pytest.approx(was, rel=1e-12), names

@@ -95,17 +95,17 @@ def _by_likelihood(printer: Printer, u: Update, rule: Numeric) -> list[str]:
     body = [
         'sizes = prepared["the sizes"]', *f.prologue(),
         f"# ({number}) {', '.join(u.params)}: {u.kind}. {u.reason}",
-        "def at(values):", *indent(inner, 1),
-        "def objective(values):",
-        "    there = at(values)",
+        "def placed(values):", *indent(inner, 1),
+        "def risen(values):",
+        "    there = placed(values)",
         "    try:",
         "        statistics = e_step(there, data, prepared)",
         "    except DataError:  # too far off for the digits that there are",
         "        return np.nan, {n: np.nan * v for n, v in values.items()}",
         '    value = statistics["log_likelihood"] + log_prior(there, prepared)',
         "    return value, slopes(there, statistics, prepared)",
-        f"found = maximise(objective, {{{start}}}, {{{domains}}}, {{{limits}}}, near=2.0)",
-        "return at(found)",
+        f"highest = maximise(risen, {{{start}}}, {{{domains}}}, {{{limits}}}, near=2.0)",
+        "return placed(highest)",
     ]  # fmt: skip
     about = '"""Raises the log-likelihood: of what the complete data say without error no M-step does."""'
     head = "def refine(before, params, data, prepared, rng=None, statistics=None):"
