@@ -22,9 +22,9 @@ from emdsl.derive.updates import statistics
 from emdsl.fit import verify
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.model import Model
-from emdsl.fit.verify import Certificate, bounds
-from emdsl.fit.verify.case import Case, together
-from emdsl.fit.verify.cells import _halved
+from emdsl.fit.verify import Certificate, bounds, mass
+from emdsl.fit.verify.case import Case, find_case, together
+from emdsl.fit.verify.cells import Unchecked, _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
 from emdsl.fit.verify.setting import plausible
@@ -822,8 +822,6 @@ def test_an_approximate_posterior_is_only_a_bound() -> None:
 
 def test_an_oracle_by_hand() -> None:
     """Three coins of two kinds: every number of the certificate's oracle against sums written out."""
-    from emdsl.fit.verify.case import find_case
-
     case = find_case(emdsl.compile(text=PRIOR), 0)
     p, m = case.start["p"], case.start["m"]
     joint = p * np.exp(-((case.drawn.data["y"][:, None] - m) ** 2) / 2) / np.sqrt(2 * np.pi)
@@ -864,6 +862,21 @@ def test_a_notebook_shows_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     assert "EM climbs" in str(certificate("passed")) and "EM climbs" in certificate("passed")._repr_html_()
+
+
+def test_rows_of_a_ragged_plate_are_no_rows_of_a_table() -> None:
+    """Found by chance: shares of groups of any size beside what is not theirs: two shapes did not meet."""
+    text = """
+        model Groups
+        param r : positive
+        for g in G:
+            latent share[g] ~ Dirichlet([1, 2])
+            for n in N[g]:
+                latent z[g, n] ~ Categorical(share[g])
+                observed y[g, n] ~ Delta(0) if z[g, n] else Poisson(r)
+    """
+    with pytest.raises(Unchecked, match="ragged"):
+        mass._rows(find_case(emdsl.compile(text=text), 0))
 
 
 def test_the_command_makes_the_checks(capsys: pytest.CaptureFixture[str]) -> None:

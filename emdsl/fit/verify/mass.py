@@ -119,10 +119,13 @@ def _rows(case: Case) -> tuple[Array, list[Column], Score]:
     def score(y: Array) -> Array:
         return np.asarray(fit.score_samples(as_data(case.model.resolved, _placed(case, drawn, y))))
 
+    told_of = score(table)
+    if told_of.shape != (rows,):
+        raise Unchecked("a row holds what there is of it in a ragged plate")
     moved = table.copy()  # a limit of a row's own has a mass, and beside it there is none, or a density
     for j, c in enumerate(columns):
         moved[:, j] += BESIDE * (1 + np.abs(table[:, j])) * ~np.isin(table[:, j], c.atoms)
-    if (np.abs(score(moved) - score(table)) > np.sqrt(BESIDE)).mean() > SLACK:
+    if (np.abs(score(moved) - told_of) > np.sqrt(BESIDE)).mean() > SLACK:
         raise Unchecked("rows have numbers with a mass of their own")
     return table, columns, score
 
