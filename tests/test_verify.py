@@ -532,10 +532,20 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         TWO_IN_A_ROW,
         in_text("log_likelihood += -math.log(2) * sum_n_y", "pass"),
     ),
+    "a constant of what is not seen": (
+        "log-likelihood",
+        TWO_AT_ONCE,
+        lambda patch: patch.setattr(constraints, "_idle", lambda e: x.mul(x.num(-1), x.power(e, x.num(2)))),
+    ),
     "a sign row by row, of what adds up to nothing": (
         "log-likelihood, row by row",
         "factor_analysis",
         in_text("total = total + x[:, rows].T @ part", "total = total - x[:, rows].T @ part"),
+    ),
+    "a weight lost beside gaps": (
+        "log-likelihood with gaps",
+        "factor_analysis",
+        in_text("= present_x[:, rows] * weight[rows]", "= present_x[:, rows]"),
     ),
     "a wrong precision in a factor of q": (
         bounds.NAME,

@@ -13,7 +13,7 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError, ModelError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import answers, bounds, checks, gaps, invariance, m_step
+from emdsl.fit.verify import alone, answers, bounds, checks, gaps, invariance, m_step
 from emdsl.fit.verify.case import Case, Compiled, find_case, further
 from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Certificate, Check, skipped, worst
@@ -33,7 +33,7 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("M-step", m_step.m_step),
     ("EM climbs", invariance.climbs),
     ("two steps are one, twice", invariance.memory),
-    ("the module alone", invariance.alone),
+    ("the module alone", alone.alone),
     ("rows in another order", invariance.rows),
 )
 

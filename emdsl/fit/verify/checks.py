@@ -86,6 +86,7 @@ def likelihood(case: Case) -> Iterator[Check]:
     if case.oracle is None and case.exact:
         yield from _on_average(case, on_average.scores, on_average.NAME)
         yield from mass.mass(case)
+        yield from mass.unseen(case)
     oracle = case.need()
     known = bool(certain_of(case))  # a few rows have no finite estimate, and the likelihood is raised to the end
     for subject, steps in (("at the start", 0), ("after three M-steps", 3))[: 1 if known else 2]:

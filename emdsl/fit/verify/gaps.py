@@ -10,11 +10,13 @@ import numpy as np
 
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
+from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured
 from emdsl.fit.verify.checks import told_of
+from emdsl.fit.verify.invariance import TWICE, outermost, repeated
 from emdsl.fit.verify.oracle import Oracle, tables
 from emdsl.fit.verify.setting import Drawn, as_data
 from emdsl.language.model import Variable
@@ -45,6 +47,9 @@ def gaps(case: Case) -> Iterator[Check]:
         yield from _rows(case, drawn)
         if fit.status_ == "decreased":
             yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
+        for name in outermost(case.world.model):
+            with suppress(Unchecked, DegenerateError):  # as where nothing is missing, which says so
+                yield replace(repeated(case, name, drawn), name=f"{TWICE}, with gaps")
         return
     raise Unchecked(refused)
 

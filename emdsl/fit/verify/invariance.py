@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,12 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import ragged_axes
-from emdsl.fit.verify.apart import fitted_apart
-from emdsl.fit.verify.case import Case, far_out, fitted
+from emdsl.fit.verify.case import Case, far_out
 from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.moved import MOVED, another_path
 from emdsl.fit.verify.setting import Drawn, Setting, flat
-from emdsl.generate.shared import MOMENTS
-from emdsl.language.model import Dim, Ragged, Size, Variable
+from emdsl.language.model import Dim, ModelText, Ragged, Size, Variable
 from emdsl.runtime.data.plates import nest_rows, ragged_rows
 from emdsl.runtime.fitting.symmetry import alike
 
@@ -29,9 +26,7 @@ AS_GOOD = 1e-8  # of the objective: two ends of Newton's method on a ridge, whic
 NEIGHBOURS = 10  # times what a start a little beside moves: two fits differ by no more than that
 LAST_DIGITS, AS_MODES_ARE = 1e-15, 1e-7  # how little; modes are found from those before, points stand about them
 OTHERS = 10  # values of the latents at which the log joint is compared before it is said that an order means nothing
-IMPORT = re.compile(r"^\s*(?:from|import) (\w+)[\w.]*(?: import .*| as \w+)?$", re.MULTILINE)
-WHERE_INSTALLED = {"numba", "threadpoolctl"}  # which modules do without
-MAY_IMPORT = {"numpy", "scipy", *WHERE_INSTALLED, *sys.stdlib_module_names}
+TWICE = "a weight of 2 is the row twice"
 
 
 def climbs(case: Case) -> Iterator[Check]:
@@ -76,7 +71,7 @@ def memory(case: Case) -> Iterator[Check]:
 
 
 def _params_apart(a: Any, b: Any) -> float:
-    return max((_far(a.params_[n], v) for n, v in b.params_.items()), default=0.0)
+    return max((far(a.params_[n], v) for n, v in b.params_.items()), default=0.0)
 
 
 def _beside(case: Case, by: float) -> Iterator[Any]:
@@ -89,100 +84,14 @@ def _beside(case: Case, by: float) -> Iterator[Any]:
             continue
 
 
-def alone(case: Case) -> Iterator[Check]:
-    """The printed module imports numpy and scipy alone, fits as the package does, and its chunks can be any."""
-    extra = sorted(set(IMPORT.findall(case.model.source)) - MAY_IMPORT)
-    yield measured("the module alone", "imports beside numpy and scipy", len(extra), 0, ", ".join(extra))
-    module = case.model.load_module()
-    sys.modules.pop(module.__name__, None)
-    make = getattr(module, _estimator(module))
-    wanted = case.fit(case.start, 2)
-    found = fitted(make, case.model, case.drawn, case.start, 2)
-    yield measured("the module alone", "fits as the package does", _apart(found, wanted), 0.0)
-    if case.apart:
-        yield _by_itself(case, make.__name__, wanted)
-    cutting = [name for name in ("chunks", "wide_chunks") if hasattr(module, name)]
-    if not cutting:
-        yield skipped("chunks of two rows", "", "its rows are not cut into chunks")
-    else:
-        for name in cutting:
-            setattr(module, name, lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)])
-        module.LONG_PASS = module.FOR_TWO = 2
-        module.blas_threads = lambda: 2  # either half on a thread of its own
-        yield from _in_chunks(case, make, wanted)
-    if hasattr(module, "e_step_once"):
-        yield _row_by_row(case, module, make, wanted)
-    else:
-        yield skipped("sums made once", "", "every pass is over the rows")
-
-
-def _in_chunks(case: Case, make: Any, whole: Any) -> Iterator[Check]:
-    """A fit by chunks is the fit of all rows at once, where each weighs what it does; so are its rows' likelihoods."""
-    plates = (v.plates[0].size for v in case.world.model.of_kind("observed") if v.plates)
-    name = next((s.name for s in plates if isinstance(s, Dim) and s.name), None)
-    beside: dict[str, Any] = {}
-    if name is not None:
-        weights = 1 + 0.25 * (np.arange(case.drawn.setting.sizes[name]) % 3)  # few rows of large ones have no maximum
-        try:
-            weighed = case.fit(case.start, 2, sample_weight=weights, weights_over=name)
-            if not far_out(case.model, case.drawn, weighed.params_):
-                whole, beside = weighed, {"sample_weight": weights, "weights_over": name}
-        except EmdslError:  # an ordered plate, or one that makes no sense of weights
-            pass
-    cut = fitted(make, case.model, case.drawn, case.start, 2, **beside)
-    yield measured("chunks of two rows", "", *_as_good(case, cut, whole, case.drawn, **beside))
-    try:
-        rows = whole.score_samples(case.data())
-    except EmdslError:
-        return
-    there = fitted(make, case.model, case.drawn, whole.params_, 0)
-    yield measured("chunks of two rows", "row by row", _far(there.score_samples(case.data()), rows), SAME)
-
-
-def _row_by_row(case: Case, module: Any, make: Any, wanted: Any) -> Check:
-    """A fit from sums of data that were made once is the one that passes over the rows each time."""
-    prepare, summed = module.prepare, []
-
-    def without(data: Any, reference: Any) -> Any:
-        prepared = prepare(data, reference)
-        summed.append(prepared[MOMENTS] is not None)
-        return {**prepared, MOMENTS: None}
-
-    module.prepare = without
-    found = fitted(make, case.model, case.drawn, case.start, 2)
-    if not any(summed):
-        return skipped("sums made once", "", "there are fewer rows than sums")
-    return measured("sums made once", "beside a pass over the rows", *_as_good(case, found, wanted, case.drawn))
-
-
-def _by_itself(case: Case, estimator: str, wanted: Any) -> Check:
-    """The same fit by an interpreter that has no emdsl."""
-    subject = "in an interpreter without emdsl"
-    job = {"estimator": estimator, "steps": 2, "sizes": case.sizes(), "data": case.data(), "init": case.start}
-    try:
-        params, history = fitted_apart(case.model.source, job)
-    except Unchecked as why:
-        return skipped("the module alone", subject, str(why))
-    off = [_far(params[n], v) for n, v in wanted.params_.items()] + [_far(history, np.asarray(wanted.history_))]
-    return measured("the module alone", subject, max(off), SAME)
-
-
-def _estimator(module: Any) -> str:
-    """The name of the model's own estimator class, the last one of the module."""
-    base = module.Estimator
-    return str(
-        next(n for n, c in vars(module).items() if isinstance(c, type) and issubclass(c, base) and c is not base)
-    )
-
-
-def _apart(a: Any, b: Any) -> float:
+def apart(a: Any, b: Any) -> float:
     """The largest difference of two fits, in parameters and history."""
-    return float(max([_climbs_apart(a, b), *(_far(a.params_[n], v) for n, v in b.params_.items())]))
+    return float(max([_climbs_apart(a, b), *(far(a.params_[n], v) for n, v in b.params_.items())]))
 
 
-def _as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[float, float]:
+def as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[float, float]:
     """How far two fits are apart, and how far they may be: Newton that ends elsewhere ends in as good a place."""
-    off = _apart(a, b)
+    off = apart(a, b)
     if off <= SAME:
         return off, SAME
     return max(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside)), AS_GOOD
@@ -199,7 +108,7 @@ def _worse(case: Case, a: Mapping[str, Any], b: Mapping[str, Any], drawn: Drawn,
     return float(abs(one - other) / (1 + abs(one)))
 
 
-def _far(a: Any, b: Any) -> float:
+def far(a: Any, b: Any) -> float:
     return float((np.abs(np.asarray(a) - b) / (1 + np.abs(b))).max(initial=0.0))
 
 
@@ -208,9 +117,8 @@ def rows(case: Case) -> Iterator[Check]:
     model = case.world.model
     if not case.exact:
         raise Unchecked("an approximate posterior starts at random, row by row")
-    for name in dict.fromkeys(v.plates[0].size.name for v in model.of_kind("observed") if v.plates
-                              and isinstance(v.plates[0].size, Dim) and v.plates[0].size.name):  # fmt: skip
-        for check, make in (("rows in another order", _permuted), ("a weight of 2 is the row twice", _repeated)):
+    for name in outermost(model):
+        for check, make in (("rows in another order", _permuted), (TWICE, repeated)):
             try:
                 yield make(case, name)
             except Unchecked as why:
@@ -265,7 +173,14 @@ def _elsewhere(case: Case, number: int) -> dict[str, Array]:
     return out
 
 
-def _repeated(case: Case, name: str) -> Check:
+def outermost(model: ModelText) -> list[str]:
+    """Plates that have a name, and that others of the data lie in."""
+    sizes = (v.plates[0].size for v in model.of_kind("observed") if v.plates)
+    return list(dict.fromkeys(s.name for s in sizes if isinstance(s, Dim) and s.name))
+
+
+def repeated(case: Case, name: str, drawn: Drawn | None = None) -> Check:
+    """A weight of 2 beside the row twice, in the data of the case, or in others of its sizes. Raises Unchecked."""
     model = case.world.model
     if any(str(p.size) == name for f in model.potentials for p in f.plates):
         raise Unchecked("what a factor holds of data alone is a penalty, which no weight multiplies")
@@ -278,11 +193,11 @@ def _repeated(case: Case, name: str) -> Check:
             raise Unchecked(f"{v.name} points at its elements")
     _in_another_order(case, name)  # a row that stands elsewhere must mean the same
     n = case.drawn.setting.sizes[name]
-    twice, _ = taken(case, name, np.array([0, *range(n)]), case.start)
+    twice, _ = taken(case if drawn is None else replace(case, drawn=drawn), name, np.array([0, *range(n)]), case.start)
     weight = np.ones(n)
     weight[0] = 2.0
     try:
-        a = case.fit(case.start, 1, sample_weight=weight, weights_over=name)
+        a = case.fit(case.start, 1, drawn, sample_weight=weight, weights_over=name)
     except EmdslError as refused:
         raise Unchecked(refused.problems[0].message) from None
     b = case.fit(case.start, 1, twice)
@@ -293,13 +208,13 @@ def _repeated(case: Case, name: str) -> Check:
     if far or another_path(case):
         off = float(abs(a.history_[0] - b.history_[0]) / (1 + abs(b.history_[0])))
         told = "the step finds no end: as it begins alone" if far else MOVED
-        return measured("a weight of 2 is the row twice", name, off, SAME, told)
-    off, most = _as_good(case, a, b, twice)
+        return measured(TWICE, name, off, SAME, told)
+    off, most = as_good(case, a, b, twice)
     errors = [abs(fit.quadrature_error_ or 0.0) for fit in (a, b)]
     note = ""
     if off > most and off <= (points := max(errors) / (1 + abs(b.history_[-1]))):  # points stand where a mode was found
         most, note = points, "twice the points tell of errors up to this"
-    return measured("a weight of 2 is the row twice", name, off, most, note)
+    return measured(TWICE, name, off, most, note)
 
 
 def taken(

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from emdsl.errors import DataError
+from emdsl.errors import DataError, ModelError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.cells import Unchecked
@@ -26,6 +26,7 @@ NAME = "log-likelihood, mass over all data"
 CENTRES, OTHER, WIDTH, FAR = 300, 0.25, 0.3, 30.0  # how often a column is another row's; in quartiles of a column
 STEPS, SETS = 3, 120  # elements of a plate, where the log-likelihood is no sum over rows: data sets are rows then
 MOST_COLUMNS, WIDE, ERRORS, SLACK = 8, 0.12, 5.0, 0.05  # a mean known worse than that says nothing
+GONE, EVERY, NONE = 3, 4, 1e-9  # rows of which nothing is seen, every so many, and how far from 0 theirs may be
 BESIDE = 1e-7  # a step within which a density does not jump
 Score = Callable[[Array], Array]  # log p of each of (values, columns)
 
@@ -89,6 +90,26 @@ def mass(case: Case) -> Iterator[Check]:
     yield measured(NAME, "its logarithm", off, SLACK + ERRORS * error / (mean or 1.0))
 
 
+def unseen(case: Case) -> Iterator[Check]:
+    """A row of which nothing is seen has a likelihood of one."""
+    try:
+        drawn, start = by_rows(case, GONE * EVERY)
+        fit, data = fitted(case.model.fitter, case.model, drawn, start, 0), dict(drawn.data)
+        for v, values in _observed(case, drawn):
+            data[v.name] = values.copy()
+            data[v.name][::EVERY] = np.nan
+        rows = np.asarray(fit.score_samples(as_data(case.model.resolved, drawn._replace(data=data))))
+    except (Unchecked, DataError, IndexError, ModelError):  # as `mass` says; or what has to be there whole
+        return
+    if any(len(v) != len(rows) for _, v in _observed(case, drawn)):
+        return
+    if np.isneginf(rows[::EVERY]).any():  # which a fit refuses
+        yield skipped(NAME, "where nothing is seen", "data with gaps are refused")
+        return
+    most = NONE + abs(fit.quadrature_error_ or 0.0)
+    yield measured(NAME, "where nothing is seen", float(np.abs(rows[::EVERY]).max()), most)
+
+
 def _mean(case: Case) -> tuple[float, float]:
     """That mean and its standard error, beside rows that the sampler drew, or whole data sets. Raises Unchecked."""
     try:
@@ -144,7 +165,10 @@ def _sets(case: Case) -> tuple[Array, list[Column], Score]:
     told = [(v, np.array([np.ravel(d[v.name]) for d in every], float)) for v in text.of_kind("observed")]
 
     def one(row: Array) -> float:
-        fit = fitted(case.model.fitter, case.model, _placed(case, drawn, row[None]), start, 0)
+        try:
+            fit = fitted(case.model.fitter, case.model, _placed(case, drawn, row[None]), start, 0)
+        except DataError:  # which are impossible
+            return -np.inf
         return float(fit.history_[0] - case.world.priors(start))
 
     return *_table(told, SETS), lambda y: np.array([one(row) for row in y])

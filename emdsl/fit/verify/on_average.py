@@ -39,10 +39,10 @@ def scores(case: Case) -> Iterator[Check]:
         yield _mean_of_nothing(NAME, param, (up - down) / (2 * STEP))
 
 
-def by_rows(case: Case) -> tuple[Drawn, dict[str, Array]]:
+def by_rows(case: Case, most: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
     """Many rows, where each has a log-likelihood of its own: fewer where so many go by mean-field. Raises Unchecked."""
     _rows(case, case.drawn, case.start)
-    for rows in (ROWS, AT_POINTS):
+    for rows in (most, AT_POINTS):
         found = many(case, rows)
         with suppress(Unchecked):
             _rows(case, *found)
