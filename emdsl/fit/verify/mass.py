@@ -21,6 +21,7 @@ from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.on_average import by_rows
 from emdsl.fit.verify.setting import Drawn, again, as_data, draw
 from emdsl.language.model import Variable
+from emdsl.runtime.data import faults
 
 NAME = "log-likelihood, mass over all data"
 CENTRES, OTHER, WIDTH, FAR = 300, 0.25, 0.3, 30.0  # how often a column is another row's; in quartiles of a column
@@ -99,7 +100,7 @@ def unseen(case: Case) -> Iterator[Check]:
             data[v.name] = values.copy()
             data[v.name][::EVERY] = np.nan
         rows = np.asarray(fit.score_samples(as_data(case.model.resolved, drawn._replace(data=data))))
-    except (Unchecked, DataError, IndexError, ModelError):  # as `mass` says; or what has to be there whole
+    except (Unchecked, DataError, faults.DataError, IndexError, ModelError):  # as `mass` says; or no gaps are taken
         return
     if any(len(v) != len(rows) for _, v in _observed(case, drawn)):
         return
