@@ -36,6 +36,7 @@ for n in N:
     latent h[n] ~ MvNormal(zeros(2), S)
     observed x[n] ~ MvNormal(W @ h[n], diag(v))
 """
+ONE_LEVEL = "model Told\nparam p : simplex[L]\nfor n in N:\n    observed c[n] ~ Categorical(p)\n"
 RNG = np.random.default_rng(0)
 Y = RNG.normal(1e6, 1, 60)
 TWO = RNG.normal(size=(60, 2))
@@ -56,6 +57,7 @@ def told(text: str, data: dict[str, Any]) -> list[tuple[tuple[str, ...], int]]:
         (SLOPES, {"y": Y, "x": TWO[:, [0, 0]]}, [(("b",), 1)]),
         (VARIANCES, {"y": Y - 1e6}, [(("a", "b"), 1)]),
         (LOADINGS, {"x": FACTORS}, [(("W", "S"), 4)]),  # W and S turn into W A and A^-1 S A^-T, for any 2 by 2 A
+        (ONE_LEVEL, {"c": ["u"]}, []),
     ],
 )
 def test_directions_that_leave_the_fit_as_good(text: str, data: dict[str, Any], expected: Any) -> None:

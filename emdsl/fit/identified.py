@@ -57,6 +57,8 @@ def unidentified(setup: Setup, params: Mapping[str, Array]) -> tuple[Unidentifie
 
     try:
         with np.errstate(all="ignore"):
+            if not at.free.size:  # a simplex of one level
+                return ()
             if at.free.size > MOST:
                 return f"it has {at.free.size} free numbers, of at most {MOST}"
             rounds = int(WORK / max(2 * at.free.size * _work(setup, at), 1.0))
