@@ -46,7 +46,6 @@ def not_there() -> None:
 
 
 EXAMPLES: dict[str, Callable[[], object]] = {
-    "E008": lambda: parse_model("model M\n" + "#" * 3_000_000, "m.em", PRELUDE()),
     "E064": lambda: emdsl.compile(text=ONE, infer={"m": "exact; x"}),
     "E090": not_a_density,
     "E091": drawn("latent z ~ Normal(0, 1)\nfactor -abs(z)", {}, {}),
