@@ -233,6 +233,14 @@ def test_rows_that_share_a_latent_have_no_scores_of_their_own() -> None:
     assert fitted.score(data) == pytest.approx(fitted.log_likelihood_ / 4)
 
 
+def test_a_factorial_without_end_is_not_written_out() -> None:
+    """The equation of an update had no end."""
+    text = (
+        "model M\nparam m : real\nfor n in N:\n    observed x[n] ~ Normal(m + lchoose(1e15, 5e14) + lgamma(1e15), 1)\n"
+    )
+    assert "lgamma" in str(emdsl.compile(text=text).updates["m"].equation)
+
+
 def test_lets_that_double_are_opened_once() -> None:
     """2^15 terms if each let were put in wherever it stands; with 2^20 the model is refused."""
     lets = "\n".join(f"let a{i} = a{i - 1} + a{i - 1}" for i in range(1, 16))

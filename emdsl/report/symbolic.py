@@ -26,6 +26,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **OPEN, "polygamma": sp.polygamma, "pi": lambda: sp.pi,
     "value": lambda a: a, "whole": lambda a: a, "floordiv": lambda a, b: sp.floor(a / b), "mod": sp.Mod,
 }  # fmt: skip
+_FACTORIALS = {"lgamma", "beta_ln", "lchoose", "digamma", "polygamma", "trigamma"}
+LARGE = 1000
 _RELATIONS: dict[str, Callable[..., Any]] = {
     "eq": sp.Eq, "ne": sp.Ne, "lt": sp.Lt, "le": sp.Le, "gt": sp.Gt, "ge": sp.Ge,
 }  # fmt: skip
@@ -129,6 +131,8 @@ class Symbolic:
         if e.name in ("min", "max"):
             return (sp.Min if e.name == "min" else sp.Max)(*args, evaluate=False)
         known = _FUNCTIONS.get(e.name)
+        if e.name in _FACTORIALS and any(a.is_number and abs(a) > LARGE for a in args):
+            known = None  # sympy would write the factorial of 10^15 out
         return known(*args) if known is not None else sp.Function(e.name, real=True)(*args)
 
     def condition(self, e: Expr, names: Names) -> Any:
