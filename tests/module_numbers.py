@@ -30,7 +30,7 @@ PLAIN = {
     "append", "np.array", "np.asarray", "np.concatenate", "np.zeros", "np.errstate", "plates_first", "row_count",
     "dict", "update", "float", "honest", "on", "expectations", "e_step", "settle", "settled", "slice", "DataError",
     "copy", "items", "get", "np.random.default_rng", "side_by_side", "one_by_one", "chunks",
-    "np.unravel_index", "row_numbers",
+    "np.unravel_index", "row_numbers", "at_its_limit",
 }  # fmt: skip
 LENGTH = re.compile(r" *\w+ = sizes\[")  # `Q_1 = sizes["Q"] + 1`
 

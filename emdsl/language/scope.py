@@ -153,7 +153,14 @@ def undeclared(name: str, env: Env, span: Span) -> Stop:
     return wrong("E021", f"`{name}` is not declared{where}", span, f"did you mean `{near}`?" if near else None)
 
 
-ABBREVIATED = {"N": "Normal", "Gaussian": "Normal", "Gauss": "Normal", "t": "StudentT", "T": "StudentT"}  # in print
+ABBREVIATED = {
+    **dict.fromkeys(("N", "Gaussian", "Gauss"), "Normal"),
+    **dict.fromkeys(("t", "T", "TDist"), "StudentT"),
+    **dict.fromkeys(("NB", "NegBin", "NegBinomial"), "NegativeBinomial"),
+    **dict.fromkeys(("MVN", "MultiNormal", "MultivariateNormal", "MultivariateGaussian"), "MvNormal"),
+    **dict.fromkeys(("MVT", "MultiStudentT", "MultivariateT", "MultivariateStudentT"), "MvStudentT"),
+    **dict.fromkeys(("Discrete", "CategoricalLogit"), "Categorical"),
+}  # in print, and in other languages
 
 HABITS: dict[str, str] = {
     **dict.fromkeys(("dot", "inner", "inprod", "dot_product", "matmul"), "`a @ b`"),
@@ -173,6 +180,10 @@ HABITS: dict[str, str] = {
     **dict.fromkeys(("c", "list", "vector", "array"), "`[a, b]`"),
     **dict.fromkeys(("log_sum_exp", "logaddexp"), "`logsumexp(x)`"),
 }  # what other languages call a function
+FAMILY_HABITS: dict[str, str] = {
+    "Cauchy": "`StudentT(1, mean, scale)`",
+    **dict.fromkeys(("ChiSquared", "ChiSquare", "Chisq", "Chi2"), "`Gamma(df / 2, 1 / 2)`"),
+}
 
 
 def unknown_function(name: str, scope: Scope, span: Span, families: bool) -> Stop:
@@ -185,8 +196,10 @@ def unknown_function(name: str, scope: Scope, span: Span, families: bool) -> Sto
     if near is None and families:
         near = next((f for f in known if f.lower().startswith(name.lower())), None)
     hint = f"did you mean `{near}`?" if near else None
-    if name in HABITS and not families:
-        hint = f"write {HABITS[name]}"
+    if habit := (FAMILY_HABITS if families else HABITS).get(name):
+        hint = f"write {habit}"
+    elif families and near is None:
+        hint = f"families are {', '.join(sorted(known))}"
     if name in scope.items:
         hint = f"`{name}` is a variable: its elements are `{name}[...]`"
     what = "family" if families else "function"
