@@ -220,3 +220,27 @@ def test_a_fall_under_points_that_tell_of_a_larger_error_is_no_fault(error: floa
     found = _no_end("EM ends", end)
     assert found is not None
     assert found.status == status
+
+
+def test_a_fall_of_a_bound_that_is_no_larger_than_its_rounding() -> None:
+    """Found by chance: of a walk that explodes; squares of 6e4 over a small variance took five digits of the bound."""
+    text = """
+        model Explosive
+        param m[2] : real
+        param a : real
+        param s : positive
+        for n in N:
+            latent z[n] ~ Bernoulli(0.4)
+            latent walk[n] ~ Normal(0, 1) if n == 0 else Normal(a * walk[n-1], s)
+            observed y[n] ~ Normal(m[z[n]] + walk[n], 1)
+        infer z, (walk) by meanfield
+    """
+    rng, walk = np.random.default_rng(5), [0.7]
+    for _ in range(59):
+        walk.append(rng.normal(1.2 * walk[-1], 1))
+    y = np.array([1.0, -2])[rng.integers(0, 2, 60)] + walk + rng.normal(size=60)
+    start = {"m": [1.0, -2], "a": 1.2, "s": 1.0}
+    end = emdsl.compile(text=text).fitter(max_iter=400, tol=1e-12, init=start).fit({"y": y})
+    square = np.square(end.posterior_["walk"]["mean"]).sum() * (1 + end.params_["a"] ** 2) / end.params_["s"] ** 2
+    assert 1e-9 * abs(end.objective_) < square * 2.0**-52 < 1e-2  # what rounds off, far beyond what a fall may be
+    assert end.status_ == "converged" and "is known to" in end.message_

@@ -153,13 +153,16 @@ def rounding(setup: Setup, here: Point) -> float:
 
     Densities of large parameters are small differences of large terms: of a negative binomial's size near infinity.
     All move alike, then neighbours move apart: of an intercept and a slope that move alike, far data see nothing.
+    A bound is compared with itself, each time a sweep after the factors of q that led here.
     """
+    state = here.statistics.get("state")
     moved = [{n: v * (1 + k * 2.0**-51) for n, v in here.params.items()} for k in (-2, -1, 1, 2)]
     moved += [
         {n: v * (1 + k * 2.0**-51 * _turns(n, v, here.params)) for n, v in here.params.items()} for k in (-2, -1, 1, 2)
     ]
     try:
-        values = [here.objective, *(evaluate(setup, params, None).objective for params in moved)]
+        first = here if state is None else evaluate(setup, here.params, state)
+        values = [first.objective, *(evaluate(setup, params, state).objective for params in moved)]
     except (setup.module.Degenerate, np.linalg.LinAlgError):  # a matrix that is singular but for rounding
         return np.inf
     return max(values) - min(values)

@@ -118,7 +118,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                         f"the objective fell from {history[-1]:.10g} to {there.objective:.10g}, by more than twice the "
                         "points explain: ask for more points; the parameters before the fall are kept"
                     )
-                if status == "decreased" and "state" not in here.statistics:
+                if status == "decreased":
                     fall = here.objective - there.objective
                     blunt = BLUNT * (setup.unit + abs(here.objective)) if leaps.taken else 0.0
                     either = rounding(setup, here), rounding(setup, there)
