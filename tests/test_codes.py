@@ -59,6 +59,7 @@ EXAMPLES: dict[str, Callable[[], object]] = {
                   {}, {"N": 2}, {"p": [1, 0]}),
     "D054": joint("family F(x : real | m : real) = -(x - m)^2/2 - log(2*pi)/2\nfor n in N:\n"
                   "    observed x[n] : real(min = 0) ~ F(1)", {"x": [0.5]}, {"N": 1}),
+    "D055": drawn("for n in N:\n    given g[n] : real\n    observed x[n] ~ Normal(0, g[n])", {}, {}, {"g": [-1.0]}),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ and draws fall on each configuration as often as it says."""
 from __future__ import annotations
 
 import re
+import warnings
 from inspect import cleandoc
 from itertools import product
 from pathlib import Path
@@ -361,6 +362,56 @@ def test_what_numpy_cannot_draw_is_said() -> None:
     text += "    observed y[t] ~ Poisson(1) if t == 0 else Poisson(1 + b * y[t-1])"
     with pytest.raises(DataError, match="`y` cannot be drawn from Poisson with these parameters"):
         emdsl.compile(text=text).sample({"b": 1e3}, {"T": 40}, 0)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        ("y[n] ~ Normal(0, var = 1 + g[n])", "Normal's `var` must be 0 or more; it is -2 in row 1"),
+        ("y[n] : positive ~ Normal(g[n], g[n] - 1)", "`sd` must be 0 or more; it is -1 in row 0, the first of 3"),
+        ("y[n] ~ Uniform(1, g[n])", "Uniform's `high` must be 1 or more; it is 0 in row 0"),
+        ("y[n] ~ Binomial(3, p = g[n])", "Binomial's `p` must lie between 0 and 1; it is -3 in row 1"),
+        ("y[n] ~ Categorical([g[n], 1 - g[n]])", "`p` must be probabilities that sum to 1; it is [-3.  4.] in row 1"),
+        ("y[n] ~ MvNormal([0, 1], [[1, g[n]], [g[n], 1]])", "`cov` must be a symmetric positive semidefinite matrix"),
+        ("y[n] : real[2] ~ Normal(0, [1, g[n]])", "Normal's `sd` must be 0 or more; it is -3 in row 1"),
+        ("y[n] ~ Exponential(g[n] + 3)", "a draw of Exponential with these arguments is not finite in row 1"),
+        ("y[n] ~ Normal(exp(1000*g[n]), 1)", "a draw of Normal with these arguments is not finite in row 3"),
+    ],
+)  # fmt: skip
+def test_an_argument_outside_its_domain_is_told_with_its_row(drawn: str, words: str) -> None:
+    """NaN was drawn, with a warning of numpy's and status 0."""
+    text = f"model M\nfor n in N:\n    given g[n] : real\n    observed {drawn}"
+    with warnings.catch_warnings(), pytest.raises(DataError, match=re.escape(words)) as caught:
+        warnings.simplefilter("error")
+        emdsl.compile(text=text).sample({}, data={"g": np.array([0.0, -3, -1, 2])})
+    assert "D055: `y`" in str(caught.value)
+
+
+def test_arguments_at_the_ends_of_their_domains_are_drawn_with() -> None:
+    """Estimates lie there: a variance of 0, a singular covariance; and a sum of shares is above 1 by rounding."""
+    text = """model M
+        param p : simplex[3]
+        param s : spd[2]
+        for n in N:
+            observed a[n] ~ Bernoulli(p[0] + p[1] + p[2])
+            observed b[n] ~ MvNormal([0, 1], s)
+            observed c[n] ~ Normal(2, sd = a[n] - 1)
+            observed d[n] ~ Binomial(4, p = p[0] + p[1] + p[2])"""
+    p = np.array([0.1, 0.2, 0.7000000000000002])
+    assert p.sum() > 1
+    got = sample(model(text), {"p": p, "s": np.ones((2, 2))}, {"N": 5}, 0)
+    assert (got["a"] == 1).all() and (got["c"] == 2).all() and (got["d"] == 4).all()
+    assert got["b"][:, 1] - got["b"][:, 0] == pytest.approx(1)
+
+
+def test_what_waits_for_another_element_is_not_drawn_with_its_blank() -> None:
+    """Of a tree whose rows stand in any order: a row was drawn, and thrown away, with a scale of a parent not there."""
+    text = """model M
+        for n in N:
+            given p[n] : index[N]
+            observed y[n] ~ Normal(5, 1) if p[n] == n else Normal(y[p[n]], y[p[n]] - 1)"""
+    got = sample(model(text), {}, {}, 0, {"p": np.array([1, 2, 3, 3])})["y"]
+    assert np.isfinite(got).all() and got[3] > 1
 
 
 def test_draws_on_ragged_plates_are_what_a_fit_takes():

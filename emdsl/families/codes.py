@@ -10,4 +10,5 @@ CODES: dict[str, str] = {
     "D052": "a size that nothing determines, or an axis that disagrees",
     "D053": "data that make elements depend on themselves",
     "D054": "a marginal or a truncated density that is not known",
+    "D055": "an argument of a draw outside its domain, or a draw that is not finite",
 }

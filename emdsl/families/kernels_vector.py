@@ -79,6 +79,16 @@ def _eigen(cov: Array) -> tuple[Array, Array, Array]:
     return values, vectors, unit
 
 
+def semidefinite(cov: Array) -> Array:
+    """For each matrix: symmetric, finite, and without a negative eigenvalue, up to rounding in units of its own."""
+    finite = np.asarray(np.isfinite(cov).all((-1, -2)))
+    cov = np.where(finite[..., None, None], cov, np.eye(cov.shape[-1]))
+    even = np.isclose(cov, transpose(cov), rtol=1e-8, atol=1e-12).all((-1, -2))
+    return np.asarray(
+        finite & even & (np.diagonal(cov, axis1=-2, axis2=-1) >= 0).all(-1) & (_eigen(cov)[0] >= -1e-9).all(-1)
+    )
+
+
 def root(cov: Array) -> Array:
     """R with R R' = cov, of any rank."""
     values, vectors, unit = _eigen(cov)

@@ -20,6 +20,7 @@ from emdsl.families.scope import Array, Scope, Watch, flat_row, own_shape
 from emdsl.families.table import form, record
 from emdsl.fit.branches import split_leaves
 from emdsl.fit.cut_draws import between
+from emdsl.fit.drawable import checked, finite
 from emdsl.fit.interpret import (
     arguments,
     chunks,
@@ -320,7 +321,14 @@ class Sampler:
 
     def leaf(self, v: Variable, call: FamilyCall, s: Scope, event: tuple[int, ...]) -> Array:
         own = len(call.family.x.domain.dims)
-        args = arrange(call.family, call.signature, arguments(call, s), len(event))
+        given = arguments(call, s)
+        if s.watch is not None and s.row is not None and s.watch.blocked[s.row].any():
+            out, free = np.zeros((s.count, *event)), np.flatnonzero(~s.watch.blocked[s.row])
+            if len(free):
+                out[free] = self.leaf(v, call, s.take(free), event)
+            return out  # the others wait for what they read: their arguments are no numbers yet
+        args = arrange(call.family, call.signature, given, len(event))
+        args = checked(v, call, args, event[len(event) - own :], s)
         by, known = form(call.family, call.signature), record(call.family)
         if by is not None and known is not None and by.given is not None:
             args = [*args, self.total(v, known.reasons.get("sample", ""), s)]
@@ -328,10 +336,12 @@ class Sampler:
 
         def attempt(a: list[Array], shape: tuple[int, ...]) -> Array:
             try:
-                return draw(call.family, call.signature, self.rng, shape, a, event[len(event) - own :])
+                with np.errstate(all="ignore"):
+                    drawn = draw(call.family, call.signature, self.rng, shape, a, event[len(event) - own :])
             except ValueError as why:  # numpy's own limits: a rate of which no count is an integer of 64 bits
                 text = f"`{v.name}` cannot be drawn from {call.family.name} with these parameters: {why}"
                 raise DataError(Problem("D051", text, v.span)) from None
+            return finite(v, call, drawn, s)
 
         value = attempt(args, batch)
         return self.inside(v, s, value, lambda: attempt(args, batch), lambda a, b: between(call, args, a, b, self.rng))
