@@ -19,10 +19,11 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint import constraints
 from emdsl.derive.posteriors import numeric_factors
 from emdsl.derive.updates import statistics
+from emdsl.errors import ModelError, Problem
 from emdsl.fit import verify
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.model import Model
-from emdsl.fit.verify import Certificate, bounds, mass
+from emdsl.fit.verify import Certificate, bounds, mass, whole
 from emdsl.fit.verify.case import Case, find_case, together
 from emdsl.fit.verify.cells import Unchecked, _halved
 from emdsl.fit.verify.certificate import Check
@@ -776,6 +777,67 @@ def test_what_cannot_be_checked_is_said() -> None:
     assert found.passed
     reasons = {c.name: c.note for c in found.checks if c.status == "not checked"}
     assert "simplex" in reasons["log-likelihood"] and "simplex" in reasons["M-step"]
+
+
+POINTED_AT = """model PointedAt
+param a : positive
+for g in G:
+    latent p[g] ~ Dirichlet(a * ones(3))
+for n in N:
+    given of[n] : index[G]
+    observed y[n] ~ Categorical(p[of[n]])
+"""  # a row of the data is no unit of the likelihood: that both plates are of one length was taken for it
+BY_ITSELF = """model ByItself
+param m : real
+observed x ~ Normal(m, 1)
+for n in N:
+    latent p[n] ~ Dirichlet(ones(3))
+    observed y[n] ~ Categorical(p[n])
+"""
+IN_GROUPS = POINTED_AT.replace("for n in N:\n    given of[n] : index[G]", "    for n in N[g]:").replace(
+    "    observed y[n] ~ Categorical(p[of[n]])", "        observed y[g, n] ~ Categorical(p[g])"
+)
+NO_PARAMETER = """model NoParameter
+for n in N:
+    latent z[n] ~ Bernoulli(0.3)
+    observed y[n] ~ Normal(2 * z[n], 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "check", "subject", "why"),
+    [
+        (POINTED_AT, mass.NAME, "where nothing is seen", "several plates"),
+        (BY_ITSELF, mass.NAME, "where nothing is seen", "several plates"),
+        (IN_GROUPS, mass.NAME, "where nothing is seen", "several plates"),
+        (RIVALS, mass.NAME, "where nothing is seen", "other densities read them"),
+        (IN_GROUPS, "posterior, over data drawn", "p", "not told element by element"),
+        (NO_PARAMETER, "Fisher's identity", "", "nothing that this compares"),
+    ],
+)
+def test_no_check_ends_without_a_word(
+    text: str, check: str, subject: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each ended with no line in the table (the first with a false alarm) where it could not be made."""
+    only = {"log-likelihood", "posterior", "Fisher's identity"}
+    monkeypatch.setattr(verify, "CHECKS", tuple((n, run) for n, run in verify.CHECKS if n in only))
+    found = certificate_of(text)
+    assert not found.failures, str(found)
+    assert [
+        c for c in found.checks if (c.name, c.subject, c.status) == (check, subject, "not checked") and why in c.note
+    ]
+
+
+def test_a_factor_of_q_that_is_refused_by_itself_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was left out of the table."""
+
+    class Refused:
+        refusal = ModelError([Problem("E999", "no family fits")])
+
+    monkeypatch.setattr(whole, "_factor", lambda *_: Refused())
+    monkeypatch.setattr(verify, "CHECKS", ())
+    told = [c for c in certificate_of(MEANFIELD).checks if "the others as data" in c.name]
+    assert told and {c.note for c in told} == {"no family fits"}
 
 
 def test_a_branch_that_no_data_take_is_told() -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
-from emdsl.errors import DataError, EmdslError, ModelError
+from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import alone, answers, bounds, checks, gaps, invariance, m_step
 from emdsl.fit.verify.case import Case, Compiled, find_case, further
 from emdsl.fit.verify.cells import Unchecked
-from emdsl.fit.verify.certificate import Certificate, Check, skipped, worst
+from emdsl.fit.verify.certificate import Certificate, Check, reason, skipped, worst
 from emdsl.fit.verify.drawn import drawing
 
 __all__ = ["Certificate", "Check", "certify", "drawing", "with_draws", "with_factors"]
@@ -56,7 +57,7 @@ def certify(model: Compiled, seed: int = 0, apart: bool = True, only: tuple[str,
         with np.errstate(all="ignore"):
             case = replace(find_case(model, seed), apart=apart)
     except (ModelError, DataError, NotImplementedError) as why:
-        told = why.problems[0].message if isinstance(why, EmdslError) else str(why)
+        told = reason(why)
         if isinstance(why, DataError) and why.problems[0].code == NO_DENSITY:
             told = f"on all data drawn, at the parameters that they were drawn with: {told}"
             return Certificate(model.name, seed, {}, (Check("log-likelihood", "", "failed", note=told),))
@@ -90,18 +91,28 @@ def _again(
     return out
 
 
+class Factor(Compiled, Protocol):
+    """The model of one factor of q, which may be refused."""
+
+    @property
+    def refusal(self) -> ModelError | None: ...
+
+
 def with_draws(found: Certificate, drawn: tuple[Check, ...]) -> Certificate:
     """The certificate of a model in which drawn latents are data, with how they are drawn."""
     return replace(found, checks=(*found.checks, *drawn))
 
 
-def with_factors(found: Certificate, factors: Mapping[str, Compiled], seed: int) -> Certificate:
+def with_factors(found: Certificate, factors: Mapping[str, Factor], seed: int) -> Certificate:
     """The certificate of a mean-field model, with each factor of q tried where the other latents are data.
 
     There a factor by itself is the posterior and the bound is the log-likelihood, so that its terms can be checked.
     """
     told = []
     for name, model in factors.items():
+        if model.refusal is not None:
+            told.append(skipped(f"q({name}), the others as data", "", model.refusal.problems[0].message))
+            continue
         for c in certify(model, seed, apart=False, only=OF_A_FACTOR).checks:
             told.append(replace(c, name=f"q({name}), the others as data", subject=f"{c.name} {c.subject}".strip()))
     return replace(found, checks=(*found.checks, *told))
@@ -123,7 +134,7 @@ def _guarded(
             out.append(skipped(name, "", f"on more data a fit collapses: {why}"))
         except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
             out.append(raised(name, error))
-    return out
+    return out or [skipped(name, "", "the model has nothing that this compares")]
 
 
 def raised(name: str, error: Exception) -> Check:

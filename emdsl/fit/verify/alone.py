@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ def alone(case: Case) -> Iterator[Check]:
     yield measured("the module alone", "fits as the package does", apart(found, wanted), 0.0)
     if case.apart:
         yield _by_itself(case, make.__name__, wanted)
+    weighed, beside, unweighed = _weighed(case, wanted)
     cutting = [name for name in ("chunks", "wide_chunks") if hasattr(module, name)]
     if not cutting:
         yield skipped("chunks of two rows", "", "its rows are not cut into chunks")
@@ -43,23 +43,29 @@ def alone(case: Case) -> Iterator[Check]:
             setattr(module, name, lambda n, size: [slice(a, min(a + 2, n)) for a in range(0, n, 2)])
         module.LONG_PASS = module.FOR_TWO = 2
         module.blas_threads = lambda: 2  # either half on a thread of its own
-        yield from _in_chunks(case, make, *_weighed(case, wanted))
+        yield from _in_chunks(case, make, weighed, beside)
+        if unweighed:
+            yield skipped("chunks of two rows", "rows that weigh", unweighed)
     if hasattr(module, "e_step_once"):
-        yield _row_by_row(case, module, make, *_weighed(case, wanted))
+        yield _row_by_row(case, module, make, weighed, beside)
     else:
         yield skipped("sums made once", "", "every pass is over the rows")
 
 
-def _weighed(case: Case, whole: Any) -> tuple[Any, dict[str, Any]]:
-    """A fit in which each row weighs what it does, and its weights; `whole` where none is made of them."""
+def _weighed(case: Case, whole: Any) -> tuple[Any, dict[str, Any], str]:
+    """A fit in which each row weighs what it does, and its weights; `whole` where none is made of them, and why."""
+    why = "no plate of the data has a name"
     for name in outermost(case.world.model)[:1]:
         weights = 1 + 0.25 * (np.arange(case.drawn.setting.sizes[name]) % 3)  # few rows of large ones have no maximum
         beside: dict[str, Any] = {"sample_weight": weights, "weights_over": name}
-        with suppress(EmdslError):  # an ordered plate, or one that makes no sense of weights
+        try:
             fit = case.fit(case.start, 2, **beside)
-            if not far_out(case.model, case.drawn, fit.params_):
-                return fit, beside
-    return whole, {}
+        except EmdslError as refused:  # an ordered plate, or one that makes no sense of weights
+            return whole, {}, refused.problems[0].message
+        if not far_out(case.model, case.drawn, fit.params_):
+            return fit, beside, ""
+        why = "a fit of rows that weigh goes far from where it starts"
+    return whole, {}, why
 
 
 def _in_chunks(case: Case, make: Any, whole: Any, beside: Mapping[str, Any]) -> Iterator[Check]:
@@ -68,7 +74,8 @@ def _in_chunks(case: Case, make: Any, whole: Any, beside: Mapping[str, Any]) -> 
     yield measured("chunks of two rows", "", *as_good(case, cut, whole, case.drawn, **beside))
     try:
         rows = whole.score_samples(case.data())
-    except EmdslError:
+    except EmdslError as refused:
+        yield skipped("chunks of two rows", "row by row", refused.problems[0].message)
         return
     there = fitted(make, case.model, case.drawn, whole.params_, 0)
     yield measured("chunks of two rows", "row by row", far(there.score_samples(case.data()), rows), SAME)

@@ -13,13 +13,14 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked
-from emdsl.fit.verify.certificate import Check, measured
+from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import again
 
 MOST = 150  # other configurations that the one told is compared with
 SAME = 1e-8
+OTHER = "by a fit of other data"
 
 
 def scores(case: Case) -> Iterator[Check]:
@@ -37,9 +38,10 @@ def scores(case: Case) -> Iterator[Check]:
     try:  # what is measured from the middle of a fit's own data adds up to nothing over these
         other = case.fit(case.start, 0, again(case.world.model, case.drawn, case.rng(14)))
         rows = np.asarray(other.score_samples(case.data()))
-    except DataError:
+    except DataError as refused:
+        yield skipped(name, OTHER, refused.problems[0].message)
         return
-    yield told_of(name, "by a fit of other data", abs(float(rows.sum()) - whole) / (1 + abs(whole)), fit, whole)
+    yield told_of(name, OTHER, abs(float(rows.sum()) - whole) / (1 + abs(whole)), fit, whole)
 
 
 def states(case: Case) -> Iterator[Check]:

@@ -18,7 +18,7 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World, cells_of
-from emdsl.fit.verify.certificate import Check, measured
+from emdsl.fit.verify.certificate import Check, measured, reason
 from emdsl.fit.verify.setting import Drawn, draw, flat
 
 DRAWS, STEPS, WIDE = 1000, 1, 0.5  # few steps: later factors are more certain, and tell less apart
@@ -123,7 +123,7 @@ def _fitted(case: Case) -> tuple[Drawn, Any]:
         try:
             return drawn, case.fit({n: np.asarray(v, float) for n, v in drawn.setting.params.items()}, STEPS, drawn)
         except DataError as why:
-            refused = str(why)
+            refused = reason(why)
     raise Unchecked(refused)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from emdsl.errors import EmdslError
+
 Status = Literal["passed", "failed", "not checked"]
 
 
@@ -29,6 +31,11 @@ def measured(name: str, subject: str, figure: float, tolerance: float, note: str
 
 def skipped(name: str, subject: str, reason: str) -> Check:
     return Check(name, subject, "not checked", note=reason)
+
+
+def reason(why: Exception) -> str:
+    """What an error says, without the way out of it."""
+    return why.problems[0].message if isinstance(why, EmdslError) and why.problems else str(why).split("\n")[0]
 
 
 def worst(checks: Sequence[Check]) -> tuple[Check, ...]:

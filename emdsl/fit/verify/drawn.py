@@ -19,7 +19,7 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Compiled, told_sizes
 from emdsl.fit.verify.cells import Unchecked, World
-from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.held import completed
 from emdsl.fit.verify.oracle import Oracle, tables
 from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
@@ -31,7 +31,7 @@ POINTS = 3  # at which a density is compared with the one at the draws
 ELEMENTS = 4  # of a plate, each moved by itself
 STEP = 1e-5  # of differences, in coordinates without bounds
 REPEATS = 300  # draws by elimination
-STARTS, SWEEPS = 40, 3  # of Geweke's test
+STARTS, SWEEPS, FEW = 40, 3, 10  # of Geweke's test, and starts that are too few for a standard error
 SAME, SLOPE, FALSE_ALARM = 1e-7, 1e-5, 5.0
 NAME = "how it is drawn"
 Values = Mapping[str, Array]
@@ -110,8 +110,7 @@ def drawing(model: Compiled, seed: int = 0) -> tuple[Check, ...]:
                 with np.errstate(all="ignore"):
                     found = list(part(model, seed, plates))
             except (Unchecked, EmdslError, NotImplementedError) as why:
-                told = why.problems[0].message if isinstance(why, EmdslError) else str(why)
-                found = [skipped(NAME, part.__name__, told)]
+                found = [skipped(NAME, part.__name__, reason(why))]
                 continue
             except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
                 found = [Check(NAME, part.__name__, "failed", note=f"{type(error).__name__}: {error}")]
@@ -127,7 +126,9 @@ def densities(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
     held = [n for n in site.world.latents if n in mine.latents]
     others = [draw(site.world.model, 7000 + POINTS * seed + k, plates).latents for k in range(POINTS)]
     far = _units(site, held, [{**site.world.latents, **{n: there[n] for n in held}} for there in others])
-    if far is not None:
+    if far is None:
+        yield skipped(NAME, "density of all draws", "none is told of the whole, or other draws have none")
+    else:
         yield measured(NAME, "density of all draws", far, SAME)
     for group in groups:
         if group.kernel is None:
@@ -154,7 +155,7 @@ def _units(site: Site, held: Sequence[str], points: Sequence[Values]) -> float |
     if start is None:
         return None
     ends = [np.asarray(both(p)) - start for p in points]
-    return max((_apart(*e) for e in ends if np.isfinite(e).any()), default=0.0)
+    return max((_apart(*e) for e in ends if np.isfinite(e).any()), default=None)
 
 
 def _apart(mine: float, theirs: float) -> float:
@@ -272,7 +273,10 @@ def sweeps(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         raise last
     for n, by in moved.items():
         off = np.array(by)
-        figure = _errors(off, 0.0) if len(off) > 10 else 0.0
+        if len(off) <= FEW:
+            yield skipped(NAME, f"sweeps leave {n}", f"of {STARTS} data drawn {len(off)} are taken")
+            continue
+        figure = _errors(off, 0.0)
         yield measured(NAME, f"sweeps leave {n}", figure, FALSE_ALARM, "standard errors")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,7 @@ from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import Unchecked, World
-from emdsl.fit.verify.certificate import Check, measured
+from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.invariance import TWICE, outermost, repeated
 from emdsl.fit.verify.oracle import Oracle, tables
@@ -40,6 +39,8 @@ def gaps(case: Case) -> Iterator[Check]:
         except DataError as why:
             refused = why.problems[0].message
             continue
+        if refused:
+            yield skipped("log-likelihood with gaps", "some cells of a vector", refused)
         total = _with_gaps(case, data, {v.name: masks[v.name] for v in mine if _is_read(v, case.world)})
         off = abs(fit.history_[0] - total) / (1 + abs(total))
         begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)  # what is missing is at points
@@ -48,8 +49,12 @@ def gaps(case: Case) -> Iterator[Check]:
         if fit.status_ == "decreased":
             yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
         for name in outermost(case.world.model):
-            with suppress(Unchecked, DegenerateError):  # as where nothing is missing, which says so
+            try:
                 yield replace(repeated(case, name, drawn), name=f"{TWICE}, with gaps")
+            except Unchecked as why:
+                yield skipped(f"{TWICE}, with gaps", name, str(why))
+            except DegenerateError as why:
+                yield skipped(f"{TWICE}, with gaps", name, f"a fit collapses: {why.problems[0].message}")
         return
     raise Unchecked(refused)
 
@@ -57,12 +62,13 @@ def gaps(case: Case) -> Iterator[Check]:
 def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
     """The log-likelihoods of rows with gaps add up to the whole, where rows have one each."""
     begun = case.fit(case.start, 0, drawn)
-    with suppress(DataError):
+    try:
         rows = np.asarray(begun.score_samples(as_data(case.model.resolved, drawn)))
-        whole = begun.log_likelihood_
-        yield measured(
-            "log-likelihood with gaps", "row by row", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME
-        )
+    except DataError as refused:
+        yield skipped("log-likelihood with gaps", "row by row", refused.problems[0].message)
+        return
+    whole = begun.log_likelihood_
+    yield measured("log-likelihood with gaps", "row by row", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME)
 
 
 def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:

@@ -13,11 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
-from emdsl.errors import DataError, ModelError
+from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.cells import Unchecked
-from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.on_average import by_rows
 from emdsl.fit.verify.setting import Drawn, again, as_data, draw
 from emdsl.language.model import Variable
@@ -27,6 +27,8 @@ NAME = "log-likelihood, mass over all data"
 CENTRES, OTHER, WIDTH, FAR = 300, 0.25, 0.3, 30.0  # how often a column is another row's; in quartiles of a column
 STEPS, SETS = 3, 120  # elements of a plate, where the log-likelihood is no sum over rows: data sets are rows then
 MOST_COLUMNS, WIDE, ERRORS, SLACK = 8, 0.12, 5.0, 0.05  # a mean known worse than that says nothing
+UNSEEN = "where nothing is seen"
+DRAWN = ("observed", "latent")
 GONE, EVERY, NONE = 3, 4, 1e-9  # rows of which nothing is seen, every so many, and how far from 0 theirs may be
 BESIDE = 1e-7  # a step within which a density does not jump
 Score = Callable[[Array], Array]  # log p of each of (values, columns)
@@ -94,21 +96,31 @@ def mass(case: Case) -> Iterator[Check]:
 def unseen(case: Case) -> Iterator[Check]:
     """A row of which nothing is seen has a likelihood of one."""
     try:
+        _one_plate(case)
         drawn, start = by_rows(case, GONE * EVERY)
         fit, data = fitted(case.model.fitter, case.model, drawn, start, 0), dict(drawn.data)
         for v, values in _observed(case, drawn):
             data[v.name] = values.copy()
             data[v.name][::EVERY] = np.nan
         rows = np.asarray(fit.score_samples(as_data(case.model.resolved, drawn._replace(data=data))))
-    except (Unchecked, DataError, faults.DataError, IndexError, ModelError):  # as `mass` says; or no gaps are taken
+    except (Unchecked, EmdslError, faults.DataError) as why:  # no gaps are taken
+        yield skipped(NAME, UNSEEN, reason(why))
         return
-    if any(len(v) != len(rows) for _, v in _observed(case, drawn)):
+    if any(v.shape[:1] != rows.shape for _, v in _observed(case, drawn)):
+        yield skipped(NAME, UNSEEN, "data lie on several plates")
         return
     if np.isneginf(rows[::EVERY]).any():  # which a fit refuses
-        yield skipped(NAME, "where nothing is seen", "data with gaps are refused")
+        yield skipped(NAME, UNSEEN, "data with gaps are refused")
         return
     most = NONE + abs(fit.quadrature_error_ or 0.0)
-    yield measured(NAME, "where nothing is seen", float(np.abs(rows[::EVERY]).max()), most)
+    yield measured(NAME, UNSEEN, float(np.abs(rows[::EVERY]).max()), most)
+
+
+def _one_plate(case: Case) -> None:
+    """Raises Unchecked where what has a log-likelihood of its own need not be a row of the data."""
+    outer = {v.plates[0].size if v.plates else None for v in case.world.model.variables if v.kind in DRAWN}
+    if None in outer or len(outer) > 1:
+        raise Unchecked("data and latents lie on several plates")
 
 
 def _mean(case: Case) -> tuple[float, float]:
@@ -130,6 +142,7 @@ def _mean(case: Case) -> tuple[float, float]:
 
 def _rows(case: Case) -> tuple[Array, list[Column], Score]:
     """Where rows have log-likelihoods of their own. Raises Unchecked."""
+    _one_plate(case)
     drawn, start = by_rows(case)
     fit = fitted(case.model.fitter, case.model, drawn, start, 0)
     told = _observed(case, drawn)

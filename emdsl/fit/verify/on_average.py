@@ -70,7 +70,10 @@ def latents(case: Case) -> Iterator[Check]:
                 OF_LATENTS, v.name, "it is told of nowhere" if told is None else "some elements are not there"
             )
             continue
-        for what, off in _off(flat(told), value):
+        moments = list(_off(flat(told), value))
+        if not moments:
+            yield skipped(OF_LATENTS, v.name, "its moments are not told element by element")
+        for what, off in moments:
             units = off.reshape(len(off), -1).sum(1) if off.ndim else off.reshape(1)
             yield _mean_of_nothing(OF_LATENTS, f"{v.name}{what}", units)
 

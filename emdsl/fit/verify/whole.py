@@ -34,7 +34,7 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
     if len(model.derived.elimination.parts) > 1:
         found = certify(model, seed, apart)
         made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}
-        return with_factors(found, {n: f for n, f in made.items() if f.refusal is None}, seed)
+        return with_factors(found, made, seed)
     return certify(_denser(model), seed, apart)
 
 
