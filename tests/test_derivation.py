@@ -574,7 +574,7 @@ LINES = {
 
 def test_long_lines_are_folded_where_their_brackets_are() -> None:
     shown = str(told("mixture_of_factor_analysers"))
-    assert re.search(r"\n +- ½ Σ_d \(S_x_x\[d\].*\n {46}- 2 Σ_k load", shown)  # under what the bracket holds
+    assert re.search(r"\n +- ½ Σ_d \(S_x_x\[d\].*\n +- 2 Σ_k load", shown)  # under what the bracket holds
     row = "v = (" + " + ".join(["aa"] * 40) + ") / (b + c) - d"
     lines = folded(row, 60)
     assert " ".join(" ".join(lines).split()) == row and max(map(len, lines)) <= 60
@@ -1238,6 +1238,38 @@ for i in I:
         "m[k] = S_z_x[k] / (S_z_n_x[k] + r[k]² / 100)",
         "m[k] = Σ_n q(z[n] = k) x[n] / (r[k]² / 100 + Σ_n q(z[n] = k))",
         "v[i, j] log(0.9 l)",
+    ),
+    """param p[2] : simplex[2]
+param c[2,2] : simplex[2]
+param mu[2,2] : real
+for t in T:
+    latent a[t] ~ Categorical(p[0]) if t == 0 else Categorical(c[0, a[t - 1]])
+    latent b[t] ~ Categorical(p[1]) if t == 0 else Categorical(c[1, b[t - 1]])
+    observed x[t] ~ Normal(mu[0, a[t]] + mu[1, b[t]], 1)
+for i in I:
+    latent who[i] ~ Categorical([0.4, 0.6])
+for r in R:
+    given of[r] : index[I]
+    observed y[r] ~ Categorical(c[0, who[of[r]]])
+""": (
+        "S_a_first[j] = q(a[0] = j)",
+        "S_b_first[j] = q(b[0] = j)",
+        "S_b_pair[j, j'] = Σ_{t > 0} q(b[t - 1] = j",
+        "S_b_x[j] =",
+    ),
+    """param beta : real[P]
+param sigma : positive
+param r : positive
+for g in G:
+    latent u[g] ~ Normal(0, sigma)
+    for n in N[g]:
+        given x[g, n] : real[P]
+        observed y[g, n] ~ NegativeBinomial(r, mean = exp(x[g, n] @ beta + u[g]))
+""": (
+        "not exact: log(r + exp(x[g, n] @ beta + u[g])) ties u to y",
+        "log Γ(y[g, n] + r) ties beta, r to the data",
+        "log p(y | beta, r, u, x) =",
+        "log volume(U⁽ⁱ⁾) = log w⁽ⁱ⁾ + X⁽ⁱ⁾² + log(√2 L)",
     ),
     """param w[P] : positive
 for n in N:

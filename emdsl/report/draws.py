@@ -52,7 +52,7 @@ def _conditional(g: Drawn, model: ModelText) -> Formula:
             continue
         read = read_through({n for e in expressions_of(v.distribution) for n in names_in(e)}, model.lets)
         if {v.name, *read} & set(g.latents):
-            terms.append(log_density([v.name], [w.name for w in model.variables if w.name in read]))
+            terms.append(log_density([v.name], [w.name for w in model.variables if w.name in read - {v.name}]))
     left = density(tuple(map(f.Name, g.latents)), (f.Word("all else"),))
     return f.Relation("=", left, f.plus(*terms, f.Word("const")))
 

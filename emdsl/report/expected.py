@@ -44,7 +44,8 @@ def expected_step(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset)
     latent, priors = has_latents(plan), ", priors included," if has_priors(plan) else ""
     left = f.Apply(f.Word("Q"), tuple(f.Name(v.name) for v in plan.joint.model.of_kind("param")))
     of = "expected log joint" if latent else "log joint"
-    say = f"The {of}{priors or ','} as a function of the parameters, with the statistics held:"
+    held = ", with the statistics held" if plan.expected.statistics else ""
+    say = f"The {of}{priors or ','} as a function of the parameters{held}:"
     body: list[Say | Show] = []
     means = averaged(plan, named, t) if latent else None
     total = opened(plan, whole_q, t)
@@ -53,7 +54,7 @@ def expected_step(plan: Plan, named: Plan, whole_q: Unopened | None, t: Typeset)
         over = "q" if plan.draws is None else "the draws"
         body.append(Say(f"The log joint{priors} averaged over {over}, as a function of the parameters:"))
         body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(without_mass(means)), {}), f.Word("const")))))
-        say = "The same opened, with the statistics held:"
+        say = f"The same opened{held}:"
     body.append(Say(say))
     body.append(Show(f.Relation("=", left, f.plus(t.of(gathered(without_mass(total)), {}), f.Word("const")))))
     if impossible:

@@ -281,10 +281,10 @@ def plain_log(e: Formula) -> bool:
         return False
     inner = e.arguments[0]
     function = isinstance(inner, Apply) and inner.function in (
-        *map(Word, ("p", "q", "delta", "Gamma", "I0")),
+        *map(Word, ("p", "q", "delta", "Gamma", "I0", "volume")),
         Name("h"),
     )
-    return function or isinstance(inner, Name | At | Number | Word)
+    return function or isinstance(inner, Name | At | Nth | Number | Word)
 
 
 def at(base: Formula, *places: Formula) -> Formula:

@@ -73,14 +73,14 @@ def posterior_step(plan: Plan, block: Block, t: Typeset) -> Step:
 
 def _new(plan: Plan, block: Block, reason: str) -> str:
     """A reason without why nothing above would do, where a step before this one has said so."""
-    own, mark, refused = reason.partition(" (not exact: ")
+    own, mark, refused = reason.partition("; not exact: ")
     before = [plan.choices[n].reason for b in earlier(plan, block) for n in b.latents if n in plan.choices]
     if not mark:
         return own
     if any(refused in r for r in before):
         return own
     first, between, more = refused.partition("; not quadrature: ")
-    return f"{own}{mark}{first})" if between and any(f"{between}{more}" in r for r in before) else reason
+    return f"{own}{mark}{first}" if between and any(f"{between}{more}" in r for r in before) else reason
 
 
 def _configured(found: Configurations) -> str:

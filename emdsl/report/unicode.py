@@ -88,10 +88,10 @@ def text(e: Formula) -> str:
         case f.Mean(body, given):
             return f"E[{_loose(body)}{f' | {text(given)}' if given is not None else ''}]"
         case f.Slope(of, by, _, other) if other is not None:
-            return f"∂²{text(of)}/∂{text(by)}∂{text(other)}"
+            return f"∂²{_loose(of)}/∂{text(by)}∂{text(other)}"
         case f.Slope(of, by, order):
             high = "²" if order == 2 else ""
-            return f"∂{high}{text(of)}/∂{text(by)}{high}"
+            return f"∂{high}{_loose(of)}/∂{text(by)}{high}"
         case _:
             return _wide(e)
 
@@ -139,7 +139,7 @@ def lines(e: Formula, width: int) -> list[str]:
     home = len(rest[-1]) - len(rest[-1].lstrip()) if rest else None  # where the terms of the sum stand
     out = [*folded(first, width, home=home), *(line for row in rest for line in folded(row, width, home=home))]
     if isinstance(e, f.Relation) and not rest and max(map(len, out)) > width:  # the right side below the left
-        left, right = (text(side) for side in (e.left, e.right))
+        left, right = (_loose(side) for side in (e.left, e.right))
         below = [*folded(left, width), *folded(f"{'':{BESIDE}}{SIGNS[e.op]} {right}", width)]
         return min(out, below, key=lambda rows: max(map(len, rows)))
     return out
@@ -276,7 +276,8 @@ def _rows(e: Formula, width: int) -> list[str]:
         return _fraction(e, width)
     head, sign = _loose(e.left), SIGNS[e.op]
     longest = max(len(_terms((t,))) for t in e.right.terms) + BESIDE
-    squeezed = longest < width + width // SLACK and width < longest + len(head)
+    broken = len(head) > width // 4 or longest < width + width // SLACK  # within its brackets: far to the right, or not
+    squeezed = width < longest + len(head) and broken
     alone = len(head) > 2 * width // 5 or squeezed  # then the terms start on a line of their own
     margin = BESIDE if alone else len(head)
     first, *rest = (_terms(row) for row in f.in_rows(e.right.terms, lambda p: len(text(p)), width, margin))

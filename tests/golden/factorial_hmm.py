@@ -287,27 +287,27 @@ def e_step(params, data, prepared, rng=None):
     sums_a = 0.0
     S_a_first = 0.0
     S_a_pair = 0.0
-    S_a_first_2 = 0.0
-    S_a_pair_2 = 0.0
+    S_b_first = 0.0
+    S_b_pair = 0.0
     S_n_x = 0.0
     S_x_x = 0.0
-    S_x = 0.0
-    S_x_2 = 0.0
-    S_n_x_2 = 0.0
-    S_n_x_3 = 0.0
+    S_a_x = 0.0
+    S_b_x = 0.0
+    S_a_n_x = 0.0
+    S_b_n_x = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_a_first = S_a_first + chain_a.first[0].sum(axis=1)  # (5.1)
     pairs_a = chain_a.sums()  # (5.2)
     S_a_pair = S_a_pair + pairs_a.sum(axis=(1, 3))  # (5.2)
-    S_a_first_2 = S_a_first_2 + chain_a.first[0].sum(axis=0)  # (5.3)
-    S_a_pair_2 = S_a_pair_2 + pairs_a.sum(axis=(0, 2))  # (5.4)
+    S_b_first = S_b_first + chain_a.first[0].sum(axis=0)  # (5.3)
+    S_b_pair = S_b_pair + pairs_a.sum(axis=(0, 2))  # (5.4)
     S_n_x = S_n_x + present_x @ chain_a.q.sum(axis=(0, 1))  # (5.5)
     S_x_x = S_x_x + t @ chain_a.q.sum(axis=(0, 1))  # (5.6)
-    S_x = S_x + x @ chain_a.q.sum(axis=1).T  # (5.7)
-    S_x_2 = S_x_2 + x @ chain_a.q.sum(axis=0).T  # (5.8)
-    S_n_x_2 = S_n_x_2 + present_x @ chain_a.q.sum(axis=1).T  # (5.9)
-    S_n_x_3 = S_n_x_3 + present_x @ chain_a.q.sum(axis=0).T  # (5.11)
+    S_a_x = S_a_x + x @ chain_a.q.sum(axis=1).T  # (5.7)
+    S_b_x = S_b_x + x @ chain_a.q.sum(axis=0).T  # (5.8)
+    S_a_n_x = S_a_n_x + present_x @ chain_a.q.sum(axis=1).T  # (5.9)
+    S_b_n_x = S_b_n_x + present_x @ chain_a.q.sum(axis=0).T  # (5.11)
     sums_a = sums_a + chain_a.along(features_2)  # (5.10)
     # (13) the log-likelihood, added up
     log_likelihood += log_z_a
@@ -315,15 +315,15 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (13)
         "a_first": S_a_first,  # (5.1)
         "a_pair": S_a_pair,  # (5.2)
-        "a_first_2": S_a_first_2,  # (5.3)
-        "a_pair_2": S_a_pair_2,  # (5.4)
+        "b_first": S_b_first,  # (5.3)
+        "b_pair": S_b_pair,  # (5.4)
         "n_x": S_n_x,  # (5.5)
         "x_x": S_x_x,  # (5.6)
-        "x": S_x,  # (5.7)
-        "x_2": S_x_2,  # (5.8)
-        "n_x_2": S_n_x_2,  # (5.9)
-        "a_n_x": sums_a[:, 0:1].reshape(A, B),  # (5.10)
-        "n_x_3": S_n_x_3,  # (5.11)
+        "a_x": S_a_x,  # (5.7)
+        "b_x": S_b_x,  # (5.8)
+        "a_n_x": S_a_n_x,  # (5.9)
+        "a_b_n_x": sums_a[:, 0:1].reshape(A, B),  # (5.10)
+        "b_n_x": S_b_n_x,  # (5.11)
     }
 
 
@@ -339,39 +339,39 @@ def m_step(statistics, params, prepared, policy="raise"):
     low = params["low"]
     sd = params["sd"]
     S_a_first = statistics["a_first"]
-    S_a_first_2 = statistics["a_first_2"]
+    S_b_first = statistics["b_first"]
     S_a_pair = statistics["a_pair"]
-    S_a_pair_2 = statistics["a_pair_2"]
-    S_n_x_2 = statistics["n_x_2"]
-    A = sizes["A"]
+    S_b_pair = statistics["b_pair"]
     S_a_n_x = statistics["a_n_x"]
+    A = sizes["A"]
+    S_a_b_n_x = statistics["a_b_n_x"]
     B = sizes["B"]
-    S_x = statistics["x"]
-    S_n_x_3 = statistics["n_x_3"]
-    S_x_2 = statistics["x_2"]
+    S_a_x = statistics["a_x"]
+    S_b_n_x = statistics["b_n_x"]
+    S_b_x = statistics["b_x"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
     # (7) first_a: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first_a = shares(S_a_first, "first_a", first_a, policy)
     # (8) first_b: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    first_b = shares(S_a_first_2, "first_b", first_b, policy)
+    first_b = shares(S_b_first, "first_b", first_b, policy)
     # (9) trans_a: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans_a = shares(S_a_pair, "trans_a", trans_a, policy)
     # (10) trans_b: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    trans_b = shares(S_a_pair_2, "trans_b", trans_b, policy)
+    trans_b = shares(S_b_pair, "trans_b", trans_b, policy)
     # (11.1), (11.2) high, low: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
-    part = S_n_x_2[:, None] * ((np.arange(A)[:, None] == np.arange(A)) + 0.0).T
-    part_2 = S_n_x_3[:, None] * ((np.arange(B)[:, None] == np.arange(B)) + 0.0).T
-    left = np.concatenate([np.concatenate([part.reshape(A, A), S_a_n_x.reshape(A, B)], axis=-1), np.concatenate([S_a_n_x.T.reshape(B, A), part_2.reshape(B, B)], axis=-1)], axis=-2)
-    right = np.concatenate([S_x.reshape(A), S_x_2.reshape(B)], axis=-1)
+    part = S_a_n_x[:, None] * ((np.arange(A)[:, None] == np.arange(A)) + 0.0).T
+    part_2 = S_b_n_x[:, None] * ((np.arange(B)[:, None] == np.arange(B)) + 0.0).T
+    left = np.concatenate([np.concatenate([part.reshape(A, A), S_a_b_n_x.reshape(A, B)], axis=-1), np.concatenate([S_a_b_n_x.T.reshape(B, A), part_2.reshape(B, B)], axis=-1)], axis=-2)
+    right = np.concatenate([S_a_x.reshape(A), S_b_x.reshape(B)], axis=-1)
     solved = solve_normal(left, right, "high and low", np.concatenate([np.reshape(high, (A,)), np.reshape(low, (B,))], axis=-1), policy)
     high = solved[..., 0:A].reshape(A)
     low = solved[..., A:A + B].reshape(B)
     # (12) sd: closed form. the score has one positive root
     t = high ** 2
-    t_2 = high @ S_a_n_x
+    t_2 = high @ S_a_b_n_x
     t_3 = low ** 2
-    sd = positive(np.sqrt(2) * np.sqrt((low @ t_2 + 0.5 * (S_x_x + t @ S_n_x_2 + t_3 @ S_n_x_3) - high @ S_x - low @ S_x_2) / S_n_x), "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_n_x)
+    sd = positive(np.sqrt(2) * np.sqrt((low @ t_2 + 0.5 * (S_x_x + t @ S_a_n_x + t_3 @ S_b_n_x) - high @ S_a_x - low @ S_b_x) / S_n_x), "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_n_x)
     return {
         "first_a": first_a,
         "first_b": first_b,

@@ -243,7 +243,7 @@ def e_step(params, data, prepared, rng=None):
     part_2 = x[:, None, :] * x  # (6.5)
     S_z_first = 0.0
     S_z_pair = 0.0
-    S_count = 0.0
+    S_c = 0.0
     S_c_n_x = 0.0
     S_c_x_x = 0.0
     S_c_x = 0.0
@@ -252,7 +252,7 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = S_z_first + chain_z.first[0]  # (6.1)
     pairs_z = chain_z.sums()  # (6.2)
     S_z_pair = S_z_pair + pairs_z  # (6.2)
-    S_count = S_count + q_c_joint.sum(axis=2).T  # (6.3)
+    S_c = S_c + q_c_joint.sum(axis=2).T  # (6.3)
     S_c_n_x = S_c_n_x + np.tensordot(present_x, q_c_joint, ([0], [2])).T  # (6.4)
     S_c_x_x = S_c_x_x + np.tensordot(q_c_joint, part_2, ([2], [2])).transpose(1, 0, 2, 3)  # (6.5)
     S_c_x = S_c_x + np.tensordot(x, q_c_joint, ([1], [2])).transpose(2, 1, 0)  # (6.6)
@@ -262,7 +262,7 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (13)
         "z_first": S_z_first,  # (6.1)
         "z_pair": S_z_pair,  # (6.2)
-        "count": S_count,  # (6.3)
+        "c": S_c,  # (6.3)
         "c_n_x": S_c_n_x,  # (6.4)
         "c_x_x": S_c_x_x,  # (6.5)
         "c_x": S_c_x,  # (6.6)
@@ -280,7 +280,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     cov = params["cov"]
     S_z_first = statistics["z_first"]
     S_z_pair = statistics["z_pair"]
-    S_count = statistics["count"]
+    S_c = statistics["c"]
     S_c_n_x = statistics["c_n_x"]
     S_c_x = statistics["c_x"]
     S_c_x_x = statistics["c_x_x"]
@@ -289,7 +289,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (9) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
     # (10) part: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    part = shares(S_count, "part", part, policy)
+    part = shares(S_c, "part", part, policy)
     # (11) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_c_x / S_c_n_x[:, :, None], "mean", mean, policy, -np.inf, np.inf)
     # (12) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a

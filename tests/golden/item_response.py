@@ -93,8 +93,8 @@ SPEC = {'model': 'ItemResponse',
                 'missing': 'drop',
                 'support': None}],
  'plan': {'ability': ['quadrature',
-                      'adaptive Gauss-Hermite, 61 points at the mode of each element of ability (an infer line asks '
-                      'for it)']},
+                      'adaptive Gauss-Hermite, 61 points at the mode of each element of ability; an infer line asks '
+                      'for it']},
  'updates': {'slope': ['newton', '',
                        'log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite '
                        'statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the '

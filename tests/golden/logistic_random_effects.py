@@ -131,8 +131,8 @@ SPEC = {'model': 'LogisticRandomEffects',
                 'missing': 'drop',
                 'support': None}],
  'plan': {'b': ['quadrature',
-                'adaptive Gauss-Hermite, 15 points at the mode of each element of b, more where these do not do (not '
-                'exact: log(1 + exp(X[n] @ beta + b[group[n]])) ties b to cases: no family)']},
+                'adaptive Gauss-Hermite, 15 points at the mode of each element of b, more where these do not do; not '
+                'exact: log(1 + exp(X[n] @ beta + b[group[n]])) ties b to cases: no family']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
              'beta': ['newton', '',
                       'log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, '

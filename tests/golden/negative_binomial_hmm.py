@@ -224,7 +224,7 @@ def e_step(params, data, prepared, rng=None):
     moments_rate, log_z_rate, chain_z, log_z_z, q_gates_rate = on(rng)
     S_z_first = 0.0
     S_z_pair = 0.0
-    S_count = 0.0
+    S_z = 0.0
     S_rate_log_rate = 0.0
     S_rate_rate = 0.0
     log_likelihood = 0.0
@@ -232,7 +232,7 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = S_z_first + chain_z.first[0]  # (6.1)
     pairs_z = chain_z.sums()  # (6.2)
     S_z_pair = S_z_pair + pairs_z  # (6.2)
-    S_count = S_count + chain_z.q.sum(axis=1)  # (6.3)
+    S_z = S_z + chain_z.q.sum(axis=1)  # (6.3)
     S_rate_log_rate = S_rate_log_rate + np.einsum("ab,ab->a", moments_rate["log"], q_gates_rate)  # (6.4)
     S_rate_rate = S_rate_rate + np.einsum("ab,ab->a", moments_rate["id"], q_gates_rate)  # (6.5)
     # (12) the log-likelihood, added up
@@ -243,7 +243,7 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "z_first": S_z_first,  # (6.1)
         "z_pair": S_z_pair,  # (6.2)
-        "count": S_count,  # (6.3)
+        "z": S_z,  # (6.3)
         "rate_log_rate": S_rate_log_rate,  # (6.4)
         "rate_rate": S_rate_rate,  # (6.5)
     }
@@ -259,20 +259,20 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_first = statistics["z_first"]
     S_z_pair = statistics["z_pair"]
     S_rate_rate = statistics["rate_rate"]
-    S_count = statistics["count"]
+    S_z = statistics["z"]
     S_rate_log_rate = statistics["rate_log_rate"]
     # (8) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
     # (9) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
     # (10) mean: closed form. the score has one root
-    t = 1 / S_count
+    t = 1 / S_z
     part = S_rate_rate * t
-    part_2 = shape * S_count
+    part_2 = shape * S_z
     mean = positive(part, "mean", mean, policy, 0.0, -part_2)
     # (11) shape: newton. no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence
     t_4 = log0(mean)
-    part_5 = t_4 * S_count
+    part_5 = t_4 * S_z
     t_5 = 1 / mean
     part_6 = t_5 * S_rate_rate
     part_9 = S_rate_rate * t_5
@@ -280,13 +280,13 @@ def m_step(statistics, params, prepared, policy="raise"):
         t_2 = log0(shape_2)
         part_3 = shape_2 * t_2
         t_3 = scipy.special.gammaln(shape_2)
-        part_4 = S_count * (part_3 - t_3)
+        part_4 = S_z * (part_3 - t_3)
         part_7 = (S_rate_log_rate - part_5 - part_6) * shape_2
         t_6 = scipy.special.digamma(shape_2)
-        part_8 = S_count * (1 + t_2 - t_4 - t_6)
+        part_8 = S_z * (1 + t_2 - t_4 - t_6)
         t_7 = 1 / shape_2
         t_8 = trigamma(shape_2)
-        part_10 = S_count * (t_7 - t_8)
+        part_10 = S_z * (t_7 - t_8)
         return part_4 + part_7, part_8 + S_rate_log_rate - part_9, part_10
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
     return {

@@ -91,8 +91,8 @@ SPEC = {'model': 'PoissonLogNormal',
                 'support': None}],
  'plan': {'rate': ['quadrature',
                    'the doubly exponential rule, 61 points about the mode of each element of rate, more where these '
-                   'do not do (not exact: the posterior of rate is not a known family: no family on positive has the '
-                   'statistics rate, log rate and (log rate)^2)']},
+                   'do not do; not exact: the posterior of rate is not a known family: no family on positive has the '
+                   'statistics rate, log rate and (log rate)^2']},
  'updates': {'mean': ['closed form', '',
                       'Q is quadratic: one equation for each element; concave where its coefficient is positive'],
              'spread': ['closed form', '', 'the score has one positive root']},

@@ -118,8 +118,8 @@ SPEC = {'model': 'PoissonRandomEffects',
                 'missing': 'drop',
                 'support': None}],
  'plan': {'b': ['quadrature',
-                'adaptive Gauss-Hermite, 15 points at the mode of each element of b, more where these do not do (not '
-                'exact: exp(b[group[n]]) ties b to y: no family)']},
+                'adaptive Gauss-Hermite, 15 points at the mode of each element of b, more where these do not do; not '
+                'exact: exp(b[group[n]]) ties b to y: no family']},
  'updates': {'tau': ['closed form', '', 'the score has one positive root'],
              'beta': ['newton', '',
                       'exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, '

@@ -7,7 +7,7 @@ from itertools import product
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import ROW
+from emdsl.derive.algebra.made import POSITION, ROW
 from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.rows import axes_of
 from emdsl.language import model as m
@@ -48,6 +48,32 @@ def inside_plates(v: m.Variable, depth: int, model: m.ModelText) -> tuple[Idx, .
     """The indices of a variable's first plates, as an element of it has them."""
     scope, _, _ = Tensors(model).enter(v.plates)
     return tuple(scope.loops[p.index] for p in v.plates[:depth])
+
+
+def in_plates(e: Expr, model: m.ModelText) -> Expr:
+    """An expression with elements of ragged plates as its user wrote them, for messages: `u[g]` and `y[g, n]` where the
+    algebra has one index over all rows."""
+    around = {
+        f"{p.size.name}[]": tuple(Ix(q.index, str(q.size)) for q in v.plates[:k])
+        for v in model.variables
+        for k, p in enumerate(v.plates)
+        if isinstance(p.size, m.Ragged)
+    }
+
+    def outer(i: Idx) -> tuple[Idx, ...]:
+        match i:
+            case Ix(_, dim):
+                return (*around.get(dim, ()), i)
+            case DataIx(El(var, (Ix(_, dim),))) if var in ROW and len(around.get(dim, ())) == 1:
+                return around[dim]
+            case DataIx(El(var, (row,))) if var in POSITION:
+                return (row,)
+        return (i,)
+
+    def written(g: Expr) -> Expr | None:
+        return El(g.var, tuple(o for i in g.idx for o in outer(i)), g.sort) if isinstance(g, El) else None
+
+    return x.rebuild(e, written) if around else e
 
 
 def pointed_at(

@@ -64,7 +64,7 @@ def choices(elimination: Elimination, joint: LogJoint, refused: Refused, draws: 
     for part in elimination.parts:
         for name in part.latents:
             text = f"a factor of q for {', '.join(part.latents)}, the others averaged: {out[name].reason}"
-            text += f" (not exact: {refused.of(name)})" if refused else ""
+            text += f"; not exact: {refused.of(name)}" if refused else ""
             out[name] = Choice("meanfield", text)
     for events in joint.events:
         for n in (*events.latents, *sorted(out.keys() & x.variables(events.log))):
@@ -149,7 +149,7 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: Refused, averaged: boo
         return Choice("quadrature", text)
     text += ", more where these do not do" if finest(joint) > 1 else ""
     return Choice(
-        "quadrature", text + (f" (not exact: {refused.of(cloud.name)})" if refused else " (an infer line asks for it)")
+        "quadrature", text + (f"; not exact: {refused.of(cloud.name)}" if refused else "; an infer line asks for it")
     )
 
 

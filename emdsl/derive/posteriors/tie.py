@@ -8,6 +8,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.show import show, spelt_out
 from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.plates import in_plates
 from emdsl.derive.joint.sides import classes, side_in
 from emdsl.derive.joint.terms import terms
 
@@ -22,7 +23,7 @@ def tie(joint: LogJoint, names: Sequence[str]) -> str:
                 if held and not _plain(e, names):
                     others = [n for n in (f.about,) if n and n not in held]
                     to = f" to {others[0]}" if others else ""
-                    return f"{told(as_written(e))} ties {', '.join(held)}{to}: no family"
+                    return f"{told(in_plates(as_written(e), joint.model))} ties {', '.join(held)}{to}: no family"
     return ""
 
 

@@ -16,6 +16,7 @@ from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.scalars import NoValue, derivatives, direction, solve_score
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
+from emdsl.derive.joint.plates import in_plates
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.components import components
 from emdsl.derive.updates.curvature import curvature
@@ -118,17 +119,18 @@ def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term], model: 
             reason = "Q is a sum of distances from data: a weighted median, for which data are sorted"
             out.append(Update((n,), "closed form", Numeric((), True, tuple(map(sized, found[0])), found[1]), reason))
     rest = tuple(n for n in names if not any(n in u.params for u in out))
-    return [*out, _climbed(rest, q, every, params)] if rest else out
+    return [*out, _climbed(rest, q, every, model)] if rest else out
 
 
-def _climbed(names: tuple[str, ...], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> Update:
+def _climbed(names: tuple[str, ...], q: Expected, every: Sequence[Term], model: m.ModelText) -> Update:
+    params = {v.name: v for v in model.variables if v.kind == "param"}
     held = _held(names, every)
     mixed = tuple(sized(t) for t in _held(names, [mx.term for mx in q.mixed]))
     every_factor = [f for t in mixed for f in t.factors]
     both = [f for f in every_factor if x.variables(f) & set(params) and x.variables(f) - set(params)]
     ties = next((f for f in both if set(names) & x.variables(f)), both[0] if both else every_factor[0])
     rule, how = _numeric(Numeric(held, data=True, mixed=mixed), [params[n] for n in names])
-    tie = show(x.rebuild(ties, _where_seen))
+    tie = show(in_plates(x.rebuild(ties, _where_seen), model))
     reason = f"{tie} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
     return Update(names, "gradient" if rule.hessian is None else "newton", rule, f"{reason}, to convergence")
 

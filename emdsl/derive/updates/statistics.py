@@ -40,6 +40,8 @@ from emdsl.derive.posteriors.averages import expectation
 from emdsl.derive.posteriors.blocks import Elimination, is_prior
 from emdsl.errors import InternalError
 
+Together = Mapping[str, Sequence[str]]  # the discrete latents that are found together, by the name of their block
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -80,6 +82,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
     shared = {AT.of(n): "" for c in joint.clouds if c.shared for n in c.latents}
     kinds = {**classes(joint), **shared}  # points that all elements share are constants beside the parameters
     symmetry = symmetry_of(joint)
+    together = {b.name: b.latents for b in elimination.blocks if len(b.states) == len(b.latents)}
     found: dict[tuple[object, ...], Statistic] = {}
     terms: list[Term] = []
     prior: list[Term] = []
@@ -104,6 +107,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
                 symmetry,
                 joint,
                 weighted,
+                together,
             )
     return Expected(
         tuple(found.values()), tuple(merge(terms, symmetry)), tuple(merge(prior, symmetry)), tuple(mixed), symmetry
@@ -113,6 +117,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
 def _collect(
     whole: Term, factor: Factor, kinds: Mapping[str, str], mixed: list[Mixed], terms: list[Term],
     found: dict[tuple[object, ...], Statistic], symmetry: Symmetry, joint: LogJoint, weighted: str | None,
+    together: Together,
 ) -> None:  # fmt: skip
     """One averaged term: into the mixed ones, or as functions of parameters times a statistic."""
     if any(len(blocks_of(f, lambda n: _side(n, kinds))) > 1 for f in whole.factors):
@@ -123,7 +128,7 @@ def _collect(
     if not rest and not any(i.dim == weighted for i in whole.ixs):
         terms.append(_multiplicity(Term(whole.coef, (), ours, whole.ixs)))
     else:
-        terms.append(_with_statistic(whole, ours, rest, found, symmetry))
+        terms.append(_with_statistic(whole, ours, rest, found, symmetry, together))
 
 
 def _side(name: str, kinds: Mapping[str, str]) -> str:
@@ -209,7 +214,7 @@ def _multiplicity(t: Term) -> Term:
 
 def _with_statistic(
     t: Term, ours: tuple[Expr, ...], rest: tuple[Expr, ...],
-    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry,
+    found: dict[tuple[object, ...], Statistic], symmetry: Symmetry, together: Together,
 ) -> Term:  # fmt: skip
     """The term with everything but functions of parameters replaced by its statistic."""
     t = _multiplicity(t)
@@ -228,7 +233,8 @@ def _with_statistic(
         to: dict[Ix, Idx] = dict(names)
         factors = tuple(x.substitute(f, to) for f in rest)
         used = {s.name for s in found.values()}
-        found[key] = Statistic(readable_name(factors, used, axes), axes, factors, tuple(names[i] for i in inside))
+        name = readable_name(factors, used, axes, together)
+        found[key] = Statistic(name, axes, factors, tuple(names[i] for i in inside))
     stat = found[key]
     back = {v: k for k, v in names.items()}
     statistic = El(STATISTIC.of(stat.name), tuple(back[i] for i in stat.axes))
@@ -269,21 +275,36 @@ def _vanishes_with(f: Expr) -> tuple[El, ...]:
     return ()
 
 
-def readable_name(factors: Sequence[Expr], used: set[str], axes: Sequence[Ix] = ()) -> str:
-    """A readable name: what is summed, joined by underscores; squares and products repeat a name."""
+def readable_name(
+    factors: Sequence[Expr], used: set[str], axes: Sequence[Ix] = (), together: Together | None = None
+) -> str:
+    """A readable name: what is summed, joined by underscores; squares and products repeat a name.
+
+    Of discrete latents that are found `together` those whose states are told: the others add up to one.
+    """
     parts: list[str] = []
-    told: dict[Ix, Idx] = {f.a: f.b for f in factors if isinstance(f, x.Delta) and isinstance(f.a, Ix)}
+    set_to: dict[Ix, Idx] = {f.a: f.b for f in factors if isinstance(f, x.Delta) and isinstance(f.a, Ix)}
     for n, f in enumerate(factors):
+        beside = {*axes, *(i for k, p in enumerate(factors) if k != n for i in x.free(p))}
         match f:
             case El() if f.var in Q:
-                beside = {*axes, *(i for k, p in enumerate(factors) if k != n for i in x.free(p))}
-                if beside.issuperset(x.free(f)):  # otherwise it adds up to one
-                    parts.insert(0, placed(Q.named(f.var), [told.get(i, i) if isinstance(i, Ix) else i for i in f.idx]))
-            case El() if f.var in PAIR:
-                parts.insert(0, f"{PAIR.named(f.var)}_pair")
-            case El() if f.var in FIRST:
-                latent, position = FIRST.named(f.var), FIRST.number(f.var)
-                parts.insert(0, f"{latent}_pair_{position}" if position else f"{latent}_first")
+                idx = [set_to.get(i, i) if isinstance(i, Ix) else i for i in f.idx]
+                if several := (together or {}).get(Q.named(f.var)):
+                    of_each, rest = zip(several, idx, f.idx, strict=False), idx[len(several) :]
+                    parts[:0] = [placed(a, [to, *rest]) for a, to, i in of_each if not isinstance(i, Ix) or i in beside]
+                elif beside.issuperset(x.free(f)):  # otherwise it adds up to one
+                    parts.insert(0, placed(Q.named(f.var), idx))
+            case El() if f.var in PAIR or f.var in FIRST:
+                latent, position = made_of(f.var)[1][0], FIRST.number(f.var) if f.var in FIRST else 1
+                several = tuple((together or {}).get(latent, (latent,)))
+                states = f.idx[: min(position + 1, 2) * len(several)]  # those before the element, then its own
+                told = [
+                    a
+                    for a, i in zip((*several, *several) if position else several, states, strict=False)
+                    if isinstance(i, int) or i in beside
+                ]
+                word = "first" if not position else "pair" if f.var in PAIR else f"pair_{position}"
+                parts.insert(0, "_".join((*dict.fromkeys(told or several), word)))
             case El() if f.var in MEAN:
                 parts.append(placed(MEAN.named(f.var), f.idx))
             case El() if f.var in COV:
