@@ -257,7 +257,7 @@ def _draw(
         try:
             # no density: numbers may have to be positive, or in order
             folded = rising or (last is not None and attempt % 2 == 1)
-            many = plates * 2 ** (attempt // 4 + lost)
+            many = plates * 2 ** (attempt // 4 + lost) if attempt // 4 + lost else 0
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
             drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
             if not wanted(drawn):

@@ -136,7 +136,7 @@ def _in_another_order(case: Case, name: str) -> tuple[Array, Drawn, dict[str, Ar
     first, (moved, params) = order, taken(case, name, order, case.start)
     for latents in (case.drawn.latents, *(_elsewhere(case, k) for k in range(OTHERS))):
         there, after = taken(case, name, order, case.start, latents)
-        before = case.world.rows(case.start, latents).sum()
+        before = _density(case, latents)
         now = World.of(case.world.model, there).rows(after, there.latents).sum()
         if before != now and not abs(before - now) <= SAME * (1 + abs(before)):
             raise Unchecked("the order is part of the model")
@@ -158,19 +158,29 @@ def _permuted(case: Case, name: str) -> Check:
     return measured("rows in another order", name, float(max(off, apart)), most)
 
 
-def _elsewhere(case: Case, number: int) -> dict[str, Array]:
-    """Other values of the latents: numbers as drawn, shuffled; states any, where all elements may have the same."""
+def _elsewhere(case: Case, number: int) -> Mapping[str, Array]:
+    """Other values of the latents, with which the data are possible: where no density is, all orders are alike.
+
+    Numbers as drawn, shuffled; states any, where all elements may have the same. What data tell without noise stays.
+    """
     rng, sizes = case.rng(60 + number), case.drawn.setting.sizes
-    out = {}
+    states, numbers = {}, {}
     for n, value in case.drawn.latents.items():
         domain = case.world.model.variable(n).domain
-        out[n] = np.asarray(value)
         if isinstance(domain.levels, Dim) or domain.kind == "bool":
-            states = domain.levels.value(sizes) if isinstance(domain.levels, Dim) else 2
-            out[n] = rng.integers(0, states, np.shape(value))
+            levels = domain.levels.value(sizes) if isinstance(domain.levels, Dim) else 2
+            states[n] = rng.integers(0, levels, np.shape(value))
         elif domain.interval and np.ndim(value):
-            out[n] = rng.permutation(value)
-    return out
+            numbers[n] = rng.permutation(value)
+    for other in (states | numbers, states, numbers):
+        latents = {**case.drawn.latents, **other}
+        if np.isfinite(_density(case, latents)):
+            return latents
+    return case.drawn.latents
+
+
+def _density(case: Case, latents: Mapping[str, Array]) -> float:
+    return float(case.world.rows(case.start, latents).sum())
 
 
 def outermost(model: ModelText) -> list[str]:

@@ -46,7 +46,8 @@ def plausible(
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
 
     Where `other`, givens with a default are not what they are by default.
-    Outermost plates of which no parameter has an element for each are `many`, where it is given: rows alone are more.
+    Outermost plates of which no parameter has an element for each are `many`, where it is given: rows alone are more,
+    and what they point at is one more, so that nobody takes the one for the other.
 
     Where `folded`, givens on the line are positive and rise: distances and times are often declared as numbers alone.
     Half of the values of a given in `near` lie at those numbers, or beside them.
@@ -57,7 +58,8 @@ def plausible(
     sizes_of_rows = [v.plates[0].size for v in model.variables if v.plates]
     outermost = {n for size in sizes_of_rows if isinstance(size, Dim) for n in size.names}
     free = (around - elements) & outermost or around - elements or around  # rows, not what each row holds
-    counts = {n: many or plates if n in free else plates for n in around}
+    seen = {n for v in model.of_kind("observed") for p in v.plates[:1] if isinstance(p.size, Dim) for n in p.size.names}
+    counts = {n: many + (n not in seen) if many and n in free else plates for n in around}
     axes = ragged_axes(model)
     sizes: dict[str, int] = {}
     rest = [s for s in model.sizes if s.name not in axes]
