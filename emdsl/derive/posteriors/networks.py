@@ -45,7 +45,9 @@ def cliques_of(terms: Sequence[Term], latents: tuple[str, ...], levels: Mapping[
         old = found.get(key)
         if old is not None:
             to: dict[Ix, Idx] = dict(zip(made.states, old.states, strict=True))
-            moved = Term(made.terms[0].coef, (), tuple(x.substitute(f, to) for f in made.terms[0].factors), old.axes)
+            own = made.terms[0]
+            summed = own.ixs[len(made.axes) :]  # what no factor carries of these counts
+            moved = Term(own.coef, (), tuple(x.substitute(f, to) for f in own.factors), (*old.axes, *summed))
             found[key] = Clique(old.places, old.states, old.plates, old.masks, (*old.terms, moved))
         else:
             found[key] = made

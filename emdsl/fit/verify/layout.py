@@ -97,16 +97,23 @@ def find_cells(world: World, params: Mapping[str, Array], rng: np.random.Generat
 def quadratic_cells(
     world: World, params: Mapping[str, Array], cells: Sequence[Cell], rng: np.random.Generator
 ) -> tuple[bool, ...]:
-    """Which cells are such that every row is a polynomial of degree two in all of them together."""
+    """Which cells are such that every row is a polynomial of degree two in all of them together.
+
+    Of a latent that data cut in some rows alone (a limit, where it is seen) those without ends may be.
+    """
     kept: set[str] = set()
-    names = dict.fromkeys(c.latent for c in cells if c.levels is None and np.isinf(c.ends).all() and not c.atoms)
+    names = dict.fromkeys(c.latent for c in cells if _without_ends(c))
     if _quadratic(world, params, cells, set(names), rng):
         kept = set(names)
     else:
         for name in names:
             if _quadratic(world, params, cells, kept | {name}, rng):
                 kept.add(name)
-    return tuple(c.latent in kept for c in cells)
+    return tuple(c.latent in kept and _without_ends(c) for c in cells)
+
+
+def _without_ends(c: Cell) -> bool:
+    return c.levels is None and np.isinf(c.ends).all() and not c.atoms
 
 
 def _quadratic(
@@ -115,7 +122,7 @@ def _quadratic(
     """Whether third differences along random directions vanish."""
     if not names:
         return True
-    mine = np.array([c.latent in names for c in cells])
+    mine = np.array([c.latent in names and _without_ends(c) for c in cells])
     for _ in range(3):
         base, step = drawn_values(world, cells, rng), np.where(mine, rng.normal(size=len(cells)), 0.0)
         there = all_placed(world, cells, [base + k * step for k in (-1, 0, 1, 2)])
