@@ -12,7 +12,7 @@ from scipy.stats import beta, multivariate_normal, norm
 from strategies import models
 
 import emdsl
-from emdsl.errors import ModelError
+from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
@@ -178,6 +178,54 @@ def test_pairs_of_elements_beside_an_effect_that_all_rows_share() -> None:
         rows = multivariate_normal(start["m"][z], np.eye(2) + 4).pdf(data["y"])
         total += classes * rows * norm(z, start["s"][c[data["of"]]]).pdf(data["v"]).prod()
     assert fit.log_likelihood_ == pytest.approx(np.log(total), abs=1e-9)
+
+
+def test_vectors_seen_in_part_in_the_classes_of_pairs() -> None:
+    """Found by chance: of what no row of a plate enters, a network counted one row, however long it was."""
+    text = """
+        model Pairs
+        param s : simplex[2]
+        param m[2] : real
+        param S : spd[2]
+        param link[2, 2] : unit
+        for i in G:
+            for j in G if j < i:
+                observed edge[i, j] ~ Bernoulli(link[c[i], c[j]])
+        for a in G:
+            latent c[a] ~ Categorical(s)
+            for n in N:
+                observed y[a, n] ~ MvNormal(m[c[a]] * ones(2), S)
+    """
+    y = np.array([[[0.3, -0.5], [1.1, np.nan]], [[np.nan, 2.0], [0.7, 0.1]]])
+    start = {"s": [0.3, 0.7], "m": [0.5, -1.0], "S": [[2, 0.5], [0.5, 1]], "link": [[0.2, 0.6], [0.5, 0.9]]}
+    fit = emdsl.compile(text=text).fitter(max_iter=0, init=start).fit({"y": y, "edge": [[0, 0], [1, 0]]})
+    total = 0.0
+    for c in product((0, 1), repeat=2):
+        joint = np.array(start["s"])[list(c)].prod() * start["link"][c[1]][c[0]]
+        for a, row in product((0, 1), (0, 1)):
+            there = ~np.isnan(y[a, row])
+            cov = np.array(start["S"])[np.ix_(there, there)]
+            joint *= multivariate_normal(np.full(there.sum(), start["m"][c[a]]), cov).pdf(y[a, row, there])
+        total += joint
+    assert fit.log_likelihood_ == pytest.approx(np.log(total), abs=1e-9)
+
+
+def test_weights_of_rows_that_gaps_tie_are_refused() -> None:
+    """Found by chance: the effect that all rows share ties what is missing of them, and their weights were ignored."""
+    text = """
+        model Shared
+        param share : simplex[2]
+        param s[2] : positive
+        latent b ~ Normal(0, 2)
+        for n in N:
+            observed z[n] : category[2] ~ Categorical(share)
+            observed y[n] ~ Normal(b, s[z[n]])
+    """
+    y, weight = np.array([0.3, -1.0, 2.0, 0.5]), [2.0, 1, 1, 1]
+    model = emdsl.compile(text=text)
+    model.fitter(max_iter=1).fit({"z": [1, 0, 1, 0], "y": y}, sample_weight=weight)
+    with pytest.raises(DataError, match="cannot be weighted"):
+        model.fitter(max_iter=1).fit({"z": [np.nan, 0, 1, 0], "y": y}, sample_weight=weight)
 
 
 def test_what_a_parameter_is_measured_from_has_its_own_lines() -> None:

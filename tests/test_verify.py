@@ -718,11 +718,33 @@ for n in N:
     latent b[n] ~ Normal(0, q)
     observed y[n] ~ Normal(a[n]^2 + b[n], 0.5)
 """  # nodes stood where a may be beside b as it was drawn
+SEEN_BELOW = """model SeenBelow
+param w : simplex[2]
+param r[2] : real
+param q[2] : positive
+for n in N:
+    given e[n] : positive
+    latent z[n] ~ Categorical(w)
+    latent u[n] ~ Normal(r[z[n]], var = q[z[n]])
+    observed y[n] ~ Delta(min(u[n], e[n]))
+"""  # where y is missing, u has no end; where it is e, u has one, and was taken for Gaussian all the same
+POINTED_AT = """model PointedAt
+param m : real
+param s : positive
+for a in G:
+    latent share[a] ~ Dirichlet([1, 2])
+for n in N:
+    given of[n] : index[G]
+    latent z[n] ~ Categorical(share[of[n]])
+    observed y[n] ~ Normal(m, s)
+"""  # as many groups as rows: what a group has was taken for what a row has
 
 
 @pytest.mark.parametrize(
     ("text", "seed", "check"),
     [
+        (SEEN_BELOW, 0, "log-likelihood with gaps"),
+        (POINTED_AT, 0, "log-likelihood"),
         (TWO_SIGNS, 0, "log-likelihood"),
         (TWO_HILLS, 0, "M-step"),
         (RARE, 5, "draws have the density's moments"),

@@ -26,7 +26,7 @@ from emdsl.fit.variants import CompiledModel, Variant
 from emdsl.language.resized import MOST as MOST_WRITTEN
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
-from emdsl.runtime.data.binding import Bound, outer_plates
+from emdsl.runtime.data.binding import Bound, outer_plates, refuse_weights
 from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.climbs import Climb, Setup, enough_points, evaluate, is_exact
 from emdsl.runtime.fitting.loop import climb
@@ -136,6 +136,8 @@ class Fitter(TellsMissing, ByMultipliers):
         bound = self._by_runs(bound)
         if completed and self._variant.tied is None:
             bound = renamed(bound, completed, self._module.SPEC)
+            if bound.weighted is not None:  # rows of which all is seen may have weights where others have none
+                refuse_weights(self._module.SPEC, bound.weighted)
         if self._module.SPEC.get("tails"):
             self._leave_out(bound)
         return bound

@@ -351,6 +351,23 @@ def outer_plates(spec: Spec) -> list[str]:
     return list(dict.fromkeys(v["plates"][0][1] for v in spec["variables"] if v["kind"] == "observed" and v["plates"]))
 
 
+def refuse_weights(spec: Spec, over: str) -> None:
+    """Raises DataError where elements of a plate have no weights by the module of this specification."""
+    ordered = spec.get("ordered", False)
+    if ordered is True or (ordered and over in ordered):
+        raise DataError(
+            f"sample_weight: {over} is an ordered plate, whose elements are not exchangeable",
+            hint="leave it out",
+            code="D014",
+        )
+    if reason := spec.get("unweighted", {}).get(over):
+        raise DataError(
+            f"sample_weight: rows of {over} cannot be weighted: {reason}",
+            hint="leave it out; where rows are independent of one another, repeat them in the data",
+            code="D014",
+        )
+
+
 def _weights(
     spec: Spec, variables: Mapping[str, Record], options: BindOptions, sizes: Mapping[str, int]
 ) -> tuple[Array | None, str | None]:
@@ -366,19 +383,7 @@ def _weights(
             hint=f"one of {', '.join(plates)}" if plates else None,
             code="D014",
         )
-    ordered = spec.get("ordered", False)
-    if ordered is True or (ordered and over in ordered):
-        raise DataError(
-            f"sample_weight: {over} is an ordered plate, whose elements are not exchangeable",
-            hint="leave it out",
-            code="D014",
-        )
-    if reason := spec.get("unweighted", {}).get(over):
-        raise DataError(
-            f"sample_weight: rows of {over} cannot be weighted: {reason}",
-            hint="leave it out; where rows are independent of one another, repeat them in the data",
-            code="D014",
-        )
+    refuse_weights(spec, over)
     column = read_column("sample_weight", options.sample_weight)
     length = size_value(over, sizes)
     if column.text:
