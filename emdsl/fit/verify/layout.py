@@ -113,7 +113,7 @@ def quadratic_cells(
 
 
 def _without_ends(c: Cell) -> bool:
-    return c.levels is None and np.isinf(c.ends).all() and not c.atoms
+    return c.levels is None and bool(np.isinf(c.ends).all()) and not c.atoms
 
 
 def _quadratic(
