@@ -355,17 +355,12 @@ def refuse_weights(spec: Spec, over: str) -> None:
     """Raises DataError where elements of a plate have no weights by the module of this specification."""
     ordered = spec.get("ordered", False)
     if ordered is True or (ordered and over in ordered):
-        raise DataError(
-            f"sample_weight: {over} is an ordered plate, whose elements are not exchangeable",
-            hint="leave it out",
-            code="D014",
-        )
+        text = f"sample_weight: {over} is an ordered plate, whose elements are not exchangeable"
+        raise DataError(text, hint="leave it out", code="D014")
     if reason := spec.get("unweighted", {}).get(over):
-        raise DataError(
-            f"sample_weight: rows of {over} cannot be weighted: {reason}",
-            hint="leave it out; where rows are independent of one another, repeat them in the data",
-            code="D014",
-        )
+        text = f"sample_weight: rows of {over} cannot be weighted: {reason}"
+        hint = "leave it out; where rows are independent of one another, repeat them in the data"
+        raise DataError(text, hint=hint, code="D014")
 
 
 def _weights(
