@@ -1271,6 +1271,23 @@ for g in G:
         "log p(y | beta, r, u, x) =",
         "log volume(U⁽ⁱ⁾) = log w⁽ⁱ⁾ + X⁽ⁱ⁾² + log(√2 L)",
     ),
+    """param beta : real[P]
+param gamma : real[P]
+param keep : unit
+param c : positive
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Poisson(exp(x[n] @ beta))
+    observed z[n] ~ Bernoulli(logistic(x[n] @ gamma))
+    observed u[n] ~ Gamma(c, keep)
+""": (
+        "∂²Q/∂beta² = -Σ_n exp(x[n]ᵀ beta) x[n] x[n]ᵀ",
+        "(1 - logistic(x[n]ᵀ gamma)) (1 - z[n]) logistic(x[n]ᵀ gamma) x[n] x[n]ᵀ",
+        "∂²Q/∂c² = S_n_u (1 / c - ψ′(c)) (5.2)",
+        "ξ ← ξ - s (∂²Q/∂ξ²)⁻¹ ∂Q/∂ξ",
+        "ξ are the parameters themselves.",
+        "ξ are free coordinates of the parameters: the log of a positive number.",
+    ),
     """param w[P] : positive
 for n in N:
     given i[n] : index[P]

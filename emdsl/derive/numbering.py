@@ -16,9 +16,9 @@ from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.quadrature import counts
-from emdsl.derive.updates.newton import Together
+from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Linear
-from emdsl.derive.updates.rules import Update
+from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.language import model as m
 
 
@@ -61,8 +61,12 @@ class Numbers:
         """The number of what says which probabilities or moments a posterior has."""
         return self.of(block, next((p for p in ("posterior", "moments", "joint") if p in self.parts[block]), ""))
 
+    def climb(self, parameter: str, part: str) -> list[str]:
+        """The number of the gradient, the curvature or the step of a climb by Newton's method."""
+        return [f"{self.update[parameter]}.{1 + CLIMB.index(part)}"]
+
     def solved(self, u: Update) -> list[str]:
-        """The numbers of the equations of an update: of parameters that are solved for together one for each."""
+        """The numbers of the equations of an update, of those in parts one for each."""
         number, parts = self.update[u.params[0]], solved_parts(u)
         return [f"{number}.{n}" for n in range(1, len(parts) + 1)] if len(parts) > 1 else [str(number)]
 
@@ -82,13 +86,19 @@ OF_A_FAMILY = {"precision": "naturals", "linear": "naturals", "moments": "poster
                "ends": "posterior"}  # fmt: skip
 
 
+CLIMB = ("gradient", "curvature", "step")
+
+
 def solved_parts(u: Update) -> tuple[str, ...]:
-    """The parameters that have equations of their own in an update, in order."""
+    """What has equations of its own in an update, in order: parameters that are solved for together; of a climb by
+    Newton's method the gradient, the curvature and the step."""
     match u.rule:
         case Linear():
             return tuple(c.name for c in u.rule.columns)
-        case Together():
-            return u.params
+        case Newton() | Together():
+            return CLIMB
+        case Numeric() if u.rule.hessian is not None:
+            return CLIMB
     return u.params[:1]
 
 

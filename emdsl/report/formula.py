@@ -168,7 +168,7 @@ def level(f: Formula) -> int:
             return SUM
         case Times() | Over() | Big():
             return PRODUCT
-        case Raised():
+        case Raised() | Slope():
             return POWER
     return ATOM
 

@@ -24,7 +24,7 @@ WORDS = {
     "pi": r"\pi", "log": r"\log", "exp": r"\exp", "sin": r"\sin", "cos": r"\cos", "tanh": r"\tanh", "Gamma": r"\Gamma",
     "alpha": r"\alpha", "beta": r"\beta", "delta": r"\delta",
     "digamma": r"\psi", "eta": r"\eta", "lambda": r"\lambda", "theta": r"\theta",
-    "Lambda": r"\Lambda", "nu": r"\nu", "trigamma": r"\psi'",
+    "Lambda": r"\Lambda", "nu": r"\nu", "xi": r"\xi", "zeta": r"\zeta", "trigamma": r"\psi'",
     "infinity": r"\infty", "I0": "I_{0}", "I1": "I_{1}", "min": r"\min", "max": r"\max",
     "logdet": r"\log\det", "q": "q", "Q": "Q", "calligraphic Q": r"\mathcal{Q}",
     "Phi": r"\Phi", "phi": r"\phi", "p": "p",

@@ -31,6 +31,8 @@ WORDS = {
     "theta": "θ",
     "Lambda": "Λ",
     "nu": "ν",
+    "xi": "ξ",
+    "zeta": "ζ",
     "trigamma": "ψ′",
     "Gamma": "Γ",
     "logdet": "log det",

@@ -81,13 +81,13 @@ def labels(k: int, step: Step) -> list[str]:
     Of a step in parts each part has a number, and its lines letters where there are several: `4.2a`, `4.2b`.
     """
     every = step.facts.get("kind") in NUMBERED
-    chosen = [line for line in step.body if isinstance(line, Show) and (every or line.name)]
+    chosen = [line for line in step.body if isinstance(line, Show) and (every or line.name or line.part)]
     if len(step.parts) < 2:
         found = [str(k)] if len(chosen) == 1 else [f"{k}.{n}" for n in range(1, len(chosen) + 1)]
     else:
         found = _by_part(k, step.parts, [line.part or line.name for line in chosen])
     numbers = iter(found)
-    return [next(numbers) if isinstance(line, Show) and (every or line.name) else "" for line in step.body]
+    return [next(numbers) if isinstance(line, Show) and (every or line.name or line.part) else "" for line in step.body]
 
 
 def _by_part(k: int, parts: Sequence[str], lines: Sequence[str]) -> list[str]:

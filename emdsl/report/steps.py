@@ -275,10 +275,12 @@ def _bound_reported(plan: Plan) -> Step:
         how = "No factor's update lowers it: each raises the bound with all else held."
     if plan.joint.clouds:
         how += " That holds but for what quadrature leaves out: a sweep under twice the points tells how much that is."
+    entropy = f.less(f.Word("A"), f.Mean(f.Word("log joint")))
     body = (
         Say(say),
         Show(_bound_value(plan)),
-        Say("The entropy of a factor is its log-normaliser less the expectation of its log joint."),
+        Say("The entropy of a factor is its log-normaliser less the expectation of its log joint under the others,"),
+        Show(f.Relation("=", f.Plus(((True, f.Mean(f.of("log", f.Word("q")))),)), entropy)),
         Say(how),
     )
     held = [n for u in plan.updates if u.conditional_on for n in u.params]

@@ -36,6 +36,8 @@ WORDS = {
     "theta": "θ",
     "Lambda": "Λ",
     "nu": "ν",
+    "xi": "ξ",
+    "zeta": "ζ",
     "trigamma": "ψ′",
     "sum": "Σ",
     "Gamma": "Γ",

@@ -28,6 +28,7 @@ from emdsl.report.explicit import READ_TOGETHER, explicit, in_data, joined, norm
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import a_square_apart, by_statistic, gathered
 from emdsl.report.maxima import second_order, slope_of, why_a_maximum
+from emdsl.report.newton import BY_BRACKET, BY_DIAGONAL, BY_EIGENVALUES, free_coordinates, hessian_of, step_of
 from emdsl.report.page import Say, Show, Step, names_of, sentence
 from emdsl.report.pieces import assembled
 from emdsl.report.spreads import by_entries, entry_by_entry, in_matrices, value_of
@@ -59,8 +60,7 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[E
     names = names_of(*u.params)
     shown = isinstance(u.rule, Linear) and concave_by(plan, u) is not None  # then it is said below, of what it is
     reason = re.sub("; concave where [^;]*", "", u.reason) if shown else u.reason
-    model = plan.joint.as_written.model
-    taken = {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
+    taken = _taken(plan)
     reason = _in_free_letters(reason, taken) if isinstance(u.rule, Spread) else reason
     of_rule = in_matrices(u.rule, u.params[0], t) if isinstance(u.rule, Spread) and not entry_by_entry(u.rule) else None
     body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *(() if of_rule else _part(u, held, t))]
@@ -73,6 +73,12 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[E
         "code": "refine" if isinstance(u.rule, Numeric) and u.rule.data else "m_step",
     }  # fmt: skip
     return Step(f"The update of {names}", abbreviated(body, taken), facts, solved_parts(u))
+
+
+def _taken(plan: Plan) -> set[str]:
+    """The names that the model has."""
+    model = plan.joint.as_written.model
+    return {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
 
 
 def _in_free_letters(reason: str, taken: set[str]) -> str:
@@ -112,8 +118,14 @@ def _rule(
             yield from _linear(u.rule, t)
         case Newton():
             yield from _newton(u.rule, t)
+            yield from step_of(
+                [plan.joint.model.variable(n) for n in u.params], free_coordinates(_taken(plan)), BY_BRACKET
+            )
         case Together():
             yield from _together(u.rule, t)
+            yield from step_of(
+                [plan.joint.model.variable(n) for n in u.params], free_coordinates(_taken(plan)), BY_EIGENVALUES
+            )
         case Numeric():
             yield from _numeric(plan, u, held, t)
         case _:
@@ -293,10 +305,11 @@ def _newton(rule: Newton, t: Typeset) -> Iterator[Say | Show]:
     yield Show(
         f.Relation("=", _partial(rule.leaf.var, rule.axes, names, t), f.Relation("=", score, f.Number("0"))),
         rule.leaf.var,
+        part="gradient",
     )
-    yield Say("Newton's method to convergence, steps that lower Q halved; the second derivative is")
+    yield Say("Newton's method to convergence; the second derivative is")
     slope = f.Slope(f.Word("Q"), t.of(El(rule.leaf.var, rule.axes), names), 2)
-    yield Show(f.Relation("=", slope, t.of(by_statistic(tidy(rule.curvature, t.known)), names)))
+    yield Show(f.Relation("=", slope, t.of(by_statistic(tidy(rule.curvature, t.known)), names)), part="curvature")
 
 
 def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
@@ -304,12 +317,12 @@ def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
     leaves = [t.of(leaf, names) for leaf in rule.leaves]
     for leaf, slope, name in zip(leaves, rule.slopes, (e.var for e in rule.leaves), strict=True):
         zero = f.Relation("=", t.of(by_statistic(gathered(tidy(slope, t.known))), names), f.Number("0"))
-        yield Show(f.Relation("=", f.Slope(f.Word("Q"), leaf), zero), name)
-    yield Say("Newton's method to convergence, steps that lower Q halved; the Hessian is")
+        yield Show(f.Relation("=", f.Slope(f.Word("Q"), leaf), zero), name, part="gradient")
+    yield Say("Newton's method to convergence; the Hessian is")
     for i, row in enumerate(rule.hessian):
         for leaf, entry in zip(leaves[i:], row, strict=True):
             by = f.Slope(f.Word("Q"), leaves[i], 2, None if leaf is leaves[i] else leaf)
-            yield Show(f.Relation("=", by, t.of(by_statistic(gathered(tidy(entry, t.known))), names)))
+            yield Show(f.Relation("=", by, t.of(by_statistic(gathered(tidy(entry, t.known))), names)), part="curvature")
 
 
 def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
@@ -321,7 +334,8 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
         text = "The log-likelihood itself is raised by quasi-Newton steps in unconstrained coordinates, a value by an "
         yield Say(f"{text}E-step each; at the parameters of the E-step its gradient is that of Q:")
     else:
-        yield Say(f"Raised by {how} steps in unconstrained coordinates, with the gradient")
+        within = "" if u.rule.hessian is not None else " in unconstrained coordinates"
+        yield Say(f"Raised by {how} steps{within}, with the gradient")
     for name in u.params[:READ_TOGETHER]:
         axes = axes_of(plan.joint.model.variable(name))
         try:
@@ -334,6 +348,12 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
             own = t.own(El(name, axes)) if places == axes else 0
             found = in_tensors(left, gathered(tidy(x.substitute(slope, at), t.known)), places, own, t)
             assert isinstance(found, f.Relation)
-            yield Show(f.Relation("=", f.Slope(f.Word("Q"), found.left), found.right), name)
+            climb = "gradient" if u.rule.hessian is not None else ""
+            yield Show(f.Relation("=", f.Slope(f.Word("Q"), found.left), found.right), name, part=climb)
     if len(u.params) > READ_TOGETHER:
         yield Say(f"and {len(u.params) - READ_TOGETHER} more, in the same way.")
+    if u.rule.hessian is not None:
+        variables = [plan.joint.model.variable(n) for n in u.params]
+        xi = free_coordinates(_taken(plan))
+        yield from hessian_of(held, variables, xi, t)
+        yield from step_of(variables, xi, BY_DIAGONAL if u.rule.hessian.low else BY_EIGENVALUES)

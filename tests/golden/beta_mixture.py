@@ -244,7 +244,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8.1), (8.2) a, b: newton. no closed root where Q holds a[k], log Gamma(a[k]), log Gamma(a[k] + b[k]); a, b together by Newton with step-halving, to convergence
+    # (8.1) to (8.3) a, b: newton. no closed root where Q holds a[k], log Gamma(a[k]), log Gamma(a[k] + b[k]); a, b together by Newton with step-halving, to convergence
     def objective_of_a_b(a_2, b_2):
         part = a_2 * S_z_n_x_log_x
         part_2 = b_2 * S_z_n_x_log_x_2
@@ -264,7 +264,7 @@ def m_step(statistics, params, prepared, policy="raise"):
         t_9 = trigamma(b_2)
         part_8 = S_z_n_x * (t_7 - t_9)
         return part + part_2 + part_3, S_z_n_x_log_x + part_4, S_z_n_x_log_x_2 + part_5, part_6, part_7, part_8
-    found = maximise_elements(objective_of_a_b, [a, b], ["positive", "positive"], [(None, None), (None, None)])
+    found = maximise_elements(objective_of_a_b, [a, b], ["positive", "positive"], [(None, None), (None, None)])  # (8.3)
     a = checked(found[0], "a", a, policy, 0.0, np.inf)
     b = checked(found[1], "b", b, policy, 0.0, np.inf)
     return {

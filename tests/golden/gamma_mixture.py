@@ -239,7 +239,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x_log_x = statistics["z_n_x_log_x"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) shape: newton. no closed root where Q holds shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence on the profile over rate
+    # (8.1) to (8.3) shape: newton. no closed root where Q holds shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence on the profile over rate
     t = 1 / S_z_x
     part = S_z_n_x * t
     def objective_of_shape(shape_2):

@@ -256,7 +256,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = 1 / S_z_n_y
     part = S_z_y * t
     rate = positive(part, "rate", rate, policy, 0.0, S_z_y)
-    # (9) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (9.1) to (9.3) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     return {
         "first": first,
         "change": change,
@@ -276,7 +276,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     change = params["change"]
     S_z_pair_u = statistics["z_pair_u"]
     u = prepared["u"]
-    # (9) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (9.1) to (9.3) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         change_2 = values_2["change"]
@@ -299,10 +299,10 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_6 = t_6[:, :, None, :] * part_4[:, None, :, :]
             part_7 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None, None] * np.tensordot(part_5, part_4, ([2], [2])).transpose(3, 0, 1, 2)
             total = total + -np.vdot(part_2, np.einsum("abc,bc->ac", made, chain_z.after[:, rows]))
-            slope_change = slope_change + (-np.tensordot(u[:, rows], part_4, ([1], [2]))).transpose(1, 2, 0)
-            curve_change = curve_change + np.tensordot(part_5, part_6, ([2], [3])).transpose(2, 3, 1, 4, 0) + (-part_7).transpose(4, 1, 3, 0, 2)
+            slope_change = slope_change + (-np.tensordot(u[:, rows], part_4, ([1], [2]))).transpose(1, 2, 0)  # (9.1)
+            curve_change = curve_change + np.tensordot(part_5, part_6, ([2], [3])).transpose(2, 3, 1, 4, 0) + (-part_7).transpose(4, 1, 3, 0, 2)  # (9.2)
         return (np.vdot(change_2, S_z_pair_u), t_2.sum(), total,), {"change": slope_change}, {("change", "change"): curve_change}
-    found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})
+    found = ascend(objective, {"change": change}, {"change": "real"}, {"change": (None, None)}, {"change": (0,)})  # (9.3)
     change = found["change"]
     return {
         **params,

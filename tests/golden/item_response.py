@@ -227,7 +227,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     slope = params["slope"]
     easy = params["easy"]
-    # (7) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
+    # (7.1) to (7.3) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     return {
         "slope": slope,
         "easy": easy,
@@ -251,7 +251,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_y = statistics["y"]
     present_y = prepared["present y"]
     weight = prepared["the weight"]
-    # (7) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
+    # (7.1) to (7.3) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     def objective(values_2):
         slope_2 = values_2["slope"]
         easy_2 = values_2["easy"]
@@ -276,13 +276,13 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_6 = weight[rows] * part_5
             part_7 = t_4 * t_3
             total = total + -np.vdot(part_2, np.einsum("ab,cab->cb", present_y[:, rows], t_2))
-            slope_slope = slope_slope + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_3, part_4))
-            slope_easy = slope_easy + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_3, part_2))
-            curve_slope = curve_slope + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_6, part_7))
-            curve_slope_2 = curve_slope_2 + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_4, part_7))
-            curve_easy = curve_easy + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_2, part_7))
+            slope_slope = slope_slope + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_3, part_4))  # (7.1)
+            slope_easy = slope_easy + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("abc,ac->bc", t_3, part_2))  # (7.1)
+            curve_slope = curve_slope + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_6, part_7))  # (7.2)
+            curve_slope_2 = curve_slope_2 + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_4, part_7))  # (7.2)
+            curve_easy = curve_easy + -np.einsum("ab,ab->a", present_y[:, rows], np.einsum("ab,acb->cb", part_2, part_7))  # (7.2)
         return (slope_2 @ S_ability_y, easy_2 @ S_y, total,), {"slope": slope_slope, "easy": slope_easy}, {("slope", "slope"): curve_slope, ("slope", "easy"): curve_slope_2, ("easy", "easy"): curve_easy}
-    found = ascend(objective, {"slope": slope, "easy": easy}, {"slope": "positive", "easy": "real"}, {"slope": (None, None), "easy": (None, None)}, {"slope": (0,), "easy": (0,)})
+    found = ascend(objective, {"slope": slope, "easy": easy}, {"slope": "positive", "easy": "real"}, {"slope": (None, None), "easy": (None, None)}, {"slope": (0,), "easy": (0,)})  # (7.3)
     slope = found["slope"]
     easy = found["easy"]
     return {

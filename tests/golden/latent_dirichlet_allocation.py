@@ -370,7 +370,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_log_theta = statistics["log_theta"]
     # (8) topic: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     topic = shares(S_z_n_w_w, "topic", topic, policy)
-    # (9) alpha: newton. log Gamma(sum_k alpha[k]) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
+    # (9.1) to (9.3) alpha: newton. log Gamma(sum_k alpha[k]) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
     def objective(values_2):
         alpha_2 = values_2["alpha"]
         t = scipy.special.gammaln(alpha_2)
@@ -378,7 +378,7 @@ def m_step(statistics, params, prepared, policy="raise"):
         t_3 = scipy.special.digamma(alpha_2)
         t_4 = trigamma(alpha_2)
         return (scipy.special.gammaln(alpha_2.sum()) * S_count, -S_count * t.sum(), t_2 @ S_log_theta,), {"alpha": scipy.special.digamma(alpha_2.sum()) * S_count + S_log_theta - S_count * t_3}, (-S_count * t_4, trigamma(alpha_2.sum()) * S_count)
-    found = ascend(objective, {"alpha": alpha}, {"alpha": "positive"}, {"alpha": (None, None)}, {"alpha": ()})
+    found = ascend(objective, {"alpha": alpha}, {"alpha": "positive"}, {"alpha": (None, None)}, {"alpha": ()})  # (9.3)
     alpha = found["alpha"]
     return {
         "topic": topic,

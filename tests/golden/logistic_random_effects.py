@@ -319,7 +319,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_count = statistics["count"]
     # (7) tau: closed form. the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_count), "tau", tau, policy, 0.0, -S_count)
-    # (8) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_2 = mixing_X @ beta  # (10)
     return {
         "beta": beta + t_2,  # (10)
@@ -344,7 +344,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     X = prepared["X"]
     group = prepared["group"]
     weight = prepared["the weight"]
-    # (8) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) beta: newton. log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     def objective(values_2):
         beta_2 = values_2["beta"]
         total = 0.0
@@ -366,10 +366,10 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_5 = part_2 * np.einsum("ab,ab->b", picked_2, part_4)
             part_6 = X[:, rows] * part_5
             total = total + -(part_2 @ np.einsum("ab,ab->b", t_4, picked_2))
-            slope_beta = slope_beta + -(X[:, rows] @ part_3)
-            curve_beta = curve_beta + -(X[:, rows] @ part_6.T)
+            slope_beta = slope_beta + -(X[:, rows] @ part_3)  # (8.1)
+            curve_beta = curve_beta + -(X[:, rows] @ part_6.T)  # (8.2)
         return (beta_2 @ S_cases_X_group, total,), {"beta": slope_beta}, {("beta", "beta"): curve_beta}
-    found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})
+    found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})  # (8.3)
     beta = found["beta"]
     t_7 = mixing_X @ beta  # (10)
     return {

@@ -284,7 +284,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part = (0.5 * (S_z_y_y + t_3) - t) * t_4
     t_5 = np.sqrt(part)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
-    # (9) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9.1) to (9.3) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "gate": gate,
         "coef": coef + reference_coef,  # (11)
@@ -307,7 +307,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_z_X = statistics["z_X"]
     X = prepared["X"]
     weight = prepared["the weight"]
-    # (9) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9.1) to (9.3) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         gate_2 = values_2["gate"]
@@ -329,10 +329,10 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_6 = t_6[:, None, :] * part_4
             part_7 = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * np.tensordot(part_4, part_5, ([1], [2]))
             total = total + -(weight[rows] @ part_2)
-            slope_gate = slope_gate + (-(X[:, rows] @ part_4.T)).T
-            curve_gate = curve_gate + np.tensordot(part_5, part_6, ([2], [2])).transpose(2, 1, 3, 0) + (-part_7).transpose(1, 3, 0, 2)
+            slope_gate = slope_gate + (-(X[:, rows] @ part_4.T)).T  # (9.1)
+            curve_gate = curve_gate + np.tensordot(part_5, part_6, ([2], [2])).transpose(2, 1, 3, 0) + (-part_7).transpose(1, 3, 0, 2)  # (9.2)
         return (np.vdot(gate_2, S_z_X), t_2.sum(), total,), {"gate": slope_gate}, {("gate", "gate"): curve_gate}
-    found = ascend(objective, {"gate": gate}, {"gate": "real"}, {"gate": (None, None)}, {"gate": ()})
+    found = ascend(objective, {"gate": gate}, {"gate": "real"}, {"gate": (None, None)}, {"gate": ()})  # (9.3)
     gate = found["gate"]
     return {
         **params,

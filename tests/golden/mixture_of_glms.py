@@ -236,7 +236,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z = statistics["z"]
     # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) coef: newton. exp(X[n] @ coef[z]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (8.1) to (8.3) coef: newton. exp(X[n] @ coef[z]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     t_2 = mixing_X @ coef.T  # (10)
     return {
         "weights": weights,
@@ -262,7 +262,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     present_y = prepared["present y"]
     X = prepared["X"]
     weight = prepared["the weight"]
-    # (8) coef: newton. exp(X[n] @ coef[z]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (8.1) to (8.3) coef: newton. exp(X[n] @ coef[z]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     def objective(values_2):
         coef_2 = values_2["coef"]
         total = 0.0
@@ -277,10 +277,10 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             part_3 = X[:, rows] * part
             part_4 = X[:, rows][:, None, :] * part_2
             total = total + -(part @ np.einsum("ab,ab->b", t_3, q_z[:, rows]))
-            slope_coef = slope_coef + -(part_2 @ part_3.T)
-            curve_coef = curve_coef + (-np.tensordot(part_3, part_4, ([1], [2]))).transpose(2, 1, 0)
+            slope_coef = slope_coef + -(part_2 @ part_3.T)  # (8.1)
+            curve_coef = curve_coef + (-np.tensordot(part_3, part_4, ([1], [2]))).transpose(2, 1, 0)  # (8.2)
         return (np.vdot(coef_2, S_z_y_X), total,), {"coef": slope_coef}, {("coef", "coef"): curve_coef}
-    found = ascend(objective, {"coef": coef}, {"coef": "real"}, {"coef": (None, None)}, {"coef": (0,)})
+    found = ascend(objective, {"coef": coef}, {"coef": "real"}, {"coef": (None, None)}, {"coef": (0,)})  # (8.3)
     coef = found["coef"]
     t_4 = mixing_X @ coef.T  # (10)
     return {

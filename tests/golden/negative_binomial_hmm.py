@@ -270,7 +270,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part = S_rate_rate * t
     part_2 = shape * S_z
     mean = positive(part, "mean", mean, policy, 0.0, -part_2)
-    # (11) shape: newton. no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence
+    # (11.1) to (11.3) shape: newton. no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence
     t_4 = log0(mean)
     part_5 = t_4 * S_z
     t_5 = 1 / mean

@@ -523,7 +523,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     top = checked(S_asymptote / T, "top", top, policy, -np.inf, np.inf)
     # (7) spread: closed form. the score has one positive root
     spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_asymptote_asymptote / T), -T)
-    # (8) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "top": top,
         "spread": spread_,
@@ -547,7 +547,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
     asymptote = prepared["asymptote"]
     tree = prepared["tree"]
     age = prepared["age"]
-    # (8) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t = np.exp(asymptote[tree])
     part_2 = t * present_trunk
     t_13 = np.exp((2 * asymptote[tree]))
@@ -588,7 +588,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
         part_19 = t_3 * t_15
         part_20 = part_2 * part_19
         return (-0.5 * log0(s2_2) * S_n_trunk, -0.5 / s2_2 * (present_trunk @ t_7),), {"middle": -0.5 / pace_2 / s2_2 * (part_3 @ part_4), "pace": -0.5 * (-1) * (pace_2 ** -2.0) / s2_2 * (part_5 @ part_6), "s2": -0.5 / s2_2 * S_n_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * (present_trunk @ t_7)}, {("middle", "middle"): (pace_2 ** -2.0) / s2_2 * (part_9 @ part_10) - (pace_2 ** -2.0) / s2_2 * (part_7 @ part_8) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part_11 @ part_12), ("middle", "pace"): (pace_2 ** -3.0) / s2_2 * (part_8 @ part_13) + 0.5 * (pace_2 ** -3.0) / s2_2 * (part_3 @ part_16) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part_3 @ part_4) - (pace_2 ** -3.0) / s2_2 * (part_14 @ part_15), ("middle", "s2"): 0.5 * (s2_2 ** -2.0) / pace_2 * (part_3 @ part_4), ("pace", "pace"): (pace_2 ** -4.0) / s2_2 * (part_18 @ part_15) - (pace_2 ** -4.0) / s2_2 * (part_8 @ part_17) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_3 @ part_20) - (pace_2 ** -3.0) / s2_2 * (part_5 @ part_6), ("pace", "s2"): -0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_5 @ part_6), ("s2", "s2"): 0.5 * (s2_2 ** -2.0) * S_n_trunk - (s2_2 ** -3.0) * (present_trunk @ t_7)}
-    found = (raised_by or ascend)(objective, {"middle": middle, "pace": pace, "s2": s2}, {"middle": "positive", "pace": "positive", "s2": "positive"}, {"middle": (None, None), "pace": (None, None), "s2": (None, None)}, {"middle": (), "pace": (), "s2": ()})
+    found = (raised_by or ascend)(objective, {"middle": middle, "pace": pace, "s2": s2}, {"middle": "positive", "pace": "positive", "s2": "positive"}, {"middle": (None, None), "pace": (None, None), "s2": (None, None)}, {"middle": (), "pace": (), "s2": ()})  # (8.3)
     middle = found["middle"]
     pace = found["pace"]
     s2 = found["s2"]

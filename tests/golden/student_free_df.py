@@ -246,7 +246,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_u = statistics["x_u"]
     S_x_x_u = statistics["x_x_u"]
     S_n_x = statistics["n_x"]
-    # (7) df: newton. no closed root where Q holds df, df log(df), log Gamma(1/2 df); Newton with step-halving, to convergence
+    # (7.1) to (7.3) df: newton. no closed root where Q holds df, df log(df), log Gamma(1/2 df); Newton with step-halving, to convergence
     def objective_of_df(df_2):
         return (0.5 * (math.log(0.5) * S_count + S_log_u - S_u)) * df_2 + 0.5 * S_count * df_2 * log0(df_2) - S_count * scipy.special.gammaln((0.5 * df_2)), 0.5 * (S_count + S_log_u + S_count * log0(df_2) - S_u - S_count * math.log(2) - S_count * scipy.special.digamma((0.5 * df_2))), 0.5 * S_count / df_2 - 0.25 * S_count * trigamma((0.5 * df_2))
     df = checked(maximise_scalar(objective_of_df, df, "positive", 0.0, np.inf), "df", df, policy, 0.0, np.inf)

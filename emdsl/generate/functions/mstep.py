@@ -317,7 +317,8 @@ def _together(f: Function, params: tuple[str, ...], rule: Together) -> None:
             [f"({', '.join(bounds(model.variable(n)))})" for n in params],
         )
     )
-    em.outer.append(f"{found} = maximise_elements({target}, [{start}], [{kinds}], [{limits}])")
+    step = references(f.numbers.climb(params[0], "step"))
+    em.outer.append(f"{found} = maximise_elements({target}, [{start}], [{kinds}], [{limits}])  # {step}")
     for k, n in enumerate(params):
         low, high = _limits(model.variable(n))
         _assign(f, n, f'checked({found}[{k}], "{n}", {_code(f, n)}, policy, {low}, {high})')

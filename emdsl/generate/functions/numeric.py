@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
@@ -20,7 +20,7 @@ from emdsl.generate.blocks.chains import one_row, row_pieces, varies
 from emdsl.generate.context import CHUNKS, Function
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.limits import bounds
-from emdsl.generate.lines.spelling import indent
+from emdsl.generate.lines.spelling import indent, references
 
 Products = tuple[tuple[Expr, ...], ...]  # each a product of factors, to be summed over all but some axes
 
@@ -35,6 +35,7 @@ class Quantity:
     hint: str
     axes: tuple[Ix, ...]
     products: Products
+    behind: str = ""  # the number of its equation, where that has one of its own
 
 
 def forget(f: Function, params: Sequence[str]) -> None:
@@ -61,7 +62,8 @@ def emit_numeric(f: Function, params: Sequence[str], rule: Numeric) -> None:
         em.outer.append(f"{found} = maximise({arguments})")
     else:
         batch = ", ".join(f'"{n}": {places}' for n, places in rule.hessian.places)
-        em.outer.append(f"{found} = ascend({arguments}, {{{batch}}})")
+        step = references(f.numbers.climb(params[0], "step"))
+        em.outer.append(f"{found} = ascend({arguments}, {{{batch}}})  # {step}")
     for n in params:
         em.outer.append(f'{codes[n]} = {found}["{n}"]')
 
@@ -108,8 +110,12 @@ def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping
         [Quantity("total", (), terms)] if rule.hessian is None else [Quantity("total", (), (t,)) for t in terms]
     )
     first = len(quantities)
-    quantities += [_slope(rule, n, axes_of(model.variable(n))) for n in params]
-    quantities += [] if rule.hessian is None else _second(rule.hessian)
+    slopes_of = [_slope(rule, n, axes_of(model.variable(n))) for n in params]
+    if rule.hessian is not None:
+        first_, second_ = (f"  # {references(f.numbers.climb(params[0], p))}" for p in ("gradient", "curvature"))
+        slopes_of = [replace(q, behind=first_) for q in slopes_of]
+        slopes_of += [replace(q, behind=second_) for q in _second(rule.hessian)]
+    quantities += slopes_of
     names, body = _added_up(f, quantities)
     em.leaf, em.lines, em.guarded = original, lines, False
     em.named.clear()
@@ -203,7 +209,9 @@ def _added_up(f: Function, quantities: Sequence[Quantity]) -> tuple[list[str], l
     em.chunk, em.lines = chunk, []
     em.tables.clear()
     parts = [
-        (n, _sum(f, q, list(filter(rows, q.products)))) for n, q in zip(names, quantities, strict=True) if q in looped
+        (n, f"{_sum(f, q, list(filter(rows, q.products)))}{q.behind}")
+        for n, q in zip(names, quantities, strict=True)
+        if q in looped
     ]
     inside = [f"{em.namer.rows} = row_count(rows)", *em.lines, *(f"{n} = {n} + {code}" for n, code in parts)]
     return names, [*before, f"for rows in {_small(f)}:", *indent(inside, 1)]

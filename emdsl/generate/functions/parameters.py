@@ -13,7 +13,7 @@ from emdsl.generate.functions.mstep import emit_update
 from emdsl.generate.functions.numeric import emit_numeric, forget, pieces_of, slope_of
 from emdsl.generate.lines.expressions import Emitter
 from emdsl.generate.lines.limits import bounds
-from emdsl.generate.lines.spelling import indent, numbered
+from emdsl.generate.lines.spelling import indent, numbered, references
 from emdsl.generate.printer import Printer
 from emdsl.language import model as m
 
@@ -143,7 +143,7 @@ def refine_lines(printer: Printer) -> list[str]:
     for u in updates:
         assert isinstance(u.rule, Numeric)
         number = printer.numbers.update[u.params[0]]
-        em.comment(f"({number}) {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+        em.comment(f"{references(printer.numbers.solved(u))} {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
         with f.printing(number, behind=False):
             emit_numeric(f, u.params, u.rule)
         forget(f, u.params)
