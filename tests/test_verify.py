@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import MODELS, compiled
+from scipy.special import gammaln
 
 import emdsl
 from emdsl import cli
@@ -29,6 +30,7 @@ from emdsl.fit.verify.cells import Unchecked, _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
 from emdsl.fit.verify.setting import plausible
+from emdsl.fit.verify.sticks import Stick, probabilities, sticks
 from emdsl.generate.lines import contraction
 
 GALLERY = sorted(p.stem for p in MODELS.glob("*.em"))
@@ -428,6 +430,17 @@ TWO_IN_A_ROW = """
         observed y[t] ~ Delta(h[t] + e[t])
 """  # whose data have a likelihood together alone
 
+MEMBERSHIP = """model Membership
+param alpha : simplex[2]
+param share[2] : unit
+for i in N:
+    latent g[i] ~ Dirichlet(5 * alpha)
+    for j in J:
+        latent z[i, j] ~ Categorical(g[i])
+        observed y[i, j] ~ Bernoulli(share[z[i, j]])
+"""
+
+
 BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # with the check that sees it
     "a wrong sign in Q": ("EM climbs", "random_intercepts", broken_q(wrong_sign)),
     "a factor of two in Q": ("M-step", "diagonal_gaussian_mixture", broken_q(wrong_factor)),
@@ -568,6 +581,21 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         bounds.NAME,
         "bayesian_gaussian_mixture",
         in_text("0.5 * (E_prec_logdet @ sum_z_n_x)) +", "1.0 * (E_prec_logdet @ sum_z_n_x)) +"),
+    ),
+    "a statistic of probabilities, of two states of each configuration": (
+        "M-step",
+        MEMBERSHIP,
+        in_text(
+            'moments_g["log"].T @ q_configuration_z_weighted.sum(axis=1)',
+            'moments_g["log"].T @ q_configuration_z_weighted[:, 0]',
+        ),
+    ),
+    "means of probabilities": (
+        "posterior",
+        MEMBERSHIP,
+        in_text(
+            'part_0 = moments_g["id"].T @ q_configuration_z ', 'part_0 = moments_g["id"][::-1].T @ q_configuration_z '
+        ),
     ),
     "a gap among counts": ("log-likelihood with gaps", COUNTS, in_text("-b - present_y[rows]", "-b - 1.0")),
     "a statistic of the step before": ("two steps are one, twice", "old_faithful", stale_statistic),
@@ -787,18 +815,38 @@ def test_a_root_beside_a_pass_over_data_climbs_with_it() -> None:
 
 
 def test_what_cannot_be_checked_is_said() -> None:
-    """A latent on a simplex has no grid; the checks that need none are made."""
+    """A latent matrix has no grid; the checks that need none are made."""
     text = """
-        model Proportions
-        param a : positive
+        model Precisions
+        param V : spd[2]
         for n in N:
-            latent   p[n] ~ Dirichlet(a * ones(3))
-            observed y[n] ~ Categorical(p[n])
+            latent   W[n] ~ Wishart(3, V)
+            observed y[n] ~ MvNormal(zeros(2), precision = W[n])
     """
     found = certificate_of(text)
     assert found.passed
     reasons = {c.name: c.note for c in found.checks if c.status == "not checked"}
-    assert "simplex" in reasons["log-likelihood"] and "simplex" in reasons["M-step"]
+    assert "W lies on spd" in reasons["log-likelihood"] and "W lies on spd" in reasons["M-step"]
+
+
+def test_probabilities_are_integrated_by_their_sticks() -> None:
+    """Of what held a latent on a simplex no likelihood, posterior or M-step was checked."""
+    text = "model M\nparam a[3] : positive\nfor n in N:\n    latent p[n] ~ Dirichlet(a)\n"
+    found = certificate_of(text + "    for j in J:\n        observed y[n, j] ~ Categorical(p[n])\n")
+    made = {c.name for c in found.checks if c.status == "passed"}
+    assert found.passed and made >= {"log-likelihood", "posterior", "Fisher's identity", "M-step: Q is stationary"}
+
+
+@pytest.mark.parametrize("shape", [(0.3, 2.0, 1.5), (0.5, 0.1, 0.2), (400.0, 3.0, 1.0)])
+def test_sticks_hold_the_mass_of_a_dirichlet(shape: tuple[float, ...]) -> None:
+    s = np.linspace(-6.0, 40.0, 400)
+    (first, of_first), (second, of_second) = (Stick(beyond).rule(s) for beyond in (1, 0))
+    odds = np.stack([*np.meshgrid(first, second, indexing="ij"), np.zeros((400, 400))], axis=-1)
+    p = probabilities(odds)
+    log_density = gammaln(sum(shape)) - gammaln(shape).sum() + (np.log(p) * (np.array(shape) - 1)).sum(axis=-1)
+    assert np.exp(log_density + of_first[:, None] + of_second).sum() == pytest.approx(1, rel=1e-9)
+    inside = np.abs(odds).max(axis=-1) < 20
+    np.testing.assert_allclose(sticks(p)[inside], odds[inside], rtol=1e-6, atol=1e-9)
 
 
 POINTED_AT = """model PointedAt

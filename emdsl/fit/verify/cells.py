@@ -20,6 +20,7 @@ from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.corners import apart
 from emdsl.fit.verify.held import Chart, charts, completed
 from emdsl.fit.verify.setting import Drawn
+from emdsl.fit.verify.sticks import Stick, probabilities, sticks
 from emdsl.language.functions import COMPARISONS
 from emdsl.language.model import Branch, FamilyCall, ModelText, Potential, Variable
 from emdsl.language.tree import Call, If, walk
@@ -35,13 +36,22 @@ class Unchecked(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a latent: `levels` where it is discrete, else the ends of its domain; values that have mass."""
+    """One number of a latent: `levels` where it is discrete, else the ends of its domain; values that have mass.
+
+    Of probabilities it is the log odds of a stick.
+    """
 
     latent: str
     at: int
     levels: int | None
     ends: tuple[float, float]
     atoms: tuple[float, ...] = ()
+    stick: Stick | None = None
+
+    @property
+    def on_the_line(self) -> bool:
+        """Whether it is any number, and may be Gaussian."""
+        return self.levels is None and bool(np.isinf(self.ends).all()) and not self.atoms and self.stick is None
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,14 @@ class World:
         s = drawn.setting
         scope = model_scope(model, {**drawn.data, **s.params}, s.sizes, s.lengths)
         return World(model, scope, drawn.latents, held=charts(model, scope, drawn.latents))
+
+    def broken(self, name: str) -> bool:
+        """Whether a variable's numbers are sticks."""
+        return self.model.variable(name).domain.kind == "simplex"
+
+    def numbers(self, name: str, value: Array) -> Array:
+        """What the cells of a latent are numbers of: itself, or its sticks."""
+        return sticks(value) if self.broken(name) else value
 
     def declarations(self) -> list[Variable | Potential]:
         """What has rows, in their order."""
@@ -135,7 +153,7 @@ def cells_of(world: World, only: Variable | None = None) -> list[Cell]:
 
 
 def _cells(v: Variable, world: World) -> list[Cell]:
-    if v.domain.structured:
+    if v.domain.structured and not world.broken(v.name):
         raise Unchecked(f"{v.name} lies on {v.domain.kind}, which no grid of numbers covers")
     held = world.held.get(v.name)
     if held is not None:
@@ -147,6 +165,11 @@ def _cells(v: Variable, world: World) -> list[Cell]:
     out = []
     for part in chunks(plate_rows(v.plates, replace(world.scope, values={**world.scope.values, **world.latents}))):
         at = element(v, numbered, part).reshape(part.count, -1)
+        if world.broken(v.name):
+            there, k = at if gone is None else at[gone[at].all(axis=1)], at.shape[1]
+            line = (-np.inf, np.inf)
+            out += [Cell(v.name, int(row[i]), None, line, (), Stick(k - 2 - i)) for row in there for i in range(k - 1)]
+            continue
         low, high = (np.broadcast_to(e, (part.count,)) for e in limits_by_row(v, part))
         points = _points(v, world, part) if spiked else np.zeros((part.count, 0))
         for k in range(part.count):
@@ -184,7 +207,7 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
     An end is looked for from the value drawn, the others held, by halving: it must not depend on the others. Both
     ends of a number that was seen (`y ~ Delta(min(u, c))` below c) are that number: it stays as it was drawn.
     """
-    values = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
+    values = own_values(world, cells)
 
     def there(moves: Sequence[Mapping[int, float]]) -> list[bool]:
         """Whether the density is above 0 where some cells are moved, for many such moves side by side."""
@@ -207,7 +230,8 @@ def within_support(world: World, params: Mapping[str, Array], cells: Sequence[Ce
         away: float = values[k] + sign * 100 * (1 + abs(values[k])) if np.isinf(end) else end - 1e-6 * (end - values[k])
         return away
 
-    loose = [k for k, c in enumerate(cells) if c.levels is None and not c.atoms and np.isinf(c.ends).any()]
+    numbers = [k for k, c in enumerate(cells) if c.levels is None and not c.atoms and c.stick is None]
+    loose = [k for k in numbers if np.isinf(cells[k].ends).any()]
     far = {(k, sign): farthest(k, sign) if sign else values[k] for k in loose for sign in (-1.0, 0.0, 1.0)}
     inside = dict(zip(far, all_there(list(far), list(far.values())), strict=True))
     sides = [(k, sign) for k in loose if inside[k, 0.0] for sign in (-1.0, 1.0)]
@@ -285,7 +309,9 @@ def all_placed(world: World, cells: Sequence[Cell], points: Sequence[Array]) -> 
     out = {n: np.repeat(np.asarray(a)[None], len(values), axis=0) for n, a in world.latents.items()}
     for name, mine in places.items():
         at, k = np.array(mine).T
-        out[name].reshape(len(values), -1)[:, at] = values[:, k]
+        numbers = world.numbers(name, out[name])
+        numbers.reshape(len(values), -1)[:, at] = values[:, k]
+        out[name] = probabilities(numbers) if world.broken(name) else numbers
     if not world.held:
         return out
     each = [completed(world.held, {n: a[p] for n, a in out.items()}) for p in range(len(values))]
@@ -294,7 +320,7 @@ def all_placed(world: World, cells: Sequence[Cell], points: Sequence[Array]) -> 
 
 def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) -> Array:
     """Values of all cells at random: levels alike, numbers near those drawn and inside their domains."""
-    out = np.empty(len(cells))
+    out, drawn = np.empty(len(cells)), own_values(world, cells)
     for k, c in enumerate(cells):
         low, high = c.ends
         if c.levels is not None:
@@ -306,13 +332,14 @@ def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) 
         elif np.isfinite(low):
             out[k] = low + np.exp(rng.normal(0, 0.7))
         else:
-            out[k] = world.latents[c.latent].reshape(-1)[c.at] + rng.normal()
+            out[k] = drawn[k] + rng.normal()
     return out
 
 
 def own_values(world: World, cells: Sequence[Cell]) -> Array:
     """Values of all cells as they were drawn."""
-    return np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
+    drawn = {n: world.numbers(n, world.latents[n]).reshape(-1) for n in {c.latent for c in cells}}
+    return np.array([drawn[c.latent][c.at] for c in cells], float)
 
 
 def _beside(value: float, levels: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from emdsl.fit.verify.held import completed
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import draw, flat
 from emdsl.fit.verify.space import Space
+from emdsl.fit.verify.sticks import probabilities
+from emdsl.language.model import Variable
 
 EXACT, SLOPE = 1e-8, 1e-5
 APPROXIMATE = "the posterior is approximate by choice"
@@ -161,7 +164,8 @@ def posterior(case: Case) -> Iterator[Check]:
             yield skipped(name, v.name, "none of its numbers is free: they follow from others")
             continue
         try:
-            far = [_distance(case, shown[v.name], k) for k in mine]
+            whole = case.world.broken(v.name)
+            far = _of_shares(case, shown[v.name], v) if whole else [_distance(case, shown[v.name], k) for k in mine]
         except Unchecked as why:
             yield skipped(name, v.name, str(why))
             continue
@@ -199,6 +203,24 @@ def _distance(case: Case, shown: Any, k: int) -> float:
     if EXACT < out <= (known := oracle.doubt(case.found, k)):
         raise Unchecked(f"its moments are known to {known:.0e} alone: their quadrature converges slowly")
     return float(out)
+
+
+def _of_shares(case: Case, shown: Any, v: Variable) -> list[float]:
+    """How far the reported means of probabilities are from the oracle's, number by number."""
+    if "mean" not in shown:
+        raise Unchecked("its posterior is told without a mean")
+    oracle, told = case.need(), flat(shown["mean"])
+    size, elements = told.shape[-1], dict[int, list[int]]()
+    for k, c in enumerate(oracle.layout.cells):
+        if c.latent == v.name:
+            elements.setdefault(c.at // size, []).append(k)
+
+    def share(numbers: Array, k: int) -> Array:
+        return probabilities(np.concatenate([numbers, np.zeros((len(numbers), 1))], axis=1))[:, k]
+
+    few = list(elements.items())[:MOST_CELLS]
+    wanted = np.array([[oracle.mean(case.found, c, partial(share, k=k)) for k in range(size)] for _, c in few])
+    return [float(np.abs(told.reshape(-1, size)[[e for e, _ in few]] - wanted).max(initial=0.0))]
 
 
 def fisher(case: Case) -> Iterator[Check]:

@@ -234,7 +234,8 @@ def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
 def _moments(oracle: Oracle, found: Any, k: int, draws: Sequence[Values]) -> float:
     """One cell's frequencies, or mean and square, in standard errors."""
     cell, wanted = oracle.layout.cells[k], oracle.marginal(found, k)
-    values = np.array([np.ravel(d[cell.latent])[cell.at] for d in draws], float)
+    numbers = (oracle.layout.world.numbers(cell.latent, np.asarray(d[cell.latent])) for d in draws)
+    values = np.array([np.ravel(n)[cell.at] for n in numbers], float)
     if cell.levels is None:
         return max(_errors(values, wanted[0]), _errors((values - wanted[0]) ** 2, wanted[1]))
     spread = np.sqrt(wanted * (1 - wanted) / len(values)) + 0.2 / len(values)

@@ -11,6 +11,8 @@ from emdsl.fit.verify.cells import Cell
 
 def grid(cell: Cell, s: Array) -> tuple[Array, Array]:
     """Nodes and log weights of the trapezoidal rule, and at the end the values that have mass, each of weight 1."""
+    if cell.stick is not None:
+        return cell.stick.rule(s)
     nodes, weights = _rule(cell.ends, s)
     if cell.atoms:
         nodes = np.where(np.isin(nodes, cell.atoms), nodes + 1e-12 * (1 + np.abs(nodes)), nodes)

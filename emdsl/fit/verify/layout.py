@@ -24,6 +24,7 @@ from emdsl.fit.verify.cells import (
     cells_of,
     colours,
     drawn_values,
+    own_values,
     reads,
     within_support,
 )
@@ -102,18 +103,14 @@ def quadratic_cells(
     Of a latent that data cut in some rows alone (a limit, where it is seen) those without ends may be.
     """
     kept: set[str] = set()
-    names = dict.fromkeys(c.latent for c in cells if _without_ends(c))
+    names = dict.fromkeys(c.latent for c in cells if c.on_the_line)
     if _quadratic(world, params, cells, set(names), rng):
         kept = set(names)
     else:
         for name in names:
             if _quadratic(world, params, cells, kept | {name}, rng):
                 kept.add(name)
-    return tuple(c.latent in kept and _without_ends(c) for c in cells)
-
-
-def _without_ends(c: Cell) -> bool:
-    return c.levels is None and bool(np.isinf(c.ends).all()) and not c.atoms
+    return tuple(c.latent in kept and c.on_the_line for c in cells)
 
 
 def _quadratic(
@@ -122,7 +119,7 @@ def _quadratic(
     """Whether third differences along random directions vanish."""
     if not names:
         return True
-    mine = np.array([c.latent in names and _without_ends(c) for c in cells])
+    mine = np.array([c.latent in names and c.on_the_line for c in cells])
     for _ in range(3):
         base, step = drawn_values(world, cells, rng), np.where(mine, rng.normal(size=len(cells)), 0.0)
         there = all_placed(world, cells, [base + k * step for k in (-1, 0, 1, 2)])
@@ -152,7 +149,7 @@ def lay_out(
     Raises Unchecked where the calls are too many.
     """
     colour = colours(reading)
-    centre = np.array([world.latents[c.latent].reshape(-1)[c.at] for c in cells], float)
+    centre = own_values(world, cells)
     number: dict[Key, int] = {}
     found: dict[Key, Array] = {}  # rows whose cells have the same colours and as many values ask for the same calls
     plans = []

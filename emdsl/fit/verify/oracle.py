@@ -12,7 +12,7 @@ taken by a complex step (Squire and Trapp 1998), so exact to rounding. Nothing o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -28,6 +28,7 @@ from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadrati
 
 STEP = 1e-20  # of the complex step
 COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate it
+OF_STICKS = 41  # as COARSE, where the nodes of several numbers meet
 DEPTH = 34.0  # mass below exp(-34) of the mode is left out
 
 
@@ -87,7 +88,7 @@ class Oracle:
         nodes = [np.arange(c.levels or 1.0) for c in cells]
         weights = [np.zeros(len(n)) for n in nodes]
         by_grid = [k for k, c in enumerate(cells) if c.levels is None and not gaussian[k]]
-        at = dict.fromkeys(by_grid, np.linspace(-6.0, 40.0, COARSE))
+        at = {k: np.linspace(-6.0, 40.0, OF_STICKS if cells[k].stick else COARSE) for k in by_grid}
         for size in (fine, fine) if by_grid else ():  # where the mass is, and then more closely
             for k in by_grid:
                 nodes[k], weights[k] = grid(cells[k], at[k])
@@ -210,6 +211,21 @@ class Oracle:
         cells = next(c for c in self.components if tilt.cell in c)
         mine = [t for t in found if not set(cells).isdisjoint((*t.discrete, *t.gaussian))]
         return scale * float(_component(cells, mine, self.layout, tilt).imag / STEP)
+
+    def mean(self, found: Sequence[Table], cells: Sequence[int], f: Callable[[Array], Array]) -> float:
+        """The posterior expectation of a function of cells at nodes that one row reads together.
+
+        f : (values, cells) -> (values,). Raises Unchecked where no row reads them together.
+        """
+        row = next((r for r, t in enumerate(found) if set(t.discrete).issuperset(cells)), None)
+        if row is None:
+            raise Unchecked("no term of the log joint reads it whole")
+        nodes = [self.layout.nodes[d] for d in found[row].discrete]
+        at = dict(zip(found[row].discrete, np.indices([len(n) for n in nodes]).reshape(len(nodes), -1), strict=True))
+        value = f(np.stack([self.layout.nodes[k][at[k]] for k in cells], axis=-1))
+        along = [replace(t, a=np.zeros_like(t.a), b=np.zeros_like(t.b), A=np.zeros_like(t.A)) for t in found]
+        along[row] = replace(along[row], a=value)
+        return float(self.log_norm(found, along).imag / STEP)
 
     def marginal(self, found: Sequence[Table], k: int) -> Array:
         """Probabilities of a discrete cell; mean and variance of another."""
