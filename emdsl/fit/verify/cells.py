@@ -325,6 +325,8 @@ def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) 
         low, high = c.ends
         if c.levels is not None:
             out[k] = rng.integers(0, min(c.levels, 4))
+        elif c.stick is not None:
+            out[k] = 2 * rng.normal()  # as drawn, one may be all there is: nothing would change beside it
         elif c.atoms and rng.random() < 0.5:
             out[k] = rng.choice(c.atoms)
         elif np.isfinite(low) and np.isfinite(high):
@@ -359,7 +361,8 @@ def reads(
     readers = {name: [n for n, d in enumerate(every) if name in world.reads(d)] for name in {c.latent for c in cells}}
     found: list[Array] = []
     as_drawn = own_values(world, cells)
-    alike = _states(cells) if _has_conditions(world.model) else []
+    by_state = _has_conditions(world.model) or any(c.stick for c in cells)  # a state looks one probability up
+    alike = _states(cells) if by_state else []
     for trial, (name, state) in enumerate([*[("", 0)] * (trials + 1), *alike]):
         # at random, a row of which few states are possible may be impossible whatever one cell is: as drawn it is not
         base = as_drawn.copy() if trial == trials else drawn_values(world, cells, rng)

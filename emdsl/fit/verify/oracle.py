@@ -29,6 +29,7 @@ from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadrati
 STEP = 1e-20  # of the complex step
 COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate it
 OF_STICKS = 41  # as COARSE, where the nodes of several numbers meet
+NEGLIGIBLE = 20.0  # errors below exp(-20) of the whole
 DEPTH = 34.0  # mass below exp(-34) of the mode is left out
 
 
@@ -270,6 +271,9 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
         if k in table.discrete:
             axis = table.discrete.index(k)
             value = _tops(table).reshape([len(layout.nodes[d]) for d in table.discrete])
+            for n, d in enumerate(table.discrete):  # near 0 a density of probabilities has no largest value
+                if d != k and layout.cells[d].stick is not None:
+                    value = value + np.moveaxis(layout.weights[d][..., *[None] * (value.ndim - 1)], 0, n)
             score += np.moveaxis(value, axis, 0).reshape(len(layout.nodes[k]), -1)[: len(s)].max(axis=1)
     nodes = layout.nodes[k][: len(s)]
     with np.errstate(over="ignore"):
@@ -277,6 +281,8 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
     inside = np.flatnonzero((score > score.max() - DEPTH) | (squares > squares.max() - DEPTH))
     if not inside.size:
         raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")
+    if layout.cells[k].stick is not None and max(score[0], score[-1]) > score.max() - NEGLIGIBLE:
+        raise Unchecked("probabilities have mass so near 0 that no node is there")
     step = s[1] - s[0]  # off the middle: with a kink midway between two nodes, half of them have the same error
     return np.linspace(s[inside[0]] - step, s[inside[-1]] + 1.37 * step, size)
 

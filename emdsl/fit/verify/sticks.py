@@ -14,6 +14,7 @@ from scipy.special import expit, log_expit, logit
 
 from emdsl.families.scope import Array
 
+SPREAD = 4.03  # of even steps: from 17 to 40 they reach 300, so that two sticks leave more than the least of numbers
 WIDEST = 40.0  # log odds of a stick that is 0 or 1 to the last digit
 
 
@@ -23,8 +24,8 @@ class Stick(NamedTuple):
     beyond: int
 
     def rule(self, s: Array) -> tuple[Array, Array]:
-        """Nodes and log weights of the trapezoidal rule at even steps s, from -99 to 99: small shapes need these."""
-        t, slope = 2 * np.sinh((s - 17) / 5), 0.4 * np.cosh((s - 17) / 5)
+        """Nodes and log weights of the trapezoidal rule at even steps s, from -300 to 300: small shapes need these."""
+        t, slope = 2 * np.sinh((s - 17) / SPREAD), 2 / SPREAD * np.cosh((s - 17) / SPREAD)
         volume = log_expit(t) + (1 + self.beyond) * log_expit(-t)
         return np.asarray(t), np.asarray(np.log(s[1] - s[0]) + np.log(slope) + volume)
 
