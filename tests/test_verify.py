@@ -852,7 +852,7 @@ def test_sticks_hold_the_mass_of_a_dirichlet(shape: tuple[float, ...]) -> None:
 POINTED_AT = """model PointedAt
 param a : positive
 for g in G:
-    latent p[g] ~ Dirichlet(a * ones(3))
+    latent p[g] ~ Dirichlet(a * ones(6))
 for n in N:
     given of[n] : index[G]
     observed y[n] ~ Categorical(p[of[n]])
@@ -861,7 +861,7 @@ BY_ITSELF = """model ByItself
 param m : real
 observed x ~ Normal(m, 1)
 for n in N:
-    latent p[n] ~ Dirichlet(ones(3))
+    latent p[n] ~ Dirichlet(ones(6))
     observed y[n] ~ Categorical(p[n])
 """
 IN_GROUPS = POINTED_AT.replace("for n in N:\n    given of[n] : index[G]", "    for n in N[g]:").replace(
