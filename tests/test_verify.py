@@ -26,11 +26,12 @@ from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.model import Model
 from emdsl.fit.verify import Certificate, bounds, mass, whole
 from emdsl.fit.verify.case import Case, find_case, together
-from emdsl.fit.verify.cells import Unchecked, _halved
+from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
 from emdsl.fit.verify.setting import plausible
 from emdsl.fit.verify.sticks import Stick, probabilities, sticks
+from emdsl.fit.verify.world import Unchecked
 from emdsl.generate.lines import contraction
 
 GALLERY = sorted(p.stem for p in MODELS.glob("*.em"))

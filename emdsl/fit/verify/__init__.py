@@ -16,9 +16,9 @@ from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import alone, answers, bounds, checks, gaps, invariance, m_step
 from emdsl.fit.verify.case import Case, Compiled, find_case, further
-from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Certificate, Check, reason, skipped, worst
 from emdsl.fit.verify.drawn import drawing
+from emdsl.fit.verify.world import Unchecked
 
 __all__ = ["Certificate", "Check", "certify", "drawing", "with_draws", "with_factors"]
 

@@ -12,9 +12,9 @@ import numpy as np
 from emdsl.errors import EmdslError
 from emdsl.fit.verify.apart import fitted_apart
 from emdsl.fit.verify.case import Case, far_out, fitted
-from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.invariance import SAME, apart, as_good, far, outermost
+from emdsl.fit.verify.world import Unchecked
 from emdsl.generate.shared import MOMENTS
 
 IMPORT = re.compile(r"^\s*(?:from|import) (\w+)[\w.]*(?: import .*| as \w+)?$", re.MULTILINE)

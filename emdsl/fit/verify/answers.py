@@ -12,11 +12,11 @@ import numpy as np
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import again
+from emdsl.fit.verify.world import Unchecked
 
 MOST = 150  # other configurations that the one told is compared with
 SAME = 1e-8

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.fit.verify.cells import Unchecked
+from emdsl.fit.verify.world import Unchecked
 
 SECONDS = 120  # an interpreter that has not answered by then is given up
 CHILD = """

@@ -17,9 +17,10 @@ from emdsl.derive.algebra.made import AT
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.cells import Unchecked, World, cells_of
+from emdsl.fit.verify.cells import cells_of
 from emdsl.fit.verify.certificate import Check, measured, reason
 from emdsl.fit.verify.setting import Drawn, draw, flat
+from emdsl.fit.verify.world import Unchecked, World
 
 DRAWS, STEPS, WIDE = 1000, 1, 0.5  # few steps: later factors are more certain, and tell less apart
 ROWS = 5  # of a plate

@@ -17,11 +17,12 @@ from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify.cells import Unchecked, World
-from emdsl.fit.verify.oracle import FINE, Oracle, Table
+from emdsl.fit.verify.oracle import FINE, Oracle
 from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, sized
 from emdsl.fit.verify.space import Space
+from emdsl.fit.verify.tables import Table
 from emdsl.fit.verify.tried import compared, never, tried
+from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.functions import COMPARISONS
 from emdsl.language.model import ModelText
 from emdsl.language.tree import Call, Expr, Var, children

@@ -15,13 +15,13 @@ from emdsl.families.scope import Array
 from emdsl.fit.interpret import log_prob
 from emdsl.fit.verify import mass, on_average
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.held import completed
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import draw, flat
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.sticks import probabilities
+from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
 
 EXACT, SLOPE = 1e-8, 1e-5

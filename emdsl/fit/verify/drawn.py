@@ -18,11 +18,12 @@ from emdsl.derive.posteriors.draws import known
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Compiled, told_sizes
-from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.held import completed
-from emdsl.fit.verify.oracle import Oracle, tables
+from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
+from emdsl.fit.verify.tables import tables
+from emdsl.fit.verify.world import Unchecked, World
 from emdsl.runtime.montecarlo.sampler import Chain, Target
 from emdsl.runtime.numeric.numerics import honest
 

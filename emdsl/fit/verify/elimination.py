@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from emdsl.families.scope import Array
-from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.layout import Layout
+from emdsl.fit.verify.world import Unchecked
 
 MOST_STATES = 2_000_000
 Factor = tuple[tuple[int, ...], Array]  # cells, and a value for each of their configurations

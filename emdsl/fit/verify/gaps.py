@@ -12,12 +12,13 @@ from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.invariance import TWICE, outermost, repeated
-from emdsl.fit.verify.oracle import Oracle, tables
+from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data
+from emdsl.fit.verify.tables import tables
+from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
 
 SAME = 1e-8

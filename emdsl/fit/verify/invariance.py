@@ -13,10 +13,10 @@ from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.verify.case import Case, far_out
-from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.moved import MOVED, another_path
 from emdsl.fit.verify.setting import Drawn, Setting, flat
+from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Dim, ModelText, Ragged, Size, Variable
 from emdsl.runtime.data.plates import nest_rows, ragged_rows
 from emdsl.runtime.fitting.symmetry import alike

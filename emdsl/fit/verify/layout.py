@@ -16,18 +16,8 @@ from typing import Any
 import numpy as np
 
 from emdsl.families.scope import Array
-from emdsl.fit.verify.cells import (
-    Cell,
-    Unchecked,
-    World,
-    all_placed,
-    cells_of,
-    colours,
-    drawn_values,
-    own_values,
-    reads,
-    within_support,
-)
+from emdsl.fit.verify.cells import Cell, all_placed, cells_of, colours, drawn_values, own_values, reads, within_support
+from emdsl.fit.verify.world import Unchecked, World
 
 MOST_CALLS = 6400  # twice 40 nodes in two numbers
 Key = tuple[tuple[Any, ...], tuple[int, ...]]  # a level for each colour, a step for each colour

@@ -13,7 +13,6 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify import on_average
 from emdsl.fit.verify.case import Case, told_sizes
-from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import (
     APPROXIMATE,
@@ -28,9 +27,11 @@ from emdsl.fit.verify.checks import (
 )
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
-from emdsl.fit.verify.oracle import STEP, Oracle, tables
+from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import as_data
 from emdsl.fit.verify.space import Space
+from emdsl.fit.verify.tables import STEP, tables
+from emdsl.fit.verify.world import Unchecked, World
 
 CURVE = 1e-4
 WIDE = 3e-4  # steps of differences, first and second

@@ -16,10 +16,10 @@ import numpy as np
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case, fitted
-from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.on_average import by_rows
 from emdsl.fit.verify.setting import Drawn, again, as_data, draw
+from emdsl.fit.verify.world import Unchecked
 from emdsl.language.model import Variable
 from emdsl.runtime.data import faults
 

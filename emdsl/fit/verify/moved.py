@@ -20,8 +20,8 @@ from emdsl.derive.joint.centre import Shift
 from emdsl.derive.joint.moving import moving
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.cells import Unchecked
 from emdsl.fit.verify.layout import Layout
+from emdsl.fit.verify.world import Unchecked
 
 MOVED = "what is measured from means of data takes another path with other data: as it begins alone"
 

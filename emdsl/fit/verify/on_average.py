@@ -16,10 +16,10 @@ import numpy as np
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case, fitted
-from emdsl.fit.verify.cells import Unchecked, World
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.setting import Drawn, as_data, draw, flat
 from emdsl.fit.verify.space import Space
+from emdsl.fit.verify.world import Unchecked, World
 
 NAME, OF_LATENTS = "log-likelihood, over data drawn", "posterior, over data drawn"
 ROWS, AT_POINTS, PLATE = 3000, 300, 4  # rows of a plate without parameters of its own, elements of any other

@@ -15,33 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from emdsl.families.scope import Array
-from emdsl.fit.verify.cells import Cell, Unchecked, World, drawn_values, own_values, placed
+from emdsl.fit.verify.cells import Cell, drawn_values, own_values, placed
 from emdsl.fit.verify.elimination import MOST_STATES, eliminate, eliminated
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
+from emdsl.fit.verify.tables import STEP, Table, add, tables, tops, value_at
+from emdsl.fit.verify.world import Unchecked, World
 
-STEP = 1e-20  # of the complex step
 COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate it
 OF_STICKS = 41  # as COARSE, where the nodes of several numbers meet
 NEGLIGIBLE = 20.0  # errors below exp(-20) of the whole
 DEPTH = 34.0  # mass below exp(-34) of the mode is left out
-
-
-@dataclass(frozen=True)
-class Table:
-    """One row: f(z, h) = a[z] + b[z] h + h' A[z] h / 2, h from the centre of the stencil."""
-
-    discrete: tuple[int, ...]
-    gaussian: tuple[int, ...]
-    a: Array
-    b: Array
-    A: Array
 
 
 @dataclass(frozen=True)
@@ -145,13 +134,13 @@ class Oracle:
                     values[k] = layout.nodes[k][at[k]]
             wanted = float(layout.world.rows(params, placed(layout.world, layout.cells, values)).sum())
             h = values - layout.centre
-            total = sum(_value(t, at, h, layout) for t in mine)
+            total = sum(value_at(t, at, h, layout) for t in mine)
             if not (wanted == total or abs(wanted - total) < 1e-8 * (1 + abs(wanted))):
                 raise Unchecked("which latents a term of the log joint reads was not found by trying")
 
     def log_norm(self, found: Sequence[Table], along: Sequence[Table] | None = None) -> complex:
         """log p(x, parameters) of the tables; with `along`, the imaginary part is STEP times their expectation."""
-        mixed = found if along is None else [_add(f, g) for f, g in zip(found, along, strict=True)]
+        mixed = found if along is None else [add(f, g) for f, g in zip(found, along, strict=True)]
         place = {k: n for n, cells in enumerate(self.components) for k in cells}
         total, mine = 0j, [list[Table]() for _ in self.components]
         for t in mixed:
@@ -270,7 +259,7 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
     for table in found:
         if k in table.discrete:
             axis = table.discrete.index(k)
-            value = _tops(table).reshape([len(layout.nodes[d]) for d in table.discrete])
+            value = tops(table).reshape([len(layout.nodes[d]) for d in table.discrete])
             for n, d in enumerate(table.discrete):  # near 0 a density of probabilities has no largest value
                 if d != k and layout.cells[d].stick is not None:
                     value = value + np.moveaxis(layout.weights[d][..., *[None] * (value.ndim - 1)], 0, n)
@@ -285,66 +274,6 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
         raise Unchecked("probabilities have mass so near 0 that no node is there")
     step = s[1] - s[0]  # off the middle: with a kink midway between two nodes, half of them have the same error
     return np.linspace(s[inside[0]] - step, s[inside[-1]] + 1.37 * step, size)
-
-
-def _tops(table: Table) -> Array:
-    """(values,): the most that a row can be whatever its Gaussian cells are; at their centre where there is no most."""
-    if not table.gaussian:
-        return table.a
-    curve, along = np.linalg.eigh(-table.A)
-    slope = np.einsum("zij,zi->zj", along, table.b) ** 2
-    rounding = 1e-15 * np.abs(table.a)[:, None]  # far out, differences are no more than that
-    flat = curve <= np.maximum(1e-9 * np.abs(curve).max(axis=1, keepdims=True, initial=1e-300), 1e3 * rounding)
-    curve = np.where(flat, 1.0, curve)
-    gain = np.where(flat | (slope * rounding > 1e-2 * curve**2), 0.0, slope / (2 * curve))
-    return np.asarray(table.a + gain.sum(axis=1))
-
-
-def tables(layout: Layout, params: Mapping[str, Array], near: Known | None = None) -> list[Table]:
-    """Every row as a table of its own cells, at these parameters."""
-    values = layout.known(params, near).values
-    together: dict[int, list[int]] = {}  # rows that are shown by the same calls
-    for r, plan in enumerate(layout.rows):
-        together.setdefault(id(plan.calls), []).append(r)
-    out: list[Any] = [None] * len(layout.rows)
-    for rows in together.values():
-        a, b, A = _polynomials(values[:, rows][layout.rows[rows[0]].calls], len(layout.rows[rows[0]].gaussian))
-        for k, r in enumerate(rows):
-            out[r] = Table(layout.rows[r].discrete, layout.rows[r].gaussian, a[:, k], b[:, k], A[:, k])
-    return out
-
-
-def _polynomials(f: Array, m: int) -> tuple[Array, Array, Array]:
-    """a (Z, R), b (Z, R, m), A (Z, R, m, m) of polynomials in m numbers from f (Z, stencil points, R)."""
-    a = f[:, 0].copy()
-    with np.errstate(invalid="ignore"):
-        up, down = (np.moveaxis(f[:, k : k + m], 1, -1) for k in (1, 1 + m))
-        b, A = (up - down) / 2, np.zeros((*a.shape, m, m))
-        for i in range(m):
-            A[..., i, i] = up[..., i] + down[..., i] - 2 * a
-        for n, (i, j) in enumerate(combinations(range(m), 2)):
-            A[..., i, j] = A[..., j, i] = f[:, 1 + 2 * m + n] - up[..., i] - up[..., j] + a
-    lost = ~np.isfinite(a)
-    a[lost], b[lost], A[lost] = -np.inf, 0.0, 0.0
-    return a, b, A
-
-
-def _add(f: Table, g: Table) -> Table:
-    """f + i STEP g; where f is impossible g does not matter."""
-    gone = np.isneginf(f.a)
-    more = np.where(gone, 0.0, np.maximum(g.a, -1e250))
-    a = f.a + 1j * STEP * more
-    a[gone] = -np.inf
-    keep = ~gone[:, None]
-    b, A = f.b + 1j * STEP * g.b * keep, f.A + 1j * STEP * g.A * keep[..., None]
-    return Table(f.discrete, f.gaussian, a, b, A)
-
-
-def _value(t: Table, at: Array, h: Array, layout: Layout) -> float:
-    shape = [len(layout.nodes[d]) for d in t.discrete]
-    z = int(np.ravel_multi_index([at[d] for d in t.discrete], shape)) if shape else 0
-    mine = h[list(t.gaussian)]
-    return float(t.a[z] + t.b[z] @ mine + mine @ t.A[z] @ mine / 2)
 
 
 def _components(reading: Array) -> tuple[tuple[int, ...], ...]:

@@ -1,0 +1,86 @@
+"""Every row of the log joint as a table over its own cells: a polynomial of degree two in those that are Gaussian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from emdsl.families.scope import Array
+from emdsl.fit.verify.layout import Known, Layout
+
+STEP = 1e-20  # of the complex step
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row: f(z, h) = a[z] + b[z] h + h' A[z] h / 2, h from the centre of the stencil."""
+
+    discrete: tuple[int, ...]
+    gaussian: tuple[int, ...]
+    a: Array
+    b: Array
+    A: Array
+
+
+def tables(layout: Layout, params: Mapping[str, Array], near: Known | None = None) -> list[Table]:
+    """Every row as a table of its own cells, at these parameters."""
+    values = layout.known(params, near).values
+    together: dict[int, list[int]] = {}  # rows that are shown by the same calls
+    for r, plan in enumerate(layout.rows):
+        together.setdefault(id(plan.calls), []).append(r)
+    out: list[Any] = [None] * len(layout.rows)
+    for rows in together.values():
+        a, b, A = _polynomials(values[:, rows][layout.rows[rows[0]].calls], len(layout.rows[rows[0]].gaussian))
+        for k, r in enumerate(rows):
+            out[r] = Table(layout.rows[r].discrete, layout.rows[r].gaussian, a[:, k], b[:, k], A[:, k])
+    return out
+
+
+def _polynomials(f: Array, m: int) -> tuple[Array, Array, Array]:
+    """a (Z, R), b (Z, R, m), A (Z, R, m, m) of polynomials in m numbers from f (Z, stencil points, R)."""
+    a = f[:, 0].copy()
+    with np.errstate(invalid="ignore"):
+        up, down = (np.moveaxis(f[:, k : k + m], 1, -1) for k in (1, 1 + m))
+        b, A = (up - down) / 2, np.zeros((*a.shape, m, m))
+        for i in range(m):
+            A[..., i, i] = up[..., i] + down[..., i] - 2 * a
+        for n, (i, j) in enumerate(combinations(range(m), 2)):
+            A[..., i, j] = A[..., j, i] = f[:, 1 + 2 * m + n] - up[..., i] - up[..., j] + a
+    lost = ~np.isfinite(a)
+    a[lost], b[lost], A[lost] = -np.inf, 0.0, 0.0
+    return a, b, A
+
+
+def add(f: Table, g: Table) -> Table:
+    """f + i STEP g; where f is impossible g does not matter."""
+    gone = np.isneginf(f.a)
+    more = np.where(gone, 0.0, np.maximum(g.a, -1e250))
+    a = f.a + 1j * STEP * more
+    a[gone] = -np.inf
+    keep = ~gone[:, None]
+    b, A = f.b + 1j * STEP * g.b * keep, f.A + 1j * STEP * g.A * keep[..., None]
+    return Table(f.discrete, f.gaussian, a, b, A)
+
+
+def value_at(t: Table, at: Array, h: Array, layout: Layout) -> float:
+    shape = [len(layout.nodes[d]) for d in t.discrete]
+    z = int(np.ravel_multi_index([at[d] for d in t.discrete], shape)) if shape else 0
+    mine = h[list(t.gaussian)]
+    return float(t.a[z] + t.b[z] @ mine + mine @ t.A[z] @ mine / 2)
+
+
+def tops(table: Table) -> Array:
+    """(values,): the most that a row can be whatever its Gaussian cells are; at their centre where there is no most."""
+    if not table.gaussian:
+        return table.a
+    curve, along = np.linalg.eigh(-table.A)
+    slope = np.einsum("zij,zi->zj", along, table.b) ** 2
+    rounding = 1e-15 * np.abs(table.a)[:, None]  # far out, differences are no more than that
+    flat = curve <= np.maximum(1e-9 * np.abs(curve).max(axis=1, keepdims=True, initial=1e-300), 1e3 * rounding)
+    curve = np.where(flat, 1.0, curve)
+    gain = np.where(flat | (slope * rounding > 1e-2 * curve**2), 0.0, slope / (2 * curve))
+    return np.asarray(table.a + gain.sum(axis=1))
