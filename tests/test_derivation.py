@@ -1288,14 +1288,6 @@ for n in N:
         "ξ are the parameters themselves.",
         "ξ are free coordinates of the parameters: the log of a positive number.",
     ),
-    """param w : simplex[K]
-param m[K] : real
-param s : positive
-param df : positive
-for n in N:
-    latent z[n] ~ Categorical(w)
-    observed x[n] ~ StudentT(df, m[z[n]], s)
-""": ("(½ df + ½) log(1 + (x[n] - m[k])² / (df s²))", "newton. log(1 + (x[n] - m[z])² / (df s²)) ties m, s, df"),
     """param w[P] : positive
 for n in N:
     given i[n] : index[P]
@@ -1319,12 +1311,6 @@ for n in N:
 def test_models_of_no_gallery_read_well(source: str) -> None:
     shown = " ".join(str(emdsl.compile(text=f"model M\n{source}").derivation).split())
     assert all(line in shown for line in UGLY[source]), shown
-
-
-def test_a_sum_over_the_points_of_a_quadrature_ends_at_points() -> None:
-    """Above its sign stood the compiler's own name of that length, `ability[points]`."""
-    shown = told("item_response")
-    assert r"\sum_{a=1}^{\text{points}}" in shown.to_latex() and "[points]" not in shown.to_latex() + shown.to_html()
 
 
 def test_what_scales_a_precision_by_a_matrix_stands_in_neither_of_its_terms() -> None:

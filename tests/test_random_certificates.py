@@ -14,6 +14,8 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
+from emdsl.fit.verify import bounds, invariance
+from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _no_end
@@ -292,3 +294,43 @@ def test_a_fall_of_a_bound_that_is_no_larger_than_its_rounding() -> None:
     square = np.square(end.posterior_["walk"]["mean"]).sum() * (1 + end.params_["a"] ** 2) / end.params_["s"] ** 2
     assert 1e-9 * abs(end.objective_) < square * 2.0**-52 < 1e-2  # what rounds off, far beyond what a fall may be
     assert end.status_ == "converged" and "is known to" in end.message_
+
+
+def test_rows_that_are_alike_by_chance_do_not_hide_that_their_order_means_something() -> None:
+    """Found by chance: a plate leaves its first row out, and what is observed there was 0 in every row."""
+    text = "model LeftOut\nparam m : real\nparam u : unit\nfor n in N:\n    observed y[n] ~ Normal(m, 1)\n"
+    case = find_case(emdsl.compile(text=f"{text}for n in N if n > 0:\n    observed c[n] ~ Bernoulli(u)\n"), 5)
+    assert not case.drawn.data["c"].any()
+    assert {c.status for c in invariance.rows(case)} == {"not checked"}
+
+
+def test_starts_beside_shares_and_correlations() -> None:
+    """Found by chance: their shares added up to 1 + 1e-7, so that none was tried, and a ridge was called a memory."""
+    text = """
+        model Beside
+        param share : simplex[2]
+        param R : correlation[2]
+        param m[2] : real
+        for n in N:
+            latent z[n] ~ Categorical(share)
+            observed y[n] ~ MvNormal([m[z[n]], 1], R)
+    """
+    case = find_case(emdsl.compile(text=text), 0)
+    assert len(list(invariance._beside(case, 1e-7))) == 4
+
+
+def test_rows_that_collapse_are_no_fault_of_a_bound() -> None:
+    """Found by chance: of five rows drawn one was in a branch, whose scale went to 0: others are drawn."""
+    text = """
+        model Branch
+        param m[2] : real
+        param r : real
+        param p : positive
+        for n in N:
+            given x[n] : real
+            latent z[n] ~ Bernoulli(0.4)
+            latent h[n] ~ Normal(0, 1)
+            observed y[n] ~ Normal(m[z[n]] + h[n], 1) if x[n] < 0.2 else Normal(r, p)
+        infer z, h by meanfield
+    """
+    assert {c.status for c in bounds.bound(find_case(emdsl.compile(text=text), 0))} == {"passed"}

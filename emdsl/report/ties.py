@@ -133,10 +133,7 @@ def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     z, y, first, end = (
         f.At(f.Name(block.latents[0]), (*now[:-1], p)) for p in (now[-1], before[-1], f.Number("0"), last)
     )
-    yield Say(
-        "Its moments are found along the plate: by the Kalman filter in information form, and back by the smoother of "
-        "Rauch, Tung and Striebel (1965). Forward, the elements before one are integrated out; they leave"
-    )
+    yield Say("Its moments are found along the plate. Forward, the elements before one are integrated out; they leave")
     assert block.gaussian is not None
     vectors = bool(block.gaussian.rows[block.latents[0]])
     tie = f.of("J", z, y)

@@ -13,7 +13,6 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.algebra.show import arguments
-from emdsl.derive.joint.factors import POINTS
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.language import model as m
@@ -75,8 +74,6 @@ class Typeset(Elements):
         """What a sum over an index says: the index with its length."""
         if i.dim.endswith("[]"):
             return ranges(self, f.Name(names[i]), i.dim[:-2])
-        if i.dim.endswith(POINTS):
-            return ((f.Name(names[i]), f.Word("points")),)
         dim = i.dim.removesuffix("[max]")
         return ((f.Name(names[i]), f.Number(dim) if dim.isdigit() else f.Name(dim)),)
 
@@ -95,8 +92,6 @@ class Typeset(Elements):
                 return length(self, e.dim)
             case x.Sel() | x.Delta():
                 return f.Bracket(self.condition(e, names))
-            case x.Fn("log1p", (a,)):
-                return f.Apply(f.Word("log"), (f.plus(f.Number("1"), self.of(a, names)),))
             case x.Fn():
                 return self._function(e, names)
             case x.Add():

@@ -45,8 +45,6 @@ def spelt_out(e: Expr, inside: Callable[[Expr], Expr]) -> Expr | None:
     match e:
         case x.Fn("softplus", (a,)):
             return x.Fn("log", (x.Add((x.ONE, x.Fn("exp", (inside(a),)))),))
-        case x.Fn("log1p", (a,)):
-            return x.Fn("log", (x.Add((x.ONE, *x.terms_of(inside(a)))),))
         case x.Fn("log1mexp" | "log_rest", (a,)):
             return x.Fn("log", (x.Add((x.ONE, x.neg(x.Fn("exp", (inside(a),))))),))
         case x.Fn("log_Phi", (a,)):

@@ -332,9 +332,10 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
     return too_many
 
 
-def denser(joint: LogJoint, points: tuple[int, int]) -> m.ModelText:
-    """The model with this many points asked for: of latents in one dimension, and in each of two."""
-    names = joint.in_clouds
+def denser(joint: LogJoint, points: tuple[int, int], nested: int = 0) -> m.ModelText:
+    """The model with this many points asked for: of latents in one dimension, and in each of two; `nested`, where one
+    has its own at each of another's, or is that other."""
+    names, around = joint.in_clouds, {c.outer for c in joint.clouds}
     lines = []
     for line in joint.model.infer:
         left = [(g, b) for g, b in zip(line.groups, line.grouped, strict=True) if not set(g) & names]
@@ -342,7 +343,8 @@ def denser(joint: LogJoint, points: tuple[int, int]) -> m.ModelText:
             lines.append(replace(line, groups=tuple(g for g, _ in left), grouped=tuple(b for _, b in left)))
     for c in joint.clouds:
         size = sum(dimensions(joint.model.variable(n), joint.model) or 1 for n in c.latents)
-        count = max(c.points, points[size - 1])
+        pair = size == 1 and bool(c.outer or c.name in around)
+        count = max(c.points, nested if pair and nested else points[size - 1])
         lines.append(m.Infer((c.latents,), (len(c.latents) > 1,), "quadrature", (("points", count),)))
     return rejoined(replace(joint.model, infer=tuple(lines)))
 

@@ -16,6 +16,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.made import AT
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
+from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import cells_of
 from emdsl.fit.verify.certificate import Check, measured, reason
@@ -114,7 +115,7 @@ def _goes_with(f: Array, g: Array) -> float:
 
 
 def _fitted(case: Case) -> tuple[Drawn, Any]:
-    """Data and a fit of them: others, where these are refused. Raises Unchecked where all are.
+    """Data and a fit of them: others, where these are refused or collapse. Raises Unchecked where all do.
 
     Givens are not what they are by default: terms of log p and q that are 0 there are tried as well.
     """
@@ -123,7 +124,7 @@ def _fitted(case: Case) -> tuple[Drawn, Any]:
         drawn = draw(case.world.model, case.seed + 1000 * attempt, ROWS, folded=folded, other=True)
         try:
             return drawn, case.fit({n: np.asarray(v, float) for n, v in drawn.setting.params.items()}, STEPS, drawn)
-        except DataError as why:
+        except (DataError, DegenerateError) as why:
             refused = reason(why)
     raise Unchecked(refused)
 

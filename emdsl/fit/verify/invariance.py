@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.verify.case import Case, far_out
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.moved import MOVED, another_path
-from emdsl.fit.verify.setting import Drawn, Setting, flat
+from emdsl.fit.verify.setting import Drawn, Setting, again, flat
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Dim, ModelText, Ragged, Size, Variable
 from emdsl.runtime.data.plates import nest_rows, ragged_rows
@@ -25,7 +26,8 @@ SAME = 1e-9
 AS_GOOD = 1e-8  # of the objective: two ends of Newton's method on a ridge, which differ as parameters
 NEIGHBOURS = 10  # times what a start a little beside moves: two fits differ by no more than that
 LAST_DIGITS, AS_MODES_ARE = 1e-15, 1e-7  # how little; modes are found from those before, points stand about them
-OTHERS = 10  # values of the latents at which the log joint is compared before it is said that an order means nothing
+OTHERS = 10  # values of the latents, and data, with which the log joint is compared before an order means nothing
+NO_MULTIPLES = ("simplex", "correlation")
 TWICE = "a weight of 2 is the row twice"
 
 
@@ -75,11 +77,16 @@ def _params_apart(a: Any, b: Any) -> float:
 
 
 def _beside(case: Case, by: float) -> Iterator[Any]:
-    """Fits of one step from parameters beside those after the first, where the domains allow it."""
+    """Fits of one step from parameters beside those after the first, where the domains allow it.
+
+    Shares go on adding up to one, and correlations keep their diagonal.
+    """
+    kept = {n: case.space.direction(n, case.rng(15)) for n in case.step if case.space.domains[n][0] in NO_MULTIPLES}
     for off in (-by, -by / 4, by / 4, by):
-        start = {n: np.asarray(v) * (1 + off) for n, v in case.step.items()}
+        start = {n: np.asarray(v) * (1 + off) for n, v in case.step.items() if n not in kept}
+        moved = case.space.at({n: case.step[n] for n in kept}, {n: off * step for n, step in kept.items()})
         try:
-            yield case.fit(start, 1)
+            yield case.fit({**start, **moved}, 1)
         except DataError:  # an end of a domain
             continue
 
@@ -129,19 +136,29 @@ def rows(case: Case) -> Iterator[Check]:
 
 def _in_another_order(case: Case, name: str) -> tuple[Array, Drawn, dict[str, Array]]:
     """(an order, data and parameters in it); raises Unchecked where the log joint is another then."""
-    rng, rows = case.rng(5), case.drawn.setting.sizes[name]
+    rng, rows, model = case.rng(5), case.drawn.setting.sizes[name], case.world.model
     order = rng.permutation(rows)
     while (order == np.arange(rows)).all() and rows > 1:
         order = order[::-1]
     first, (moved, params) = order, taken(case, name, order, case.start)
-    for latents in (case.drawn.latents, *(_elsewhere(case, k) for k in range(OTHERS))):
-        there, after = taken(case, name, order, case.start, latents)
-        before = _density(case, latents)
-        now = World.of(case.world.model, there).rows(after, there.latents).sum()
+    for of, latents in _likewise(case):
+        there, after = taken(of, name, order, case.start, latents)
+        before = World.of(model, of.drawn).rows(case.start, latents).sum()
+        now = World.of(model, there).rows(after, there.latents).sum()
         if before != now and not abs(before - now) <= SAME * (1 + abs(before)):
             raise Unchecked("the order is part of the model")
         order = rng.permutation(rows)  # of one, what another row is may be the same by chance
     return first, moved, params
+
+
+def _likewise(case: Case) -> Iterator[tuple[Case, Mapping[str, Array]]]:
+    """The data with their latents and with others, then other data: of those drawn, rows may be alike by chance."""
+    yield case, case.drawn.latents
+    yield from ((case, _elsewhere(case, k)) for k in range(OTHERS))
+    with suppress(DataError):
+        for k in range(OTHERS):
+            other = again(case.world.model, case.drawn, case.rng(80 + k))
+            yield replace(case, drawn=other), other.latents
 
 
 def _permuted(case: Case, name: str) -> Check:

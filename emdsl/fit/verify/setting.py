@@ -141,11 +141,12 @@ def draw(
 
 
 def again(model: ModelText, drawn: Drawn, rng: np.random.Generator) -> Drawn:
-    """Other data of the same givens and parameters."""
+    """Other data and latents of the same givens and parameters."""
     s, kept = drawn.setting, {n: v for n, v in drawn.data.items() if model.variable(n).kind == "given"}
     totals = {v.name: drawn.data[v.name] for v in _split(model)}
     found = sample(unfactored(model), s.params, s.sizes, rng, {**totals, **kept}, s.lengths)
-    return drawn._replace(data={**kept, **{v.name: found[v.name] for v in model.of_kind("observed")}})
+    data, latents = ({v.name: found[v.name] for v in model.of_kind(kind)} for kind in ("observed", "latent"))
+    return Drawn(s, {**kept, **data}, latents)
 
 
 def _split(model: ModelText) -> list[Variable]:

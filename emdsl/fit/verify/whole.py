@@ -13,7 +13,7 @@ from emdsl.fit.verify import Certificate, certify, drawing, with_draws, with_fac
 from emdsl.fit.verify.case import Compiled
 from emdsl.language.model import Dim, ModelText
 
-POINTS = (161, 31)  # of quadrature in one dimension, in each of two
+POINTS, NESTED = (161, 31), 61  # of quadrature in one dimension, in each of two; where one has its own at another's
 
 
 class Rewritable(Compiled, Protocol):
@@ -57,4 +57,6 @@ def _factor(model: Rewritable, latents: tuple[str, ...]) -> Any:
 def _denser(model: Rewritable) -> Any:
     """The model at more points of quadrature, where it has any."""
     joint = model.derived.joint
-    return model.written(denser(joint, POINTS)) if any(c.method == "quadrature" for c in joint.clouds) else model
+    return (
+        model.written(denser(joint, POINTS, NESTED)) if any(c.method == "quadrature" for c in joint.clouds) else model
+    )

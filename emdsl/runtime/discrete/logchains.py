@@ -144,7 +144,6 @@ class LogRecursion:
         return np.maximum(out, LOWEST)
 
     def _forward(self) -> None:
-        """log alpha, each step less its largest: these add up to the log-likelihood (Rabiner 1989, equation 21)."""
         lanes = self.lanes
         tops, ends = np.zeros(len(lanes.start)), np.zeros(len(lanes.start))
         for step, out in enumerate(self.alpha.steps):
@@ -195,7 +194,6 @@ class LogRecursion:
             self.exits[:, lanes.before[lane]] = np.maximum(back - _highest(back), LOWEST)
 
     def _backward(self) -> None:
-        """log beta, backwards, and q = alpha beta over its sum (Rabiner 1989, equations 24, 25 and 27)."""
         lanes, beta = self.lanes, np.zeros((self.states, 0))
         for step in range(lanes.steps - 1, -1, -1):
             n = lanes.active[step]

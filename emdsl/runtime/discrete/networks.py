@@ -92,7 +92,6 @@ def drawn_network(net: Network, tables: Sequence[Array], rng: np.random.Generato
 
 
 def _by_forest(net: Network, tables: Sequence[Array]) -> tuple[Array, Array, list[Array]]:
-    """Probabilities of elements, log normalisers, probabilities of cliques: messages up and down trees (Pearl 1988)."""
     done, cliques = Forest(net, tables, False), []
     done.down()
     for table, members, rows in zip(tables, net.members, net.rows, strict=True):
@@ -103,7 +102,6 @@ def _by_forest(net: Network, tables: Sequence[Array]) -> tuple[Array, Array, lis
 
 
 def _by_buckets(net: Network, tables: Sequence[Array]) -> tuple[Array, Array, list[Array]]:
-    """The same by eliminating elements in order (Dechter 1999)."""
     q, log_z = np.zeros((int(net.states.max(initial=1)), len(net.states))), np.zeros(net.count)
     cliques = [np.zeros(t.shape) for t in tables]
     for these in (run for kind in net.kinds for run in kind.few()):
@@ -119,7 +117,6 @@ def _by_buckets(net: Network, tables: Sequence[Array]) -> tuple[Array, Array, li
 
 
 def _back(net: Network, tables: Sequence[Array], largest: bool, choose: Callable[[Array], Any]) -> Array:
-    """A state of each element, the last eliminated first: chosen by its log weights given the states after it."""
     state = np.zeros(len(net.states), int)
     for these in (run for kind in net.kinds for run in kind.few()):
         state[these.ids] = Buckets(these, tables, net.rows, largest).back(choose)
@@ -150,7 +147,6 @@ class Forest:
         self._up(largest)
 
     def _up(self, largest: bool) -> None:
-        """weight(parent) += log sum exp(weight(child) + edge), leaves first; for the best states the largest term."""
         self.weight = self.node.copy()
         self.log_z = np.zeros(self.net.count)
         for level in self.levels:
@@ -164,7 +160,6 @@ class Forest:
             np.add.at(self.weight.T, self.net.parent[inner], np.maximum(sent, LOWEST).T)
 
     def down(self) -> None:
-        """q(child, parent) = q(child | parent) q(parent), roots first."""
         self.q = np.zeros(self.node.shape)
         self.pair = np.zeros(self.edge.shape)
         for level in reversed(self.levels):
@@ -176,7 +171,6 @@ class Forest:
             self.q[:, inner] = self.pair[..., inner].sum(1)
 
     def best(self) -> Array:
-        """The most probable states, roots first, where the largest term stood for each sum."""
         state = np.zeros(len(self.net.states), int)
         for level in reversed(self.levels):
             roots = level[self.net.parent[level] < 0]
@@ -196,7 +190,6 @@ class Forest:
         return state
 
     def clique(self, members: Array, shape: tuple[int, ...]) -> Array:
-        """The probabilities of an element, or of one and its parent: (states of the first, of the second, cliques)."""
         if members.shape[1] == 1:
             return self.q[: shape[0], members[:, 0]]
         a, b = members.T

@@ -86,7 +86,6 @@ def draw_gaussian(means: Sequence[Array], covs: Sequence[Sequence[Array]], own: 
 
 
 def draw_Normal(mean: Any, var: Any, rng: Rng) -> Array:
-    """mean + sqrt(var) z, z a standard Normal; the mean where rounding made the variance negative."""
     return mean + np.sqrt(np.maximum(var, 0.0)) * rng.normal(size=np.shape(mean))
 
 
@@ -108,22 +107,18 @@ def draw_cut_normal(mean: Any, var: Any, lower: Any, upper: Any, rng: Rng) -> Ar
 
 
 def draw_LogNormal(mean: Any, var: Any, rng: Rng) -> Array:
-    """exp of a Normal."""
     return np.exp(draw_Normal(mean, var, rng))
 
 
 def draw_Gamma(shape: Any, rate: Any, rng: Rng) -> Array:
-    """A Gamma of rate 1 over the rate: density x^(shape - 1) exp(-rate x)."""
     return np.maximum(rng.gamma(shape) / rate, 1e-300)
 
 
 def draw_InverseGamma(shape: Any, scale: Any, rng: Rng) -> Array:
-    """The scale over a Gamma of rate 1: density x^(-shape - 1) exp(-scale / x)."""
     return scale / np.maximum(rng.gamma(shape), 1e-300)
 
 
 def draw_Beta(a: Any, b: Any, rng: Rng) -> Array:
-    """Density x^(a - 1) (1 - x)^(b - 1), kept inside of 0 and 1."""
     return np.clip(rng.beta(a, b), 1e-300, 1 - 1e-16)
 
 
@@ -135,7 +130,6 @@ def draw_Dirichlet(concentration: Array, rng: Rng) -> Array:
 
 
 def draw_VonMises(mean: Any, concentration: Any, rng: Rng) -> Array:
-    """Density exp(concentration cos(x - mean)), by the generator's own rejection (Best and Fisher 1979)."""
     return rng.vonmises(mean, concentration)
 
 

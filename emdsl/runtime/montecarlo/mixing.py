@@ -92,7 +92,6 @@ def worst_rhat(report: Mapping[str, Any]) -> float:
 
 
 def _halves(draws: Array) -> Array:
-    """Each chain as two, its first half and its last: (chains, n) -> (2 chains, n / 2)."""
     n = draws.shape[1] // 2
     return np.concatenate([draws[:, :n], draws[:, -n:]])
 
@@ -107,7 +106,6 @@ def _ranked(draws: Array) -> Array:
 
 
 def _rhat(draws: Array) -> float:
-    """sqrt((B / W + n - 1) / n), B and W the variances between and within chains (Vehtari et al. 2021, equation 4)."""
     n = draws.shape[1]
     within = draws.var(axis=1, ddof=1).mean()
     between = n * draws.mean(axis=1).var(ddof=1)

@@ -127,8 +127,6 @@ class StochasticApproximation:
 def _stochastic_m_step(
     setup: Setup, statistics: Statistics, params: Any, draws: Sequence[Any], step: float, curvature: Any, k: int
 ) -> tuple[dict[str, Array], Any]:
-    """The M-step at averaged statistics; what has none moves by a part `step` of a step of Newton's (Lange 1995), whose
-    Hessian is averaged over iterations as statistics are (Delyon, Lavielle and Moulines 1999)."""
     new = closed_m_step(setup, statistics, params)
     if hasattr(setup.module, "refine"):
         parts = [_captured(setup, params, new, d) for d in draws]
