@@ -8,19 +8,17 @@ or the mass below.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import product
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.posteriors.cuts import Cut
+from emdsl.derive.posteriors.preimages import HIGHEST, LOWEST, extreme
 
 MOST = 64  # cases of an element: which of its conditions are there, and where they leave it
-LOW, HIGH = x.Num(-math.inf), x.Num(math.inf)
 
 
 @dataclass(frozen=True)
@@ -93,17 +91,13 @@ def pieces_of(cuts: Sequence[Cut]) -> list[Piece] | None:
         outside = any(c.outside for c in chosen)
         if outside and len(lows) + len(highs) > 2:
             return None
-        if HIGH in lows or LOW in highs:
+        if HIGHEST in lows or LOWEST in highs:
             seen = tuple(c for c in masks if isinstance(c, El) and c.var in PRESENT)
             out.append(Piece(seen, says=x.fn("log", x.fn("not", x.mul(*masks)))))
         else:
-            out.append(Piece(masks, None, _extreme("max", lows), _extreme("min", highs), outside))
+            out.append(Piece(masks, None, extreme("max", *lows), extreme("min", *highs), outside))
     out = [p for p in out if p.says != x.ZERO]
     return out if len(out) <= MOST else None
-
-
-def _extreme(name: str, ends: Sequence[Expr]) -> Expr | None:
-    return reduce(lambda a, b: x.fn(name, a, b), ends) if ends else None
 
 
 def _absent(cut: Cut) -> list[Case]:
@@ -135,7 +129,7 @@ def _never(masks: Sequence[Expr]) -> bool:
 
 def _cases(cut: Cut) -> list[Case]:
     """The cases of a condition that is there, each with ends in which nothing is left to be chosen."""
-    ends = LOW if cut.lower is None else cut.lower, HIGH if cut.upper is None else cut.upper
+    ends = LOWEST if cut.lower is None else cut.lower, HIGHEST if cut.upper is None else cut.upper
     work: list[tuple[tuple[Expr, ...], Expr, Expr, bool | None]] = [(tuple(_masks(cut)), *ends, None)]
     out: list[Case] = []
     while work:
@@ -158,12 +152,12 @@ def _cases(cut: Cut) -> list[Case]:
 def _outside(masks: tuple[Expr, ...], low: Expr, high: Expr) -> Case:
     """The case of what lies outside of an interval: of none it lies anywhere, of a half-line on the other one."""
     lows, highs = _several("max", low), _several("min", high)
-    if HIGH in lows or LOW in highs:
+    if HIGHEST in lows or LOWEST in highs:
         return Case(masks)
-    below, above = _extreme("max", lows), _extreme("min", highs)
+    below, above = extreme("max", *lows), extreme("min", *highs)
     if below is None or above is None:
         return Case(
-            masks, (HIGH if above is None else above,) if below is None else (), () if below is None else (below,)
+            masks, (HIGHEST if above is None else above,) if below is None else (), () if below is None else (below,)
         )
     return Case(masks, (below,), (above,), True)
 
@@ -182,4 +176,4 @@ def _several(name: str, e: Expr) -> tuple[Expr, ...]:
     match e:
         case x.Fn(fn, (a, b)) if fn == name:
             return (*_several(name, a), *_several(name, b))
-    return () if e in (LOW, HIGH) and (e == LOW) == (name == "max") else (e,)
+    return () if e in (LOWEST, HIGHEST) and (e == LOWEST) == (name == "max") else (e,)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -16,7 +15,7 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.gated_sums import UnderSum
 from emdsl.derive.joint.records import Posterior
 from emdsl.derive.joint.terms import Term
-from emdsl.derive.posteriors.preimages import Interval, either, interval
+from emdsl.derive.posteriors.preimages import Interval, bounded, chosen, extreme, interval
 from emdsl.errors import Problem
 
 CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square", "var"), (0.0, -1.0))
@@ -65,7 +64,7 @@ def _outside(e: Expr, leaf: El) -> Interval | None:
             if inside is not None and leaf.var not in x.variables(seen):
                 low, high = inside
                 if low is not None and high is not None:
-                    return either(seen, low, high, -math.inf), either(seen, high, low, math.inf)
+                    return chosen(x.fn("ne", seen, x.ZERO), inside, (high, low))
     return None
 
 
@@ -73,10 +72,7 @@ def bounds_of(cuts: Sequence[Cut]) -> tuple[Expr, Expr]:
     """The largest lower and the least upper bound of several cuts, infinite where there is none."""
     lower = [_where_seen(c, c.lower, -math.inf) for c in cuts if c.lower is not None]
     upper = [_where_seen(c, c.upper, math.inf) for c in cuts if c.upper is not None]
-    return (
-        reduce(lambda a, b: x.fn("max", a, b), lower) if lower else x.Num(-math.inf),
-        reduce(lambda a, b: x.fn("min", a, b), upper) if upper else x.Num(math.inf),
-    )
+    return bounded((extreme("max", *lower), extreme("min", *upper)))
 
 
 def _where_seen(c: Cut, end: Expr, none: float) -> Expr:

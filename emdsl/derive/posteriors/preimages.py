@@ -26,7 +26,7 @@ NOTHING: Interval = (HIGHEST, LOWEST)
 def interval(e: Expr, leaf: El, holds: bool = True) -> Interval | None:
     """(lower, upper) of the numbers at which a condition on one element holds, or at which it does not."""
     if leaf.var not in x.variables(e):
-        return _chosen(e, *((ALL, NOTHING) if holds else (NOTHING, ALL)))
+        return chosen(e, *((ALL, NOTHING) if holds else (NOTHING, ALL)))
     match e:
         case x.Fn("gt" | "ge" | "lt" | "le" as op, (a, b)):
             above = (op in ("gt", "ge")) == holds
@@ -56,7 +56,7 @@ def _of_two(a: Expr, b: Expr, both: bool, leaf: El, hold: bool) -> Interval | No
     for side, other in ((a, two), (b, one)):
         if leaf.var not in x.variables(side) and other is not None:
             met, unmet = (other, NOTHING) if both else (ALL, other)
-            return _chosen(side, *((met, unmet) if hold else (unmet, met)))
+            return chosen(side, *((met, unmet) if hold else (unmet, met)))
     if one is None or two is None:
         return None
     return _both(one, two) if both else _either(one, two)
@@ -72,7 +72,7 @@ def _seen(seen: Expr, condition: Expr, leaf: El) -> Interval | None:
     inside, outside = (interval(condition, leaf, holds) for holds in (True, False))
     if inside is None or outside is None:
         return None
-    return either(seen, inside[0], outside[0], -math.inf), either(seen, inside[1], outside[1], math.inf)
+    return chosen(x.fn("ne", seen, x.ZERO), inside, outside)
 
 
 def _half_line(held: Expr, limit: Expr, above: bool, leaf: El) -> Interval | None:
@@ -104,8 +104,8 @@ def _half_line_of_least(held: Expr, limit: Expr, above: bool, leaf: El) -> Inter
         return None
     passed = x.fn("gt" if above else "lt", end, limit)
     if above == (name == "min"):
-        return _chosen(passed, found, NOTHING)
-    return _chosen(passed, ALL, found)
+        return chosen(passed, found, NOTHING)
+    return chosen(passed, ALL, found)
 
 
 def _at_value(seen: Expr, held: Expr, leaf: El) -> Interval | None:
@@ -129,7 +129,7 @@ def _at_value(seen: Expr, held: Expr, leaf: El) -> Interval | None:
     beyond, short = (_half_line(inner, limit, above, leaf) for above in (name == "min", name == "max"))
     if inside is None or beyond is None or short is None:
         return None
-    return _chosen(x.fn("eq", seen, limit), beyond, _both(inside, short))
+    return chosen(x.fn("eq", seen, limit), beyond, _both(inside, short))
 
 
 def _numbers_alone(e: Expr) -> bool:
@@ -160,7 +160,7 @@ def _of_steps(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
             found[e] = domain
     out = NOTHING
     for value, domain in found.items():
-        out = _chosen(x.fn("eq", seen, value), domain, out)
+        out = chosen(x.fn("eq", seen, value), domain, out)
     return out
 
 
@@ -181,13 +181,13 @@ def _in_branches(seen: Expr, held: x.Where, leaf: El) -> Interval | None:
             if own is None:
                 return None
         else:
-            own = _chosen(x.fn("eq", seen, branch), ALL, NOTHING)
+            own = chosen(x.fn("eq", seen, branch), ALL, NOTHING)
         found.append(_both(own, domain))
-    first, second = (_bounded(f) for f in found)
+    first, second = (bounded(f) for f in found)
     point = x.fn("and", x.fn("eq", *first), x.fn("ge", *second))
-    one = _chosen(x.fn("or", x.fn("lt", *first), point), first, second)
+    one = chosen(x.fn("or", x.fn("lt", *first), point), first, second)
     together = x.fn("min", first[0], second[0]), x.fn("max", first[1], second[1])
-    return _chosen(x.fn("and", x.fn("lt", *first), x.fn("lt", *second)), together, one)
+    return chosen(x.fn("and", x.fn("lt", *first), x.fn("lt", *second)), together, one)
 
 
 def _alone(held: Expr, limit: Expr, leaf: El) -> tuple[Expr, Expr, Fraction | float]:
@@ -216,16 +216,17 @@ def _least_or_most(e: Expr, leaf: El) -> tuple[str, Expr, Expr] | None:
     return None
 
 
-def _bounded(found: Interval) -> tuple[Expr, Expr]:
+def bounded(found: Interval) -> tuple[Expr, Expr]:
+    """The two ends as numbers, infinite where there is none."""
     low, high = found
     return (LOWEST if low is None else low), (HIGHEST if high is None else high)
 
 
-def _chosen(condition: Expr, then: Interval, other: Interval) -> Interval:
-    """One interval where a condition on data holds, another elsewhere."""
+def chosen(condition: Expr, then: Interval, other: Interval) -> Interval:
+    """One interval where a condition on data holds, another elsewhere; an end that both lack is none."""
     if isinstance(condition, x.Num):
         return then if condition.value != 0 else other
-    ends = zip(_bounded(then), _bounded(other), strict=True)
+    ends = zip(bounded(then), bounded(other), strict=True)
     low, high = (a if a == b else x.Where(condition, a, b) for a, b in ends)
     return None if low == LOWEST else low, None if high == HIGHEST else high
 
@@ -315,7 +316,7 @@ def _opposite(found: Interval | None) -> Interval | None:
 
 def _both(one: Interval, two: Interval) -> Interval:
     """What lies in two intervals; where nothing does, the lower end is the larger one."""
-    return _extreme("max", one[0], two[0]), _extreme("min", one[1], two[1])
+    return extreme("max", one[0], two[0]), extreme("min", one[1], two[1])
 
 
 def _either(one: Interval, two: Interval) -> Interval | None:
@@ -326,11 +327,7 @@ def _either(one: Interval, two: Interval) -> Interval | None:
     return None if first is None or second is None else _opposite(_both(first, second))
 
 
-def _extreme(name: str, a: Expr | None, b: Expr | None) -> Expr | None:
-    return x.fn(name, a, b) if a is not None and b is not None else a if a is not None else b
-
-
-def either(seen: Expr, then: Expr | None, other: Expr | None, none: float) -> Expr:
-    """One bound where the condition was seen to hold, another where it was not."""
-    first, second = (x.Num(none) if e is None else e for e in (then, other))
-    return x.Where(x.fn("ne", seen, x.ZERO), first, second)
+def extreme(name: str, *ends: Expr | None) -> Expr | None:
+    """The least or the largest of some ends, of those that are there."""
+    there = [e for e in ends if e is not None]
+    return reduce(lambda a, b: x.fn(name, a, b), there) if there else None
