@@ -202,7 +202,7 @@ def test_steps_below_rounding_are_no_convergence() -> None:
     y = [rng.normal(0, 2, n) for n in (3, 1, 0, 2, 2)]
     y[0][2] = np.nan
     start = {"a": -1.1, "q": 0.8, "s": 0.75, "sb": 0.12, "m": -0.49}
-    with pytest.raises(DegenerateError, match="has collapsed"):
+    with pytest.raises(DegenerateError, match="collapse"):
         emdsl.compile(text=text).fitter(max_iter=3000, tol=1e-12).fit({"y": y, "g": [0, 1, 1, 0, 1]}, init=start)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,20 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.domains import on_boundary, with_ends
 from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate, finer_error, objective_at, rounding
 from emdsl.runtime.numeric.infinity import unlimited
+from emdsl.runtime.numeric.ways import (
+    GROWN,
+    LIMIT,
+    RISE,
+    SHRUNK,
+    SINGULAR,
+    Ending,
+    FlatDirections,
+    Going,
+    Together,
+    further,
+    going,
+    rises,
+)
 
 BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| says nothing of convergence
 DWINDLED = 0.02  # of where it started: a scale that may be going to 0
@@ -24,21 +38,6 @@ def on_edge(setup: Setup, params: Params) -> list[str]:
     """The parameters that lie on the boundary of their domains, scales beside the data's own."""
     spread = float(setup.prepared.get("the scale", 1.0))
     return [n for n, value in params.items() if on_boundary(_variable(setup, n), value, spread)]
-
-
-class FlatDirections(NamedTuple):
-    """The correlations of a covariance parameter: standard deviations (..., d), eigenvalues (..., d), vectors."""
-
-    spread: Array
-    eigen: Array
-    vectors: Array
-
-    def squeezed(self, which: Any, by: float) -> Array:
-        """The matrix with its least eigenvalue `by` times what it is in the elements `which`."""
-        eigen = self.eigen.copy()
-        eigen[..., 0] *= np.where(which, by, 1.0)
-        out = (self.vectors * eigen[..., None, :]) @ self.vectors.swapaxes(-1, -2)
-        return np.asarray(out * (self.spread[..., :, None] * self.spread[..., None, :]))
 
 
 def flats(setup: Setup, params: Params) -> dict[str, FlatDirections]:
@@ -58,29 +57,26 @@ def vanishing(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDi
     """Parameters on their way to the boundary of their domains: nearer to it by half is as good."""
     if end.state is not None:
         return []
-    least = end.history[-1] - 1e-12 * (setup.unit + abs(end.history[-1]))
-    nearer = {n: _halved(_variable(setup, n), end.params[n], start[n], flat.get(n)) for n in start}
-    return [n for n, v in nearer.items() if v is not None and objective_at(setup, {**end.params, n: v}) >= least]
+    asked = LIMIT._replace(ahead=-1e-12 * (setup.unit + abs(end.history[-1])))
+    ways = (_to_boundary(_variable(setup, n), end.params[n], start[n], flat.get(n)) for n in start)
+    return [p.name for p in ways if p and rises(partial(_objective_along, setup, end, [p]), end.history[-1], asked)]
 
 
-def _halved(variable: Mapping[str, Any], value: Array, start: Array, flat: FlatDirections | None) -> Array | None:
-    """A parameter of which what is next to nothing is half of that; None where there is no such."""
-    value, domain = np.asarray(value), variable["domain"]
+def _to_boundary(variable: Mapping[str, Any], value: Array, start: Array, flat: FlatDirections | None) -> Going | None:
+    """What of a parameter is next to nothing, on its way there; None where there is no such."""
+    name, domain = variable["name"], variable["domain"]
     if domain == "positive":
-        small = value < DWINDLED * np.asarray(start)
+        near = value < DWINDLED * np.asarray(start)
     elif domain in ("unit", "simplex") and variable["lower"] is None and variable["upper"] is None:
-        small = value < RARE
-        if domain == "unit" and (value > 1 - RARE).any():
-            return np.where(value > 1 - RARE, (1 + value) / 2, value)
+        near = value < RARE
+        if domain == "unit":
+            near |= value > 1 - RARE
     elif flat is not None and domain == "spd":
         thin = flat.eigen[..., 0] < DWINDLED**2
-        return flat.squeezed(thin, 0.5) if thin.any() else None
+        return flat.going(name, thin) if thin.any() else None
     else:
         return None
-    if not small.any():
-        return None
-    half = np.where(small, value / 2, value)
-    return half / half.sum(-1, keepdims=True) if domain == "simplex" else half
+    return going(name, domain, value, near, inward=True) if near.any() else None
 
 
 def scales_on_edge(setup: Setup, params: Params) -> list[str]:
@@ -96,74 +92,46 @@ def collapsed(
     on along it; or the objective is all rounding. `edge` are the parameters on the boundary of their domains; `noise`
     is how well the climb knew it.
     """
-    found = ""
     if end.state is None and end.status not in ("interrupted", "degenerate"):
         mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] == "positive"}
-        found = _outgrown(setup, end, mine) or _dwindled(setup, end, mine) or _flattened(setup, end, start, flat)
-    return found or _without_digits(setup, end, edge, noise)
+        for asked, way in (*_out_of_measure(setup, end, mine), *_all_but_flat(start, flat)):
+            at = partial(_objective_along, setup, end, way)
+            if rises(at, end.history[-1], asked) or (asked is GROWN and _grows_in_noise(setup, end, mine, at)):
+                return asked.told([g.name + g.cell for g in way], way[0].to)
+    return _without_digits(setup, end, edge, noise)
 
 
-def _outgrown(setup: Setup, end: Climb, mine: Params) -> str:
-    """Why a numeric estimate that is out of all measure has collapsed: the objective grows with it, without end.
+def _out_of_measure(setup: Setup, end: Climb, mine: Params) -> Iterator[tuple[Ending, Together]]:
+    """Positive numbers that are out of all measure, those beside where they began first, then those of any start.
 
-    Of points that are alike a shape or a concentration has no maximum. On the way to a limit (of a NegativeBinomial
-    to a Poisson) the objective is all but level; where it began as large, a larger one must be as good.
+    Of points that are alike a shape or a concentration has no maximum, the scale of a component on points that are
+    equal no minimum. On the way to a limit (of a NegativeBinomial to a Poisson, of a scale to 0) the objective is all
+    but level; where it began as large, a larger one must be as good.
     """
-    grown = end.status == "decreased" or any((np.asarray(end.params[n]) > OUTGROWN * v).any() for n, v in mine.items())
-    for least in (lambda v: OUTGROWN * v, lambda v: OUTGROWN):
-        large = {n: np.asarray(end.params[n]) > least(v) for n, v in mine.items()}
-        if not any(here.any() for here in large.values()):
-            continue
-
-        at = partial(_at, setup, end, large)
-        below, last = at(0.01), end.history[-1]
-        several = any(here.size > 1 for here in large.values())  # components; of all data it is a limit, told as one
-        climbs = last - below > 0.5 and (not last - at(100.0) > 0.5 or (grown and _noise(setup, end) > 0.1))
-        if climbs or (several and _grows_in_noise(setup, end, at)):
-            names = ", ".join(n for n, here in large.items() if here.any())
-            return f"{names} has collapsed: the objective grows with it, without end"
-    return ""
-
-
-def _dwindled(setup: Setup, end: Climb, mine: Params) -> str:
-    """Why a numeric estimate that is nothing beside where it began has collapsed: the objective grows as it shrinks,
-    without end (the scale of a component on points that are equal). On its way to a limit at 0 it would be level."""
     spread = float(setup.prepared.get("the scale", 1.0))  # starts are raced, and may have collapsed themselves
-    small = {n: np.asarray(end.params[n]) < np.maximum(v, spread) / OUTGROWN for n, v in mine.items()}
-    small = {n: here for n, here in small.items() if here.any()}
-    last, at = end.history[-1], partial(_at, setup, end, small)
-    if not small or not (last - at(100.0) > 0.5 and at(0.01) - last > 0.5):
-        return ""
-    return f"{', '.join(small)} has collapsed: the objective grows as it shrinks, without end"
+    now = {n: end.params[n] for n in mine}
+    for asked, inward, there in (
+        (GROWN, False, {n: now[n] > OUTGROWN * v for n, v in mine.items()}),
+        (GROWN, False, {n: now[n] > OUTGROWN for n in mine}),
+        (SHRUNK, True, {n: now[n] < np.maximum(v, spread) / OUTGROWN for n, v in mine.items()}),
+    ):
+        if way := [going(n, "positive", now[n], here, inward) for n, here in there.items() if here.any()]:
+            yield asked, way
 
 
-def _flattened(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDirections]) -> str:
-    """Why a covariance that is all but singular, or nothing beside where it started, has collapsed: the objective grows
-    as it shrinks, without end. Where data bear on it at the least it would have ended where that is level."""
+def _all_but_flat(start: Params, flat: Mapping[str, FlatDirections]) -> Iterator[tuple[Ending, Together]]:
+    """Covariances that are all but singular, or nothing beside where they started. Where data bear on one at the least
+    it would have ended where the objective is level."""
     for name, f in flat.items():
         before = np.sqrt(np.asarray(start[name]).diagonal(0, -2, -1)) if name in start else f.spread
         thin, small = f.eigen[..., 0] < FLATTENED, (f.spread < FLATTENED**0.5 * before).all(-1)
-        if not (thin | small).any():
-            continue
-
-        def at(by: float, name: str = name, f: FlatDirections = f, thin: Any = thin, small: Any = small) -> float:
-            shrunk = f.squeezed(thin, by) * np.where(small, by, 1.0)[..., None, None]
-            return objective_at(setup, {**end.params, name: shrunk})
-
-        last = end.history[-1]
-        if last - at(100.0) > 0.5 and not at(0.01) - last < 0.5:
-            where = f" {tuple(int(i) for i in np.argwhere(thin | small)[0])}" if thin.ndim else ""
-            flattest = np.abs(f.vectors[(*np.argwhere(thin | small)[0],)][:, 0])
-            axes = np.flatnonzero(flattest > 0.01)
-            together = f" (axes {', '.join(map(str, axes[:6]))} move together)" if thin.any() and len(axes) > 1 else ""
-            return f"{name}{where} has collapsed: the objective grows as its matrix becomes singular{together}"
-    return ""
+        if (thin | small).any():
+            yield SINGULAR, [f.going(name, thin, small)]
 
 
-def _at(setup: Setup, end: Climb, some: Mapping[str, Any], by: float) -> float:
-    """The objective where some elements are so many times what they are."""
-    moved = {n: np.where(here, by * end.params[n], end.params[n]) for n, here in some.items()}
-    return objective_at(setup, {**end.params, **moved})
+def _objective_along(setup: Setup, end: Climb, way: Together, far: float) -> float:
+    """The objective where what is on its way is so many times as far."""
+    return objective_at(setup, further(end.params, way, far))
 
 
 def _noise(setup: Setup, end: Climb) -> float:
@@ -171,15 +139,22 @@ def _noise(setup: Setup, end: Climb) -> float:
         return rounding(setup, evaluate(setup, end.params, None))
 
 
-def _grows_in_noise(setup: Setup, end: Climb, at: Callable[[float], float]) -> bool:
-    """Whether an objective that is rounding at the end grew all the way there, where it had digits; or has none."""
+def _grows_in_noise(setup: Setup, end: Climb, mine: Params, at: Callable[[float], float]) -> bool:
+    """Whether an objective that is rounding at the end grew all the way there, where it had digits; or has none.
+
+    One that grew past where it began has, whatever it seems to be further on. Of a number of all data it is a limit,
+    told as one; components have collapsed.
+    """
     noise = _noise(setup, end)
     if not noise > 0.1:
         return False
-    if noise > 1 + BLURRED * abs(end.history[-1]):
+    grown = end.status == "decreased" or any((end.params[n] > OUTGROWN * v).any() for n, v in mine.items())
+    if grown and rises(at, end.history[-1], GROWN._replace(ahead=-np.inf)):
         return True
-    steps = np.diff([at(by) for by in (1e-8, 1e-6, 1e-4)])
-    return bool((steps > 0.5).all())
+    if all(np.size(v) == 1 for v in mine.values()):
+        return False
+    steps = np.diff([at(far) for far in (1e-8, 1e-6, 1e-4)])
+    return noise > 1 + BLURRED * abs(end.history[-1]) or bool((steps > RISE).all())
 
 
 def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float) -> str:

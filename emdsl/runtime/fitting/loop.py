@@ -36,6 +36,7 @@ from emdsl.runtime.fitting.endings import (
 )
 from emdsl.runtime.fitting.leaps import ROUNDING, Leaps
 from emdsl.runtime.fitting.untouched import Untouched, idle
+from emdsl.runtime.numeric.ways import ENDLESS, LIMIT
 
 EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
@@ -277,7 +278,7 @@ def _conclude(
             )
         edge += [n for n in vanishing(setup, end, start or {}, flat) if n not in edge]
         if edge:
-            status, message = "boundary", f"{message}; {', '.join(edge)} lies on the boundary of its domain"
+            status, message = "boundary", f"{message}; {LIMIT.told(edge)}"
     elif status == "max_iter":
         message = f"not converged: stopped after max_iter = {setup.max_iter} iterations{about}"
     elif status == "interrupted":
@@ -289,7 +290,7 @@ def _conclude(
     far = far_away(setup, end, noise) if end.state is None and (converged or climbs) else {}
     if far:
         message = f"stopped after {iterations}{about}" if climbs else message
-        goes = ", ".join(f"{n} goes to {where}" for n, where in far.items())
+        goes = ", ".join(ENDLESS.told([n], where) for n, where in far.items())
         status, message = "boundary", f"{message}; no finite estimate is best: {goes}"
     for what, count in repairs.items():
         message += f"; repaired ({setup.policy}) in {count} of {iterations}: {what}"

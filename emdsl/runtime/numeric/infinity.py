@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.ways import ENDLESS, Together, distance, further, goes, going, rises
 
 Values = dict[str, Array]
 Company = list[tuple[str, Array]]  # elements that move together, by their parameters
@@ -56,10 +57,10 @@ def unlimited(
     for name in (n for n in free if domains[n] in ("real", "positive", "ordered")):
         value = np.asarray(params[name])
         if np.abs(value).max() >= FAR:
-            out[name] = _goes(float(value.ravel()[np.abs(value).argmax()]))
+            out[name] = goes(value)
         elif name in open_ended:
             if name in numeric and np.abs(value).max() >= BLURRING and noise() >= TOLD:
-                out[name] = _goes(float(value.ravel()[np.abs(value).argmax()]))
+                out[name] = goes(value)
             found += [(name, chosen) for chosen in _chosen(domains[name], value)]
     tries = [[pair] for pair in found]
     lines = [n for n in free if domains[n] in ("real", "ordered") and n in open_ended]
@@ -79,28 +80,23 @@ def unlimited(
     for group in tries:
         if any(n in out for n, _ in group):
             continue
-        size, to = _size(params, group, domains), 2.0
-        if small := size < SMALL:
-            to = 0.5
-        further = objective(_scaled(params, group, to, domains))
+        size = _size(params, group, domains)
+        way = [going(n, domains[n], params[n], chosen, size < SMALL) for n, chosen in group]
+
+        def at(far: float, way: Together = way) -> float:
+            return objective(further(params, way, far))
+
         at_points = told is not None and wide and group[-1] is wide[-1]
-        if further < here - TOLD and not at_points:
+        if at(ENDLESS.on) < here - TOLD and not at_points:
             continue
         least = noise() if least is None else least
         rounding = max(least, 1e-10 * (1 + abs(here)))
         if told is not None and at_points:
-            rounding += told(params) + told(_scaled(params, group, to, domains))
-        if further < here - rounding:  # NaN is not: out there even 0 log 0 has no number
-            continue
-        if objective(_scaled(params, group, 1 / size, domains)) < here - rounding:
-            out |= {n: _end(domains[n], params[n][chosen], small) for n, chosen in group}
+            rounding += told(params) + told(further(params, way, ENDLESS.on))
+        at_one = size if size < SMALL else 1 / size
+        if rises(at, here, ENDLESS._replace(back=at_one, gained=rounding, ahead=-rounding)):
+            out |= {p.name: p.to for p in way}
     return out
-
-
-def _end(domain: str, value: Array, small: bool) -> str:
-    if domain == "unit":
-        return f"{round(float(value[0]))}"
-    return "0" if small else _goes(float(value[np.abs(value).argmax()]))
 
 
 def _chosen(domain: str, value: Array) -> Iterator[Array]:
@@ -127,43 +123,6 @@ def _chosen(domain: str, value: Array) -> Iterator[Array]:
         yield np.ones(value.shape, bool)
 
 
-def _from(value: Array, chosen: Array) -> Array:
-    """What each ordered element is measured from: its nearest neighbour that stays where it is, 0 where none does."""
-    if chosen.all() or not chosen.any():
-        return np.zeros(value.shape)
-    least = np.where(chosen, np.inf, value).min(-1, keepdims=True)
-    most = np.where(chosen, -np.inf, value).max(-1, keepdims=True)
-    anchor = np.where(value > most, most, least)
-    return np.where(np.isfinite(anchor) & chosen, anchor, 0.0)
-
-
 def _size(params: Values, group: Company, domains: Mapping[str, str]) -> float:
-    sizes = [0.0]
-    for n, chosen in group:
-        if domains[n] != "unit":
-            value = np.asarray(params[n])
-            value = value - _from(value, chosen) if domains[n] == "ordered" else value
-            sizes.append(float(np.abs(value[chosen]).max()))
-    return max(sizes)
-
-
-def _scaled(params: Values, group: Company, factor: float, domains: Mapping[str, str]) -> Values:
-    """Elements that are `factor` times what they are, from 0 or a neighbour; of probabilities the odds."""
-    out = dict(params)
-    for n, chosen in group:
-        value = np.asarray(params[n], float)
-        if domains[n] == "unit":
-            rest = np.where(value > 0.5, (1 - value) / factor, value / factor)
-            odds = rest / np.where(value > 0.5, value, 1 - value)
-            moved = np.where(value > 0.5, 1 / (1 + odds), odds / (1 + odds))
-        elif domains[n] == "ordered":
-            start = _from(value, chosen)
-            moved = start + factor * (value - start)
-        else:
-            moved = factor * value
-        out[n] = np.where(chosen, moved, value)
-    return out
-
-
-def _goes(value: float) -> str:
-    return "infinity" if value > 0 else "minus infinity"
+    """How far the farthest element has gone; probabilities go with others."""
+    return max((distance(domains[n], params[n], chosen) for n, chosen in group if domains[n] != "unit"), default=0.0)
