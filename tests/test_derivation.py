@@ -1097,7 +1097,8 @@ for i in N:
 """: (
         "low(u[i]) = {-∞ if y[i] = 0; max(y[i], 0) otherwise}",
         "mean(u[i]) = x[i]ᵀ beta (4.3b) a(u[i]) = (low(u[i]) - mean(u[i])) √precision(u[i])",
-        "The code has S_u, S_y_y, S_x for its reference point: with that at 0 they are 0, and no equation holds them.",
+        "The code has S_reference_y_u, S_square_reference_y, S_reference_y_x for its reference point: with that at 0 "
+        "they are 0, and no equation holds them.",
         "beta = (Σ_i x[i] x[i]ᵀ)⁻¹ Σ_i E[u[i]] x[i]",
     ),
     """param J : real

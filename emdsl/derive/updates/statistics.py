@@ -24,6 +24,7 @@ from emdsl.derive.algebra.made import (
     PAIR,
     PRESENT,
     PROBABILITIES,
+    REFERENCE,
     STATISTIC,
     WEIGHT,
     Q,
@@ -321,6 +322,10 @@ def readable_name(
                 pass
             case El() if f.var in PRESENT:
                 parts.append(f"n_{PRESENT.named(f.var)}")
+            case El() if f.var in REFERENCE:
+                parts.append(f"reference_{REFERENCE.named(f.var)}")
+            case x.Pow(El() as e, x.Num(v)) if v == 2 and e.var in REFERENCE:
+                parts.append(f"square_reference_{REFERENCE.named(e.var)}")
             case x.Pow(El() as e, x.Num(v)) if v == 2:
                 parts += [placed(subject(e.var) or e.var, e.idx)] * 2
             case x.Fn() if f.name in x.COMPARISONS:
