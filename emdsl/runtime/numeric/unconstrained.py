@@ -126,7 +126,8 @@ def to_free(value: Any, domain: str, bounds: tuple[float | None, float | None]) 
         log = np.log(np.maximum(value, 1e-300))
         return log[..., :-1] - log[..., -1:]
     if domain == "ordered":
-        return np.concatenate([value[..., :1], np.log(np.maximum(np.diff(value), 1e-300))], axis=-1)
+        middle = value[..., [value.shape[-1] // 2]]
+        return np.concatenate([middle, np.log(np.maximum(np.diff(value), 1e-300))], axis=-1)
     if domain == "zero_sum":
         return value[..., :-1]
     factor = np.linalg.cholesky(value)
@@ -150,11 +151,21 @@ def from_free(free: Array, domain: str, bounds: tuple[float | None, float | None
     if domain == "simplex":
         return scipy.special.softmax(np.concatenate([free, np.zeros((*free.shape[:-1], 1))], axis=-1), axis=-1)
     if domain == "ordered":
-        return np.cumsum(np.concatenate([free[..., :1], bounded_exp(free[..., 1:])], axis=-1), axis=-1)
+        return from_middle(free[..., :1], bounded_exp(free[..., 1:]))
     if domain == "zero_sum":
         return np.concatenate([free, -free.sum(-1, keepdims=True)], axis=-1)
     factor = _factor(free, domain, shape[-1])
     return factor @ np.swapaxes(factor, -1, -2)
+
+
+def from_middle(middle: Array, gaps: Array) -> Array:
+    """Numbers in order, from that in the middle, (..., 1), and the distances between neighbours.
+
+    Either end may go to infinity while all others stay: by its distance alone.
+    """
+    at = (gaps.shape[-1] + 1) // 2
+    below = middle - np.cumsum(gaps[..., :at][..., ::-1], axis=-1)[..., ::-1]
+    return np.concatenate([below, middle, middle + np.cumsum(gaps[..., at:], axis=-1)], axis=-1)
 
 
 def _factor(free: Array, domain: str, d: int) -> Array:
@@ -186,8 +197,7 @@ def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None
         full = value * (gradient - (gradient * value).sum(-1, keepdims=True))
         return full[..., :-1]
     if domain == "ordered":
-        tail = np.cumsum(gradient[..., ::-1], axis=-1)[..., ::-1]
-        return np.concatenate([tail[..., :1], tail[..., 1:] * np.diff(value)], axis=-1)
+        return (np.swapaxes(tangent(value, domain), -1, -2) @ gradient[..., None])[..., 0]
     if domain == "zero_sum":
         return gradient[..., :-1] - gradient[..., -1:]
     d = np.shape(value)[-1]
@@ -210,8 +220,9 @@ def tangent(value: Array, domain: str) -> Array:
     """d value / d free of vectors in order, that sum to 0, or of a simplex: (..., numbers, free coordinates)."""
     n = value.shape[-1]
     if domain == "ordered":
-        steps = np.concatenate([np.ones_like(value[..., :1]), np.diff(value)], axis=-1)
-        return np.tri(n) * steps[..., None, :]
+        k, gap, middle = np.arange(n)[:, None], np.arange(n - 1), n // 2
+        sides = ((gap >= middle) & (gap < k)) - 1.0 * ((gap < middle) & (gap >= k))
+        return np.concatenate([np.ones_like(value)[..., None], sides * np.diff(value)[..., None, :]], axis=-1)
     if domain == "zero_sum":
         return np.broadcast_to(np.concatenate([np.eye(n - 1), -np.ones((1, n - 1))]), (*value.shape, n - 1))
     return value[..., :, None] * (np.eye(n)[:, :-1] - value[..., None, :-1])
