@@ -20,6 +20,7 @@ MOST_PROBED = 20  # blocks side by side of which each is looked at for these
 STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on their own scale
 STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
 FLAT = 1e-4  # of the largest curvature: less is hardly any
+GONE = 1e-32  # of it: the rounding of eigenvectors, by the square root of so little, is longer than any step
 TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
 NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
 HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
@@ -287,7 +288,8 @@ class FreeTable:
 def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
     """Newton's steps: (batch, n), (batch, n, n) -> (batch, n). By Cholesky where that is safe, else by eigenvalues.
 
-    Directions in which Q is flat (parameters that are known only together) are left alone.
+    Directions in which Q is flat (parameters that are known only together) are left alone, and numbers so far out that
+    nothing is left of their curvature.
     """
     diagonal = -np.diagonal(hessian, axis1=-2, axis2=-1)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
@@ -299,6 +301,8 @@ def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
     if safe:
         step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
     else:
+        scale = np.where((diagonal > 0) & (diagonal < GONE * diagonal.max(-1, keepdims=True)), 0.0, scale)
+        scaled = hessian * scale[..., :, None] * scale[..., None, :]
         step = uphill(gradient * scale, scaled, np.full_like(reach[:, :1], np.inf), flat=TOGETHER) * scale
     return within(step, reach)
 
