@@ -19,6 +19,7 @@ from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _no_end
+from emdsl.runtime.numeric.ascent import newton_steps
 from emdsl.runtime.numeric.updates import best_root
 
 NIGHT = settings.get_current_profile_name() == "nightly"
@@ -228,6 +229,36 @@ def test_weights_of_rows_that_gaps_tie_are_refused() -> None:
     model.fitter(max_iter=1).fit({"z": [1, 0, 1, 0], "y": y}, sample_weight=weight)
     with pytest.raises(DataError, match="cannot be weighted"):
         model.fitter(max_iter=1).fit({"z": [np.nan, 0, 1, 0], "y": y}, sample_weight=weight)
+
+
+def test_a_level_that_is_never_met_with_an_event_leaves_the_others() -> None:
+    """Found by chance: measured from the first of them, levels in order bent where the first went to infinity alone."""
+    text = """
+        model Levels
+        param r : real
+        param l : ordered[3]
+        for n in N:
+            given g[n] : index[3]
+            given x[n] : real
+            observed y[n] ~ Binomial(3, logit = l[g[n]] + r * x[n])
+    """
+    data = {"g": [0, 2, 2, 2, 2, 1], "y": [0, 3, 2, 1, 2, 1], "x": np.array([0.1, 0.2, -0.5, 1, 0.3, -1])}
+    one = emdsl.compile(text=text).fitter(max_iter=1).fit(data, init={"r": 0.1, "l": [-0.7, 0.1, 1.2]})
+    free = emdsl.compile(text=text.replace("ordered", "real")).fitter().fit(data)  # whose maximum is in order, too
+    assert one.log_likelihood_ == pytest.approx(free.log_likelihood_, abs=1e-10)
+    assert one.params_["l"][1:] == pytest.approx(free.params_["l"][1:], abs=1e-6)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_numbers_far_out_leave_newtons_step_to_the_others(place: int) -> None:
+    """Found by chance: where a curvature was 1e-99, rounding of eigenvectors was a step that cut all others to none."""
+    others, hessian = np.delete(np.arange(4), place), np.zeros((1, 4, 4))
+    hessian[0, place, :] = hessian[0, :, place] = 1e-60
+    hessian[0, place, place] = -1e-99
+    hessian[0, *np.ix_(others, others)] = [[0.3, -0.1, 0.2], [-0.1, -1.4, 1.7], [0.2, 1.7, -1.8]]
+    gradient = np.where(np.arange(4) == place, 1e-99, 0.3)[None]
+    step = newton_steps(gradient, hessian, np.full((1, 1), 10.0))
+    assert (gradient * step).sum() > 0.1
 
 
 def test_what_a_parameter_is_measured_from_has_its_own_lines() -> None:
