@@ -767,11 +767,39 @@ for n in N:
     latent z[n] ~ Categorical(share[of[n]])
     observed y[n] ~ Normal(m, s)
 """  # as many groups as rows: what a group has was taken for what a row has
+CUT_GROUPS = """model CutGroups
+param m[2] : real
+param p : unit
+for a in G:
+    latent b[a] ~ Normal(0, 2)
+    for n in N:
+        latent z[a, n] ~ Bernoulli(p)
+        observed y[a, n] : real(min = -2) ~ Normal(m[z[a, n]] + b[a], 0.7)
+"""  # z is told element by element, and was held against all together
+FEW_LATE = """model FewLate
+param u : unit
+param r : real ~ Normal(0.5, 2)
+param k : real
+param w[2] : real ~ Normal(0, 1)
+param v[2] : positive
+for a in G:
+    latent share[a] ~ Dirichlet(2 * ones(2))
+for n in N:
+    given of[n] : index[G]
+    latent topic[n] ~ Categorical(share[of[n]])
+    given x[n] : real
+    latent z[n] ~ Categorical([u, 1 - u])
+    given e[n] : positive
+    latent time[n] ~ Normal(r + k * exp(-e[n]) + w[1] - w[0], var = v[z[n]])
+    observed y[n] ~ Delta(min(time[n], e[n]))
+"""  # of two rows: v collapses after some steps, and what is kept of that fell
 
 
 @pytest.mark.parametrize(
     ("text", "seed", "check"),
     [
+        (CUT_GROUPS, 0, "most probable states"),
+        (FEW_LATE, 4, "EM climbs"),
         (SEEN_BELOW, 0, "log-likelihood with gaps"),
         (POINTED_AT, 0, "log-likelihood"),
         (TWO_SIGNS, 0, "log-likelihood"),

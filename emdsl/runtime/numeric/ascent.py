@@ -20,8 +20,8 @@ MOST_PROBED = 20  # blocks side by side of which each is looked at for these
 STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on their own scale
 STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
 FLAT = 1e-4  # of the largest curvature: less is hardly any
-GONE = 1e-32  # of it: the rounding of eigenvectors, by the square root of so little, is longer than any step
 TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
+GONE = 1e-16  # the most that a number adds to Q however far it steps, alone or with others, of which nothing is left
 NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
 HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
 LOST = 1e-3  # of 1 + |Q|: rounding that is more leaves nothing to climb by
@@ -289,7 +289,7 @@ def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
     """Newton's steps: (batch, n), (batch, n, n) -> (batch, n). By Cholesky where that is safe, else by eigenvalues.
 
     Directions in which Q is flat (parameters that are known only together) are left alone, and numbers so far out that
-    nothing is left of their curvature.
+    nothing is left of their slope and curvature.
     """
     diagonal = -np.diagonal(hessian, axis1=-2, axis2=-1)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
@@ -301,7 +301,8 @@ def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
     if safe:
         step = np.linalg.solve(-scaled, (gradient * scale)[..., None])[..., 0] * scale
     else:
-        scale = np.where((diagonal > 0) & (diagonal < GONE * diagonal.max(-1, keepdims=True)), 0.0, scale)
+        gone = (diagonal > 0) & (diagonal * reach**2 < GONE**2) & (np.abs(gradient) * reach < GONE)
+        scale = np.where(gone, 0.0, scale)  # its square root would make rounding of eigenvectors longer than any step
         scaled = hessian * scale[..., :, None] * scale[..., None, :]
         step = uphill(gradient * scale, scaled, np.full_like(reach[:, :1], np.inf), flat=TOGETHER) * scale
     return within(step, reach)
