@@ -35,17 +35,18 @@ def climbs(case: Case) -> Iterator[Check]:
     """The objective never falls, but for what twice the points of a quadrature tell of its error before and after."""
     starts = ((case.start, 8, ""), (None, 4, " from its own start"))  # many are tried before that one is found
     for start, steps, where in starts if case.first else starts[:1]:
-        try:  # of so few rows a collapse from the fit's own start is no wonder
-            fit = case.fit(start, steps, policy="raise" if start is None else "keep")
-        except DegenerateError:
-            if start is None:
-                yield skipped("EM climbs", f"{steps} steps{where}", "of so few rows the fit collapses from there")
-                return
-            raise
         before, note = steps, ""
-        while fit.status_ == "degenerate" and before > 1:  # what is kept of a collapse may fall
-            before, note = before - 1, "so far as nothing has collapsed"
-            fit = case.fit(start, before, policy="keep")
+        while True:
+            try:
+                fit = case.fit(start, before)
+                break
+            except DegenerateError:
+                if start is None:
+                    yield skipped("EM climbs", f"{steps} steps{where}", "of so few rows the fit collapses from there")
+                    return
+                if before == 1:
+                    raise
+                before, note = before - 1, "the steps before something collapses: what is kept of that may fall"
         if fit.status_ == "decreased":  # the step that fell is not in the history
             yield Check("EM climbs", f"step {len(fit.history_)}{where}", "failed", note=fit.message_)
             continue
