@@ -314,22 +314,31 @@ def _gaussian(
         raise Unchecked(f"{states} configurations around {m} Gaussian numbers are too many")
     at = dict(zip(discrete, np.indices(shape).reshape(len(shape), -1), strict=True)) if shape else {}
     place = {k: i for i, k in enumerate(normal)}
-    b, A = np.zeros((states, m), complex), np.zeros((states, m, m), complex)
-    dead = np.zeros(states, bool)
+    alive = np.ones(states, bool)  # what is impossible, or told not to be, has no integral
+    for k in discrete:
+        alive &= ~np.isneginf(layout.weights[k])[at[k]]
     for t in mine:
-        own = [len(layout.nodes[d]) for d in t.discrete]
-        z = np.ravel_multi_index([at[d] for d in t.discrete], own) if own else np.zeros(states, int)
-        own_places = [place[k] for k in t.gaussian]
-        dead |= np.isneginf(t.a[z].real)
-        b[:, own_places] += t.b[z]
-        A[np.ix_(range(states), own_places, own_places)] += t.A[z]
+        alive &= ~np.isneginf(t.a.real)[_rows_of(t, at, layout, states)]
+    out = np.zeros(states, complex)
+    at, states = {k: z[alive] for k, z in at.items()}, int(alive.sum())
+    b, A = np.zeros((states, m), complex), np.zeros((states, m, m), complex)
+    for t in mine:
+        z, own = _rows_of(t, at, layout, states), np.array([place[k] for k in t.gaussian], int)
+        b[:, own] += t.b[z]
+        A[:, own[:, None], own] += t.A[z]
     if tilt is not None and tilt.levels is None:
         i = place[tilt.cell]
         b[:, i] += 1j * STEP * tilt.linear
         A[:, i, i] += 2j * STEP * tilt.square
-    precision = np.where(dead[:, None, None], np.eye(m), -A)
-    if not (np.linalg.eigvalsh(precision.real)[:, 0] > 0).all():
+    if not (np.linalg.eigvalsh(-A.real)[:, 0] > 0).all():
         raise Unchecked("the log joint has no maximum in a Gaussian latent")
-    sign, size = np.linalg.slogdet(precision)
-    mean = np.linalg.solve(precision, b[..., None])[..., 0]
-    return np.asarray((b * mean).sum(1) / 2 - (np.log(sign) + size) / 2 + m / 2 * np.log(2 * np.pi))
+    sign, size = np.linalg.slogdet(-A)
+    mean = np.linalg.solve(-A, b[..., None])[..., 0]
+    out[alive] = (b * mean).sum(1) / 2 - (np.log(sign) + size) / 2 + m / 2 * np.log(2 * np.pi)
+    return out
+
+
+def _rows_of(t: Table, at: Mapping[int, Array], layout: Layout, states: int) -> Array:
+    """Which row of a table each configuration is."""
+    own = [len(layout.nodes[d]) for d in t.discrete]
+    return np.asarray(np.ravel_multi_index([at[d] for d in t.discrete], own)) if own else np.zeros(states, int)
