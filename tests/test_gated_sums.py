@@ -89,7 +89,7 @@ def test_a_power_of_a_sum_counts_an_element_with_itself():
 def test_gaps_and_draws_of_subsets():
     """A cell of one value alone had no oracle; draws that a network ties had a density of their priors alone."""
     found = certify(written(POINTS.replace("{infer}", "")), 1, only=("log-likelihood with gaps",))
-    assert {c.status for c in found.checks} == {"passed"}
+    assert not found.failures and "passed" in {c.status for c in found.checks if c.name == "log-likelihood with gaps"}
     assert not written(PRODUCTS.replace("{infer}", "infer b by saem")).derived.draws.units
 
 

@@ -116,6 +116,16 @@ def test_it_ends_on_the_boundary(name: str) -> None:
     assert all(np.isfinite(v).all() for v in fitted.params_.values())
 
 
+def test_what_rounding_leaves_of_a_line_that_separates_is_no_estimate() -> None:
+    """Of the same data with other last digits one in ten ended as converged, or as a scale that collapses: of what is
+    known to a few values of rounding, another may lie farther apart, and farther out there is more of it."""
+    text, data, said, _ = CASES["signs that a line separates, with a closed update"]
+    fitter, rng = emdsl.compile(text=text).fitter(), np.random.default_rng(0)
+    for _ in range(40):
+        fitted = fitter.fit({**data, "x": data["x"] * (1 + 1e-15 * rng.integers(-3, 4, 10))})
+        assert fitted.status_ == "boundary" and said in fitted.message_
+
+
 def test_groups_that_are_all_or_nothing_spread_without_end() -> None:
     """Their spread goes to infinity, until no points do; that fall was reported as one of EM."""
     text = "model M\nparam b : real\nparam s : positive\nfor n in N:\n    latent v[n] ~ Normal(0, s)\n"

@@ -31,6 +31,7 @@ BLURRED = 1e-4  # an objective known to no more than this of 1 + |objective| say
 DWINDLED = 0.02  # of where it started: a scale that may be going to 0
 OUTGROWN = 1e10  # times where it started, from which on a positive number is asked whether it has an end
 FLATTENED = 1e-6  # the smallest eigenvalue of a correlation matrix that may be why
+SCALES = {"positive", "spd", "correlation"}  # what may collapse
 RARE = 1e-4  # a probability that may be going to 0
 
 
@@ -162,9 +163,9 @@ def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float)
 
     A scale that goes to 0 (a regression with as many columns as rows) takes residuals that are all rounding with it.
     """
-    size = 1 + abs(end.history[-1])
+    size, scales = 1 + abs(end.history[-1]), {_variable(setup, n)["domain"] for n in end.params} & SCALES
     steady = _climbed_on(end.history, BLURRED * size) and noise > BLURRED * size
-    if end.status == "level" and (steady or noise > size):
+    if end.status == "level" and scales and (steady or noise > size):
         return f"the next step has an objective that is known to {noise:.1e} only: a scale collapses"
     collapsed = [n for n in edge if _variable(setup, n)["domain"] == "positive"]
     if not collapsed or end.status not in ("level", "converged", "decreased") or end.state is not None:
@@ -195,8 +196,8 @@ def all_but_singular(setup: Setup, end: Climb, start: Params, flat: Mapping[str,
 def far_away(setup: Setup, end: Climb, noise: float) -> dict[str, str]:
     """Parameters that go to infinity, and which way."""
 
-    def rounded() -> float:
-        return max(noise, rounding(setup, evaluate(setup, end.params, None)))
+    def rounded(params: Params) -> float:
+        return max(noise, rounding(setup, evaluate(setup, params, None)))
 
     def objective(params: Params) -> float:
         return objective_at(setup, params)

@@ -19,6 +19,7 @@ Values = dict[str, Array]
 Company = list[tuple[str, Array]]  # elements that move together, by their parameters
 FAR = 1e100  # a number this large stands for infinity
 BLURRING, TOLD = 1e9, 0.1  # a parameter that may hide the objective's digits, what is too much of that
+SPREAD = 4.0  # times as far as the few values that tell of rounding, two others may lie apart
 LARGE, SMALL = 2.5, 1e-3  # values of real, of positive parameters that are looked at (exp(exp(2.5)) is 2e5)
 NUMERIC = ("newton", "gradient")  # updates that find no maximum where there is none
 
@@ -36,10 +37,10 @@ def unlimited(
     spec: Mapping[str, Any],
     params: Values,
     objective: Callable[[Values], float],
-    noise: Callable[[], float],
+    noise: Callable[[Values], float],
     told: Callable[[Values], float] | None = None,
 ) -> dict[str, str]:
-    """Parameter -> where it goes, for each that has no finite estimate; `noise()` is how well the objective is known.
+    """Parameter -> where it goes, for each that has no finite estimate; `noise` is how well the objective is known.
 
     A number so large that rounding it moves the log-likelihood as another model would is one of them. Where latents
     stand at points, whose error is `told`, so may be their scales: of groups of which each is all or nothing. Updates
@@ -59,7 +60,7 @@ def unlimited(
         if np.abs(value).max() >= FAR:
             out[name] = goes(value)
         elif name in open_ended:
-            if name in numeric and np.abs(value).max() >= BLURRING and noise() >= TOLD:
+            if name in numeric and np.abs(value).max() >= BLURRING and noise(params) >= TOLD:
                 out[name] = goes(value)
             found += [(name, chosen) for chosen in _chosen(domains[name], value)]
     tries = [[pair] for pair in found]
@@ -89,8 +90,9 @@ def unlimited(
         at_points = told is not None and wide and group[-1] is wide[-1]
         if at(ENDLESS.on) < here - TOLD and not at_points:
             continue
-        least = noise() if least is None else least
-        rounding = max(least, 1e-10 * (1 + abs(here)))
+        least = noise(params) if least is None else least
+        noisy = max(least, noise(further(params, way, ENDLESS.on)))  # there is more of it farther out
+        rounding = max(SPREAD * noisy, 1e-10 * (1 + abs(here)))
         if told is not None and at_points:
             rounding += told(params) + told(further(params, way, ENDLESS.on))
         at_one = size if size < SMALL else 1 / size
