@@ -14,7 +14,7 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import bounds, invariance
+from emdsl.fit.verify import answers, bounds, invariance
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
@@ -365,3 +365,19 @@ def test_rows_that_collapse_are_no_fault_of_a_bound() -> None:
         infer z, h by meanfield
     """
     assert {c.status for c in bounds.bound(find_case(emdsl.compile(text=text), 0))} == {"passed"}
+
+
+def test_states_of_a_chain_beside_a_quadrature_are_told_each_by_itself() -> None:
+    """Found by chance: they are no path, and were held to be one."""
+    text = """
+        model BesidePoints
+        param r[2] : real
+        param share : unit
+        for n in N:
+            latent z[n] ~ Bernoulli(share) if n == 0 else Bernoulli(0.2 + 0.5 * z[n-1])
+            latent u[n] ~ Normal(0, 1)
+            observed y[n] ~ Normal(r[z[n]], 1)
+            observed c[n] ~ Normal(0, exp(u[n]))
+    """
+    found = list(answers.states(find_case(emdsl.compile(text=text), 0)))
+    assert [(c.status, c.note) for c in found] == [("passed", "each element by itself")]

@@ -149,7 +149,7 @@ class Answers(Settings):
 
     def predict(self, data: Any, **beside: Any) -> Any:
         """The most probable value of the discrete latent, as integers; where elements are tied (a chain's path, a
-        tree), the jointly most probable configuration of all discrete latents.
+        tree), the jointly most probable configuration of all discrete latents; beside a quadrature each by itself.
 
         A list of arrays on ragged plates, a dict by name where there are several discrete latents.
         """
