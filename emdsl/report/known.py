@@ -44,7 +44,9 @@ class Known:
     whole: Whole = field(default_factory=dict)
     tables: Mapping[str, tuple[object, ...]] = field(default_factory=dict)  # literal tables
     meanings: tuple[Meaning, ...] = ()  # what `let`s stand for, the longest first
-    together: tuple[Together, ...] = ()  # statistics that are two parts of one mean
+    together: Mapping[str, Together] = field(
+        default_factory=dict
+    )  # statistics that are parts of one mean, by the first
     weighted: bool = True  # rows have sample weights; without them all are 1
     empty: frozenset[El] = frozenset()  # probabilities and statistics of states that have no mass
 

@@ -155,7 +155,7 @@ def statistic_formula(s: Statistic, t: Typeset, drawn: Set[str] = frozenset()) -
 
 def _whole(pair: Together, t: Typeset) -> list[Formula]:
     """`S_E_b_b = S_b_b + S_cov_b = sum E[b bᵀ]`, in two lines where it is long."""
-    apart = replace(t, known=replace(t.known, complete=False, together=()))
+    apart = replace(t, known=replace(t.known, complete=False, together={}))
     values = (x.add(pair.first, pair.second), tidy(pair.mean, apart.known))
     parts, whole = (equation(pair.whole, e, apart) for e in values)
     assert isinstance(parts, f.Relation) and isinstance(whole, f.Relation)
@@ -174,7 +174,7 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
         facts.append({"name": s.name, "shape": [i.dim for i in s.axes]})
     if t.known.together:
         body.append(Say("Below, the mean of a product has one name; the code adds its two parts up apart:"))
-        body += [Show(one) for pair in t.known.together for one in _whole(pair, t)]
+        body += [Show(one) for pair in t.known.together.values() for one in _whole(pair, t)]
     notes = [_at_the_origin(plan)]
     if plan.joint.incomplete:
         notes.append("Of a cell that was seen E is its value and cov is 0: what is averaged is what is missing.")

@@ -89,28 +89,49 @@ def _mean(a: Statistic, rest: Sequence[Expr], means: Sequence[El], blocks: Mappi
     return x.totals([i for i in a.ixs if i not in a.axes], x.mul(*rest, x.Fn("E", (x.mul(*of), *given))))
 
 
-def held_together(e: Expr, parts: Sequence[Together], symmetric: Collection[str]) -> Expr:
-    """The expression with one name for both parts, wherever they stand beside the same."""
-    every = {t.first.var: t for t in parts}
+def held_together(e: Expr, every: Mapping[str, Together], symmetric: Collection[str]) -> Expr:
+    """The expression with one name for both parts, wherever they stand beside the same; the first has them."""
     return x.rebuild(e, lambda n: _joined(n, every, symmetric) if isinstance(n, x.Add) else None) if every else e
 
 
 def _joined(e: x.Add, every: Mapping[str, Together], symmetric: Collection[str]) -> Expr | None:
-    keys = {x.alpha(t): t for t in e.terms}
-    for term in e.terms:
-        for held in (n for n in x.walk(term) if isinstance(n, El) and n.var in every):
-            pair = every[held.var]
-            at: dict[Ix, Idx] = dict(zip((i for i in pair.first.idx if isinstance(i, Ix)), held.idx, strict=True))
-            second = _at(pair.second, at)
-            either = (second, _swapped(second)) if second.var in symmetric else (second,)
-            for own in either:
-                other = keys.get(x.alpha(x.put(term, held, own)))
-                if other is not None and other is not term:
-                    whole = x.put(term, held, _at(pair.whole, at))
-                    met = x.add(*(whole if t is term else t for t in e.terms if t is not other))
-                    again = _joined(met, every, symmetric) if isinstance(met, x.Add) else None
-                    return met if again is None else again
+    """Terms that differ in the two parts alone become one, again and again: a product of two pairs is four terms."""
+    terms = dict(enumerate(e.terms))
+    found, moved = {x.alpha(t): k for k, t in terms.items()}, True
+    while moved:
+        moved = False
+        for k in list(terms):
+            partner = _partner(terms[k], k, found, every, symmetric) if k in terms else None
+            if partner is not None:
+                whole, other = partner
+                del found[x.alpha(terms[k])], found[x.alpha(terms.pop(other))]
+                terms[k], found[x.alpha(whole)], moved = whole, k, True
+    return x.add(*terms.values()) if len(terms) < len(e.terms) else None
+
+
+def _partner(
+    term: Expr, k: int, found: Mapping[Expr, int], every: Mapping[str, Together], symmetric: Collection[str]
+) -> tuple[Expr, int] | None:
+    """The term with the name of a whole in the place of its first part, and where the term with its second part is."""
+    for held in (n for n in _outside_sums(term) if isinstance(n, El) and n.var in every):
+        pair = every[held.var]
+        at: dict[Ix, Idx] = dict(zip((i for i in pair.first.idx if isinstance(i, Ix)), held.idx, strict=True))
+        second = _at(pair.second, at)
+        for own in (second, _swapped(second)) if second.var in symmetric else (second,):
+            other = found.get(x.alpha(x.put(term, held, own)), k)
+            if other != k:
+                return x.put(term, held, _at(pair.whole, at)), other
     return None
+
+
+def _outside_sums(term: Expr) -> Iterator[Expr]:
+    """What a term is made of, apart from sums within it: their terms are joined among themselves."""
+    pending = [term]
+    while pending:
+        e = pending.pop()
+        if not isinstance(e, x.Add):
+            yield e
+            pending += x.children(e)
 
 
 def _at(e: El, at: Mapping[Ix, Idx]) -> El:

@@ -306,7 +306,7 @@ def typeset(plan: Plan) -> Typeset:
     tables = {n: lets[t] for n, t in plan.joint.tables.items() if t in lets}
     facts, parts = known(plan), means_of_products(plan)
     both = {t.whole.var: facts.pairs[t.first.var] for t in parts if {t.first.var, t.second.var} <= {*facts.pairs}}
-    facts = replace(facts, complete=True, together=parts, pairs={**facts.pairs, **both})
+    facts = replace(facts, complete=True, together={t.first.var: t for t in parts}, pairs={**facts.pairs, **both})
     points = {n: c for c in plan.joint.clouds for n in c.latents}
     own = own_axes(plan) | {let.name: len(let.body.shape) for let in spelled(plan.joint.model).lets}
     own |= {t.whole.var: own[t.first.var] for t in parts}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -16,7 +17,7 @@ from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.derive.posteriors.products import Turn
-from emdsl.derive.posteriors.roles import Role
+from emdsl.derive.posteriors.roles import Monomial, Role
 from emdsl.errors import Span
 
 Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
@@ -56,6 +57,12 @@ class Block:
     @property
     def all_terms(self) -> tuple[Term, ...]:
         return (*self.terms, *(t for c in self.network for t in c.terms))
+
+    @cached_property
+    def held_by_precision(self) -> frozenset[Ix]:
+        """The indices that the terms in two latents speak of."""
+        squares = (t for t, r in zip(self.terms, self.roles, strict=True) if isinstance(r, Monomial) and r.quadratic)
+        return frozenset(i for t in squares for factor in t.factors for i in x.free(factor))
 
     @property
     def gates(self) -> tuple[Ix, ...]:

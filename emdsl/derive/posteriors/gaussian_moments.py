@@ -104,8 +104,7 @@ def covariance_axes(block: Block) -> tuple[Ix, ...]:
     """
     if block.turns:
         return block.home
-    squares = [t for t, r in zip(block.terms, block.roles, strict=True) if isinstance(r, Monomial) and r.quadratic]
-    held = {i for t in squares for f in t.factors for i in x.free(f)}
+    held = block.held_by_precision
     gates = block.gates if held & set(block.gates) else ()
     if held & set(block.home) or block.filtered:
         return (*gates, *block.home)

@@ -50,6 +50,13 @@ def quadratic_in(first: str, second: str) -> Monomial:
     return Monomial((first, second))
 
 
+def by_role(terms: Sequence[Term], roles: Sequence[Role]) -> dict[Role, list[Term]]:
+    found: dict[Role, list[Term]] = {}
+    for term, role in zip(terms, roles, strict=True):
+        found.setdefault(role, []).append(term)
+    return found
+
+
 def merge_roles(
     own_terms: Sequence[Term], roles: Sequence[Role], symmetry: Symmetry, fixed: tuple[Ix, ...]
 ) -> tuple[tuple[Term, ...], tuple[Role, ...]]:
@@ -57,7 +64,6 @@ def merge_roles(
     if not roles:
         return tuple(merge(own_terms, symmetry, fixed)), ()
     out: list[tuple[Term, Role]] = []
-    for role in dict.fromkeys(roles):
-        mine = [t for t, r in zip(own_terms, roles, strict=True) if r == role]
+    for role, mine in by_role(own_terms, roles).items():
         out += [(t, role) for t in merge(mine, symmetry, fixed)]
     return tuple(t for t, _ in out), tuple(r for _, r in out)

@@ -12,7 +12,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.averages import average
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes, pattern_index, pattern_of
-from emdsl.derive.posteriors.roles import linear_in, quadratic_in
+from emdsl.derive.posteriors.roles import by_role, linear_in, quadratic_in
 from emdsl.generate.blocks.chains import add_up
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -89,9 +89,11 @@ def precision_code(f: Function, block: Block, held: Sequence[Ix]) -> tuple[str, 
     counts = ", ".join(str(len(g.rows[n])) for n in block.latents)
     before = len(em.lines)
     with f.part(block, "precision"):
+        terms = by_role(block.terms, block.roles)
         quadratic = [
-            [_quadratic(f, block, a, b, held) for b in block.latents[k:]] for k, a in enumerate(block.latents)
-        ]  # fmt: skip
+            [_quadratic(f, block, a, b, held, terms.get(quadratic_in(a, b), [])) for b in block.latents[k:]]
+            for k, a in enumerate(block.latents)
+        ]
     if not inner:
         em.outer += em.lines[before:]
         del em.lines[before:]
@@ -109,7 +111,7 @@ def _linear_terms(f: Function, block: Block) -> tuple[str, str]:
         return ", ".join(_linear(f, block, n) for n in block.latents), shape
 
 
-def _quadratic(f: Function, block: Block, a: str, b: str, held: Sequence[Ix]) -> str:
+def _quadratic(f: Function, block: Block, a: str, b: str, held: Sequence[Ix], terms: Sequence[Term]) -> str:
     """Code of what multiplies the products of two latents' atoms, (gates, rows, columns, home)."""
     g = block.gaussian
     assert g is not None
@@ -117,8 +119,7 @@ def _quadratic(f: Function, block: Block, a: str, b: str, held: Sequence[Ix]) ->
     axes, own = (*gates, *g.rows[a], *g.columns[b], *home), (*block.gates, *block.home)
     mine = [
         replace(t, ixs=tuple(i for i in t.ixs if i in axes or i not in own))  # one term serves all states of a gate
-        for t, role in zip(block.terms, block.roles, strict=True)
-        if role == quadratic_in(a, b)
+        for t in terms
     ]
     if a == b and block.conditions(a):
         mine.append(absent_precision(block.conditions(a), g.rows[a], g.columns[a], axes))
