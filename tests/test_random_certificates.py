@@ -14,7 +14,7 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import answers, bounds, invariance
+from emdsl.fit.verify import answers, bounds, drawn, invariance
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
@@ -381,3 +381,16 @@ def test_states_of_a_chain_beside_a_quadrature_are_told_each_by_itself() -> None
     """
     found = list(answers.states(find_case(emdsl.compile(text=text), 0)))
     assert [(c.status, c.note) for c in found] == [("passed", "each element by itself")]
+
+
+def test_data_that_are_rounded_to_an_end_are_no_fault_of_a_sampler() -> None:
+    """Found by chance: shares that were drawn as 1 are refused as data, and the check of the sweeps had failed."""
+    text = """
+        model NearOne
+        param r : real
+        for n in N:
+            latent z[n] ~ Bernoulli(0.4)
+            observed y[n] ~ Beta(2, exp(r + z[n] - 60))
+        infer z by mcmc
+    """
+    assert {c.status for c in drawn.drawing(emdsl.compile(text=text)) if "sweeps" in c.subject} == {"not checked"}

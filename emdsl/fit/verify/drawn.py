@@ -24,6 +24,7 @@ from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
 from emdsl.fit.verify.tables import tables
 from emdsl.fit.verify.world import Unchecked, World
+from emdsl.runtime.data import faults
 from emdsl.runtime.montecarlo.sampler import Chain, Target
 from emdsl.runtime.numeric.numerics import honest
 
@@ -254,11 +255,11 @@ def sweeps(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
     """Whole sweeps from draws of the joint: what they leave is compared with where each began."""
     moved: dict[str, list[float]] = {}
     rng = np.random.default_rng([seed, 42])
-    last: DataError | None = None
+    last: Exception | None = None
     for start in range(STARTS):
         try:
             site = Site.of(model, 5000 + STARTS * seed + start, plates)
-        except DataError as why:  # data drawn that the model refuses, such as a column of one value
+        except (DataError, faults.DataError) as why:  # data drawn that the model refuses: one value, or rounded to 1
             last = why
             continue
         chain = site.chain(site.world.latents, rng)
@@ -272,7 +273,7 @@ def sweeps(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         for n, value in after.items():
             moved.setdefault(n, []).append(value - before[n])
     if last is not None and not moved:
-        raise last
+        raise Unchecked(reason(last))
     for n, by in moved.items():
         off = np.array(by)
         if len(off) <= FEW:
