@@ -18,6 +18,7 @@ from emdsl.runtime.numeric.ways import (
     RISE,
     SHRUNK,
     SINGULAR,
+    SPREAD,
     Ending,
     FlatDirections,
     Going,
@@ -54,11 +55,12 @@ def flats(setup: Setup, params: Params) -> dict[str, FlatDirections]:
     return found
 
 
-def vanishing(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDirections]) -> list[str]:
-    """Parameters on their way to the boundary of their domains: nearer to it by half is as good."""
+def vanishing(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDirections], noise: float) -> list[str]:
+    """Parameters on their way to the boundary of their domains: nearer to it by half is as good, as far as the
+    objective is known there."""
     if end.state is not None:
         return []
-    asked = LIMIT._replace(ahead=-1e-12 * (setup.unit + abs(end.history[-1])))
+    asked = LIMIT._replace(ahead=-max(1e-12 * (setup.unit + abs(end.history[-1])), SPREAD * noise))
     ways = (_to_boundary(_variable(setup, n), end.params[n], start[n], flat.get(n)) for n in start)
     return [p.name for p in ways if p and rises(partial(_objective_along, setup, end, [p]), end.history[-1], asked)]
 

@@ -276,7 +276,7 @@ def _conclude(
             message = (
                 f"converged after {iterations}: the objective is known to {noise:.1e} only, parameters are so large"
             )
-        edge += [n for n in vanishing(setup, end, start or {}, flat) if n not in edge]
+        edge += [n for n in vanishing(setup, end, start or {}, flat, noise) if n not in edge]
         if edge:
             status, message = "boundary", f"{message}; {LIMIT.told(edge)}"
     elif status == "max_iter":

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.numeric.ways import ENDLESS, Together, distance, further, goes, going, rises
+from emdsl.runtime.numeric.ways import ENDLESS, SPREAD, Together, distance, further, goes, going, rises
 
 Values = dict[str, Array]
 Company = list[tuple[str, Array]]  # elements that move together, by their parameters
 FAR = 1e100  # a number this large stands for infinity
 BLURRING, TOLD = 1e9, 0.1  # a parameter that may hide the objective's digits, what is too much of that
-SPREAD = 4.0  # times as far as the few values that tell of rounding, two others may lie apart
 LARGE, SMALL = 2.5, 1e-3  # values of real, of positive parameters that are looked at (exp(exp(2.5)) is 2e5)
 NUMERIC = ("newton", "gradient")  # updates that find no maximum where there is none
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from emdsl.runtime.data.columns import Array
 
+SPREAD = 4.0  # times as far as the few values that tell of rounding, two others may lie apart
 RISE = 0.5  # of a log-likelihood: what a climb has gained, and would gain, along a way without an end
 
 
