@@ -19,7 +19,7 @@ from emdsl.derive import plan as planner
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint import constraints
 from emdsl.derive.posteriors import numeric_factors
-from emdsl.derive.updates import statistics
+from emdsl.derive.updates import handed, statistics
 from emdsl.errors import ModelError, Problem
 from emdsl.fit import verify
 from emdsl.fit.fitter import DegenerateError
@@ -282,6 +282,12 @@ def dropped_plate(patch: pytest.MonkeyPatch) -> None:
         return replace(t, ixs=tuple(i for i in t.ixs if i in carried))
 
     patch.setattr(statistics, "_multiplicity", once)
+
+
+def masks_dropped(patch: pytest.MonkeyPatch) -> None:
+    """What a factor of q takes from rows is looked up in its tables, whether the row is there or not."""
+    honest = handed.Code
+    patch.setattr(handed, "Code", lambda value, dim, _: honest(value, dim, ()))
 
 
 def stale_statistic(patch: pytest.MonkeyPatch) -> None:
@@ -599,6 +605,7 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         ),
     ),
     "a gap among counts": ("log-likelihood with gaps", COUNTS, in_text("-b - present_y[rows]", "-b - 1.0")),
+    "a gap that a factor of q does not see": (bounds.NAME, "latent_dirichlet_allocation", masks_dropped),
     "a statistic of the step before": ("two steps are one, twice", "old_faithful", stale_statistic),
 }
 

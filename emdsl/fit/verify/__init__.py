@@ -45,17 +45,21 @@ ONCE = {
     "the module alone",
 }  # the others are made on more data, too
 NO_DENSITY = "D015"  # what a fit says of data that are impossible, or have no number for a density
-OF_A_FACTOR = ("log-likelihood", "posterior", "Fisher's identity", "M-step", "EM climbs")
+OF_A_FACTOR = ("log-likelihood", "log-likelihood with gaps", "posterior", "Fisher's identity", "M-step", "EM climbs")
 
 
-def certify(model: Compiled, seed: int = 0, apart: bool = True, only: tuple[str, ...] = ()) -> Certificate:
+def certify(
+    model: Compiled, seed: int = 0, apart: bool = True, only: tuple[str, ...] = (), seen: frozenset[str] = frozenset()
+) -> Certificate:
     """Every check of a compiled model, or `only` some; `apart`: its module in another interpreter, too.
+
+    seen : data that stand for latents of another model, and have no gaps.
 
     Raises ModelError where nothing was derived.
     """
     try:
         with np.errstate(all="ignore"):
-            case = replace(find_case(model, seed), apart=apart)
+            case = replace(find_case(model, seed), apart=apart, seen=seen)
     except (ModelError, DataError, NotImplementedError) as why:
         told = reason(why)
         if isinstance(why, DataError) and why.problems[0].code == NO_DENSITY:
@@ -103,7 +107,7 @@ def with_draws(found: Certificate, drawn: tuple[Check, ...]) -> Certificate:
     return replace(found, checks=(*found.checks, *drawn))
 
 
-def with_factors(found: Certificate, factors: Mapping[str, Factor], seed: int) -> Certificate:
+def with_factors(found: Certificate, factors: Mapping[str, Factor], latents: frozenset[str], seed: int) -> Certificate:
     """The certificate of a mean-field model, with each factor of q tried where the other latents are data.
 
     There a factor by itself is the posterior and the bound is the log-likelihood, so that its terms can be checked.
@@ -113,7 +117,7 @@ def with_factors(found: Certificate, factors: Mapping[str, Factor], seed: int) -
         if model.refusal is not None:
             told.append(skipped(f"q({name}), the others as data", "", model.refusal.problems[0].message))
             continue
-        for c in certify(model, seed, apart=False, only=OF_A_FACTOR).checks:
+        for c in certify(model, seed, apart=False, only=OF_A_FACTOR, seen=latents).checks:
             told.append(replace(c, name=f"q({name}), the others as data", subject=f"{c.name} {c.subject}".strip()))
     return replace(found, checks=(*found.checks, *told))
 

@@ -7,6 +7,7 @@ are drawn one by one, and of which family each is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +20,14 @@ from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import cells_of
-from emdsl.fit.verify.certificate import Check, measured, reason
+from emdsl.fit.verify.certificate import Check, measured, reason, skipped
+from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.setting import Drawn, draw, flat
 from emdsl.fit.verify.world import Unchecked, World
 
 DRAWS, STEPS, WIDE = 1000, 1, 0.5  # few steps: later factors are more certain, and tell less apart
 ROWS = 5  # of a plate
+CLIMB, SAME = 4, 1e-9  # steps beside gaps; rounding of a bound
 SETTLED = (4000, 16_000)  # draws that tell whether a factor goes with anything; more where it seems to
 BESIDE = 2e-3  # five of these are a gain of 5e-5 of the bound
 TRIES = 12  # data that the model refuses are drawn again
@@ -37,10 +40,37 @@ BELOW = "the bound is no more than the mean of log p - log q"
 
 def bound(case: Case) -> Iterator[Check]:
     """The objective after some sweeps, in standard errors of the mean over draws from the factors of q."""
-    parts = getattr(case.model.derived.elimination, "parts", ())
-    if not parts:
+    if not case.model.derived.elimination.parts:
         raise Unchecked("the objective is no bound")
     drawn, fit = _fitted(case)
+    yield from _compared(case, drawn, fit)
+    for c in _with_gaps(case, drawn):
+        yield replace(c, name=f"{c.name}, with gaps")
+
+
+def _with_gaps(case: Case, drawn: Drawn) -> Iterator[Check]:
+    """The same where a quarter of the data is missing, of which the log joint of the interpreter has no terms."""
+    mine = case.world.model.of_kind("observed")
+    if vectors := [v.name for v in mine if v.domain.dims]:
+        yield skipped(NAME, f"some cells of {', '.join(vectors)}", "they are in q with what they belong to")
+    gapped = with_holes(mine, drawn, True, case.rng(15))
+    try:
+        climb = case.fit(drawn.setting.params, CLIMB, gapped, policy="keep")
+        if climb.status_ == "decreased":
+            yield Check("EM climbs", f"step {len(climb.history_)}", "failed", note=climb.message_)
+        else:
+            falls = np.maximum(0.0, -np.diff(climb.history_)) / (1 + abs(climb.history_[-1]))
+            yield measured("EM climbs", f"{CLIMB} steps", falls.max(initial=0.0), SAME)
+        yield from _compared(case, gapped, case.fit(drawn.setting.params, STEPS, gapped))
+    except (Unchecked, DataError) as why:  # other densities read what is missing
+        yield skipped(NAME, "", reason(why))
+    except DegenerateError as why:
+        yield skipped(NAME, "", f"a fit collapses: {reason(why)}")
+
+
+def _compared(case: Case, drawn: Drawn, fit: Any) -> Iterator[Check]:
+    """The objective of a fit, and its factors, against the log joint at draws from these. Raises Unchecked."""
+    parts = case.model.derived.elimination.parts
     world = World.of(case.world.model, drawn)
     params = {n: np.asarray(v, float) for n, v in fit.params_.items()}
     unnamed = case.model.derived.joint.unnamed  # which addend an event is of: they leave the bound below that mean
@@ -57,7 +87,7 @@ def bound(case: Case) -> Iterator[Check]:
     if hasattr(fit._module, "whole_bound"):  # what weighs factors that no sweep has made
         whole = fit._module.whole_bound(fit.params_, *fit._training[1:])
         off = abs(fit.objective_ - world.priors(params) - whole) / (1 + abs(whole))
-        yield measured(NAME, "term by term as after a sweep", off, 1e-9)
+        yield measured(NAME, "term by term as after a sweep", off, SAME)
     if not unnamed:
         yield from _settled(blocks, fit, world, params, case)
 

@@ -80,6 +80,7 @@ class Case:
     reason: str
     fine: int = FINE  # nodes of the oracle's quadratures
     apart: bool = True  # whether the module is tried in an interpreter of its own, too
+    seen: frozenset[str] = frozenset()  # data that stand for latents: they have no gaps
     first: bool = True  # of the data drawn: what costs as much as all else and asks little of data is tried there alone
 
     def rng(self, salt: int) -> np.random.Generator:

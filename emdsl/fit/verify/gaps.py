@@ -14,6 +14,7 @@ from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import told_of
+from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.invariance import TWICE, outermost, repeated
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data
@@ -27,14 +28,12 @@ SAME = 1e-8
 def gaps(case: Case) -> Iterator[Check]:
     """The log-likelihood where entries are missing: they are integrated out, whatever depends on them."""
     case.need()
-    mine = case.world.model.of_kind("observed")
-    if case.model.derived.elimination.parts or not case.exact:
+    mine = [v for v in case.world.model.of_kind("observed") if v.name not in case.seen]
+    if not case.exact:
         raise Unchecked("a bound is reported")
     refused = ""
     for whole in (False, True):  # entries; where a family cannot leave some of a vector out, all of it
-        masks = {v.name: _holes(v, case.drawn.data[v.name].shape, whole, case.rng(4)) for v in mine}
-        data = {n: np.where(masks[n], np.nan, a) if n in masks else a for n, a in case.drawn.data.items()}
-        drawn = case.drawn._replace(data=data)
+        drawn = with_holes(mine, case.drawn, whole, case.rng(4))
         try:
             fit = case.fit(case.start, 4, drawn, policy="keep")
         except DataError as why:
@@ -42,10 +41,12 @@ def gaps(case: Case) -> Iterator[Check]:
             continue
         if refused:
             yield skipped("log-likelihood with gaps", "some cells of a vector", refused)
-        total = _with_gaps(case, data, {v.name: masks[v.name] for v in mine if _is_read(v, case.world)})
+        total = _with_gaps(
+            case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if _is_read(v, case.world)}
+        )
         off = abs(fit.history_[0] - total) / (1 + abs(total))
         begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)  # what is missing is at points
-        yield told_of("log-likelihood with gaps", ", ".join(masks), off, begun, total)
+        yield told_of("log-likelihood with gaps", ", ".join(v.name for v in mine), off, begun, total)
         yield from _rows(case, drawn)
         if fit.status_ == "decreased":
             yield Check("EM climbs with gaps", f"step {len(fit.history_)}", "failed", note=fit.message_)
@@ -88,11 +89,3 @@ def _is_read(v: Variable, world: World) -> bool:
     return (
         bool(v.domain.dims) or v.name in variable_reads(v, world.model) or any(v.name in world.reads(d) for d in others)
     )
-
-
-def _holes(v: Variable, shape: tuple[int, ...], whole: bool, rng: np.random.Generator) -> Array:
-    """A quarter of the entries, or of the elements."""
-    own = len(v.domain.dims) if whole else 0
-    outer = shape[: len(shape) - own]
-    gone = np.reshape(rng.random(outer) < 0.25, (*outer, *(1,) * own))
-    return np.broadcast_to(gone, shape)

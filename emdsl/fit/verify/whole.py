@@ -34,7 +34,7 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
     if len(model.derived.elimination.parts) > 1:
         found = certify(model, seed, apart)
         made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}
-        return with_factors(found, made, seed)
+        return with_factors(found, made, frozenset(v.name for v in model.resolved.of_kind("latent")), seed)
     return certify(_denser(model), seed, apart)
 
 
