@@ -1461,29 +1461,25 @@ for m in M:
         given x[m, j] : real
         observed w[m, j] ~ Normal(b[0] + b[1] * x[m, j], s)
 """
-DOSES = """
-model Doses
-param p : unit
-param d[G] : real
-param a : real
+PLATE = """
+model Plate
+param a : positive
 param s : positive
-for i in I:
-    latent c[i] ~ Binomial(4, p)
-    observed y[i] ~ Normal(a * c[i], s)
-for r in R:
-    for w in W:
-        observed u[r, w] ~ Normal(a * w, s)
-for l in L:
-    for q in Q:
-        observed x[l, q] ~ Normal(a * (l == 2), s)
-for b in B:
-    for e in E:
-        observed v[b, e] ~ Normal(a * (b > e), s)
+param d[G] : real
 for g in G:
     observed h[g] ~ Normal(d[g], s)
-for m in M:
-    observed o[m] ~ Normal(d[0], s)
+for w in W:
+    given x[w] : real
+    observed u[w] ~ {}
 """
+BY_NUMBER = {  # what each rule alone sees: an element at a place, a number that is computed with, one that is compared
+    "in a product": "Poisson(a * w)",
+    "in a sum": "Normal(a * log(w + 1), s)",
+    "in a power": "Normal(a * w^2, s)",
+    "in a function": "Normal(a + sin(w), s)",
+    "equal to a number": "Normal(a * (w == 2), s)",
+    "beyond another": "Normal(a * (w > x[w]), s)",
+}
 
 
 @pytest.mark.parametrize(
@@ -1494,9 +1490,11 @@ for m in M:
         ("bayesian_gaussian_mixture", "NK", "D"),  # a Wishart's digammas hold the number d
         ("mixture_of_regressions", "NK", ""),
         (CODED, ["N", "M", "J_{m}"], "K"),  # one of the levels is 2
-        (DOSES, "IRQM", "W5LBEG"),
+        (PLATE.format("Normal(x[w], s)"), "GW", ""),
+        (PLATE.format("Normal(a * x[w], s)\nfor l in L: observed v[l] ~ Normal(a * x[0], s)"), "GL", "W"),
+        *((PLATE.format(family), "G", "W") for family in BY_NUMBER.values()),
     ],
-    ids=["mixture", "chain", "counted", "columns", "levels", "numbers"],
+    ids=["mixture", "chain", "counted", "columns", "levels", "no number", "an element of data", *BY_NUMBER],
 )
 def test_sums_run_from_one_unless_an_element_is_called_by_its_number(
     name: str, from_one: Sequence[str], from_zero: Sequence[str]

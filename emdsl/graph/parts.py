@@ -61,8 +61,5 @@ class Graph:
     plates: tuple[Plate, ...]
     edges: tuple[Edge, ...]
 
-    def node(self, key: str) -> Node:
-        return next(n for n in self.nodes if n.key == key)
-
     def members(self, plate: str) -> tuple[str, ...]:
         return tuple(n.key for n in self.nodes if plate in n.plates)

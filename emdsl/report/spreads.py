@@ -68,10 +68,6 @@ def _number_apart(e: Expr, turned: dict[Ix, Idx]) -> tuple[Fraction | float, Exp
     return c, x.add(*out)
 
 
-def _held(e: Expr) -> list[str]:
-    return sorted(map(repr, x.factors_of(x.alpha(e))))
-
-
 def value_of(rule: Spread, name: str) -> tuple[Expr, Expr]:
     """The covariance, or the inverse of the precision, and what it is."""
     i, j = rule.axes[-2:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from math import prod
 
 from emdsl.derive.algebra import expr as x
@@ -168,7 +167,3 @@ def matrix_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> tuple[str, Expr
 
 def total_of(parts: Sequence[Expr]) -> Expr:
     return x.add(*parts) if parts else x.ZERO
-
-
-def is_number(e: Expr, value: int) -> bool:
-    return isinstance(e, x.Num) and e.value == Fraction(value)

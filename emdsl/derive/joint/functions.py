@@ -222,10 +222,6 @@ def _beta_ln(element: Element, e: m.Call, idx: tuple[Idx, ...], scope: Scope) ->
     return x.add(*_gammas_met([x.fn("lgamma", a), x.fn("lgamma", b), x.neg(x.fn("lgamma", x.add(a, b)))]))
 
 
-def _same(e: Expr) -> Expr:
-    return e
-
-
 _REDUCTIONS = frozenset({"sum", "logsumexp", "min", "max"})
 
 _ELEMENTWISE: Mapping[str, Callable[..., Expr]] = {
