@@ -36,6 +36,19 @@ def test_no_place_is_better_than_the_weighted_median() -> None:
     assert weighted_median(np.array([0.0, 1.0, 5.0]), np.array([0.5, 0.0, 0.5]), np.array(0.0)) == 2.5
 
 
+def test_branches_of_many_chunks() -> None:
+    """Found by chance: which rows a branch has was read in the last chunk of the medians by the passes after them."""
+    text = "model M\nparam m : real\nparam s : positive\nparam m_2 : real\nparam s_2 : positive\nfor n in N:\n"
+    text += "    given x[n] : real\n    observed y[n] ~ Laplace(m, s) if x[n] < 0.2 else Laplace(m_2, s_2)\n"
+    x = RNG.normal(size=60_001)
+    low, y = x < 0.2, RNG.laplace(np.where(x < 0.2, 1.0, -2.0), np.where(x < 0.2, 0.5, 3.0))
+    fit = written(text).fitter().fit({"x": x, "y": y})
+    for m, s, rows in (("m", "s", low), ("m_2", "s_2", ~low)):
+        middle = np.median(y[rows])
+        assert fit.params_[m] == pytest.approx(middle, abs=1e-9)
+        assert fit.params_[s] == pytest.approx(np.abs(y[rows] - middle).mean(), rel=1e-6)
+
+
 def test_em_of_a_mixture_of_laplaces() -> None:
     """Two steps by hand, at 1e7: memberships, medians by them, then the mean distance."""
     model = written(MIXTURE)

@@ -18,7 +18,7 @@ from emdsl.derive.updates.medians import Distances
 from emdsl.derive.updates.rules import Numeric
 from emdsl.generate.blocks.chains import one_row, row_pieces, varies
 from emdsl.generate.context import CHUNKS, Function
-from emdsl.generate.lines.arrays import Leaf
+from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.limits import bounds
 from emdsl.generate.lines.spelling import indent, references
 
@@ -46,6 +46,15 @@ def forget(f: Function, params: Sequence[str]) -> None:
         del known[e]
 
 
+def _leave(f: Function, before: Mapping[Expr, Array]) -> None:
+    """What has its lines within a loop is not known after it; what was known before is."""
+    em = f.emitter
+    em.named.clear()
+    for e in [e for e, a in em.known.items() if a.inner]:
+        del em.known[e]
+    em.known.update({e: a for e, a in before.items() if e not in em.known})
+
+
 def emit_numeric(f: Function, params: Sequence[str], rule: Numeric) -> None:
     """Several parameters raised jointly: Newton where the rule has a Hessian, else quasi-Newton."""
     if rule.medians:
@@ -71,7 +80,7 @@ def emit_numeric(f: Function, params: Sequence[str], rule: Numeric) -> None:
 def _median(f: Function, name: str, medians: Sequence[Distances]) -> None:
     """The weighted median of what a parameter is compared with, which is gathered over the chunks of rows."""
     em = f.emitter
-    chunk, lines, em.lines = em.chunk, em.lines, []
+    chunk, lines, em.lines, kept = em.chunk, em.lines, [], dict(em.known)
     places, weights = em.namer.fresh(f"places_{name}"), em.namer.fresh(f"weights_{name}")
     looped = [d for d in medians if chunk is not None and any(i.dim == chunk for i in d.axes)]
     em.outer.append(f"{places}, {weights} = [], []")
@@ -85,7 +94,7 @@ def _median(f: Function, name: str, medians: Sequence[Distances]) -> None:
         body = [f"{em.namer.rows} = row_count(rows)", *em.lines] if within else em.lines
         em.outer += [f"for rows in {f.pieces}:", *indent(body, 1)] if within and some else em.lines
     em.chunk, em.lines = chunk, lines
-    forget(f, ())
+    _leave(f, kept)
     code = em.leaf(name).code
     joined = ", ".join(f"np.concatenate({n}, axis=-1)" for n in (places, weights))
     em.outer.append(f"{code} = weighted_median({joined}, {code})")
@@ -118,10 +127,7 @@ def _objective(f: Function, params: Sequence[str], rule: Numeric, codes: Mapping
     quantities += slopes_of
     names, body = _added_up(f, quantities)
     em.leaf, em.lines, em.guarded = original, lines, False
-    em.named.clear()
-    for e in [e for e, a in em.known.items() if a.inner]:
-        del em.known[e]
-    em.known.update({e: a for e, a in kept.items() if e not in em.known})
+    _leave(f, kept)
     target, values = em.namer.fresh("objective"), em.namer.fresh("values")
     unpack = [f'{arguments[n]} = {values}["{n}"]' for n in params]
     slopes = ", ".join(f'"{n}": {code}' for n, code in zip(params, names[first:], strict=False))
