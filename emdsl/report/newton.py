@@ -19,7 +19,7 @@ from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import WORDS
 from emdsl.report.vectors import tensor
 
-LONGEST = 1200  # letters of a Hessian: one that is longer, nobody reads
+LONGEST = 1200  # letters of a Hessian, about twelve lines of a report: a choice by look (decision 0098), not a bound
 # The coordinates in which a step is taken, by the kind of the domain (`runtime/numeric/unconstrained`).
 FREE = {
     "real": "a real number itself",
@@ -51,7 +51,8 @@ def hessian_of(held: Sequence[Term], variables: Sequence[m.Variable], xi: Word, 
         yield Say("and the Hessian")
         yield from (Show(e, part="curvature") for e in shown)
         return
-    yield Say("and the Hessian, the derivative of the gradient once more, which is too long to be written out:")
+    why = "is too long to be written out" if shown else "the code works out from Q in another form"
+    yield Say(f"and the Hessian, the derivative of the gradient once more, which {why}:")
     yield Show(f.Relation("=", f.Word("Hessian"), f.Slope(f.Word("Q"), xi, 2)), part="curvature")
 
 

@@ -97,7 +97,7 @@ def _halves(draws: Array) -> Array:
 
 
 def _ranked(draws: Array) -> Array:
-    """Normal scores of ranks (Vehtari et al. 2021, equation 14)."""
+    """Normal scores of ranks (Vehtari et al. 2021)."""
     flat = draws.ravel()
     _, back, counts = np.unique(flat, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
@@ -122,7 +122,7 @@ def split_rhat(draws: Array) -> float:
 def effective_size(draws: Array) -> float:
     """Bulk effective sample size of (chains, n): Geyer's monotone sequence of split, rank-normalised chains.
 
-    As ArviZ has it (Vehtari et al. 2021, equations 10 to 13), to its last digit.
+    As ArviZ has it (Vehtari et al. 2021, section 3.2), to its last digit.
     """
     split = _ranked(_halves(draws))
     m, n = split.shape

@@ -1,6 +1,6 @@
 """A Newton step on the mean score of draws, by what is left of the information, and the step's error.
 
-With s the score of log p(data, draw | params) and H its Hessian, Louis (1982, equation 3.2) has I = E[-H] - Var[s], and
+With s the score of log p(data, draw | params) and H its Hessian, Louis (1982) has I = E[-H] - Var[s], and
 inv(I) E[s] is a Newton step to the maximum of the likelihood. The step's error is that of the mean score, by batches
 of draws (Jones et al. 2006), that of I, by the jackknife over batches (Efron and Stein 1981), and that of a quadratic
 in place of the log-likelihood.
