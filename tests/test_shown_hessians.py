@@ -1,0 +1,177 @@
+"""The gradients and Hessians that a derivation shows, read from its JSON, against differences of the Q it shows.
+
+Statistics are letters there: the equations hold whatever their values are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.special as sc
+from gallery import written
+
+from emdsl.report.derivation import Derivation
+
+FUNCTIONS = {
+    "exp": np.exp,
+    "log": np.log,
+    "Gamma": sc.gamma,
+    "digamma": sc.digamma,
+    "trigamma": lambda a: sc.polygamma(1, a),
+    "logistic": sc.expit,
+    "softplus": lambda a: np.logaddexp(0, a),
+}
+SIZES = {"N": 4, "P": 2, "K": 3, "I": 4, "J": 2}
+# The model, the shapes of what Q holds; S before a statistic's name.
+MODELS = {
+    "Poisson regression": (
+        """param beta : real[P]
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Poisson(exp(x[n] @ beta))
+""",
+        {"beta": "P", "x": "NP", "S y_x": "P"},
+    ),
+    "multinomial logit": (
+        """param W[K] : real[P]
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Categorical(logits = W @ x[n])
+""",
+        {"W": "KP", "x": "NP", "S n_y_x_y": "KP"},
+    ),
+    "negative binomial": (
+        """param m : unit
+param r : positive
+for n in N:
+    observed u[n] ~ NegativeBinomial(r, m)
+""",
+        {"m": "", "r": "", "u": "N", "S n_u": "", "S u": ""},
+    ),
+    "item response, abilities given": (
+        """param a[J] : positive
+param b[J] : real
+for i in I:
+    given t[i] : real
+    for j in J:
+        observed y[i, j] ~ Bernoulli(logistic(a[j] * t[i] - b[j]))
+""",
+        {"a": "J", "b": "J", "t": "I", "y": "IJ"},
+    ),
+    "Dirichlet": (
+        """param alpha[K] : positive
+for n in N:
+    observed p[n] : simplex[K] ~ Dirichlet(alpha)
+""",
+        {"alpha": "K", "S n_p": "", "S n_p_log_p": "K"},
+    ),
+}
+
+
+def value(t: Mapping[str, Any], at: Mapping[str, Any]) -> Any:
+    """What a tree is worth: numbers, columns and matrices."""
+    match t["kind"]:
+        case "number":
+            return float(t["text"])
+        case "word":
+            return {"const": 0.0}[t["text"]]
+        case "name":
+            return column(at[t["text"]])
+        case "statistic":
+            return column(at[f"S {t['text']}"])
+        case "at":
+            held = at[("S " if t["base"]["kind"] == "statistic" else "") + t["base"]["text"]]
+            return column(held[tuple(int(value(p, at)) for p in t["places"])])
+        case "plus":
+            return sum(-value(e, at) if minus else value(e, at) for minus, e in t["terms"])
+        case "times":
+            found: Any = 1.0
+            for e in t["factors"]:
+                v = value(e, at)
+                found = column(found @ v) if np.size(found) > 1 and np.size(v) > 1 else found * v
+            return found
+        case "over":
+            return value(t["top"], at) / value(t["bottom"], at)
+        case "raised" if t["exponent"] == {"kind": "word", "text": "T"}:
+            return value(t["base"], at).T
+        case "raised":
+            return value(t["base"], at) ** value(t["exponent"], at)
+        case "apply":
+            return FUNCTIONS[t["function"]["text"]](*(value(e, at) for e in t["arguments"]))
+        case "bracket":
+            return float(value(t["body"]["left"], at) == value(t["body"]["right"], at))
+        case "big":
+            names = [i["text"] for i, _ in t["indices"]]
+            spans = [range(SIZES[n["text"]]) for _, n in t["indices"]]
+            return sum(value(t["body"], {**at, **dict(zip(names, p, strict=True))}) for p in product(*spans))
+    raise AssertionError(t["kind"])
+
+
+def column(a: Any) -> Any:
+    """A vector as a column; what has one element as a number."""
+    a = np.asarray(a, float)
+    return a.item() if a.size == 1 else a[:, None] if a.ndim == 1 else a
+
+
+def moved(at: Mapping[str, Any], name: str, place: tuple[int, ...], by: float) -> dict[str, Any]:
+    new = np.array(at[name], float)
+    new[place] += by
+    return {**at, name: new}
+
+
+def slope(f: Any, sides: list[tuple[str, tuple[int, ...]]], at: Mapping[str, Any]) -> float:
+    """Central differences of f, once by each of `sides`."""
+    if not sides:
+        return float(f(at))
+    (name, place), *rest = sides
+    h = 1e-3 if len(sides) + len(rest) > 1 else 1e-4
+    up, down, up2, down2 = (slope(f, rest, moved(at, name, place, k * h)) for k in (1, -1, 2, -2))
+    return (8 * (up - down) - (up2 - down2)) / (12 * h)  # of fourth order
+
+
+def entries(
+    tree: Mapping[str, Any], at: Mapping[str, Any]
+) -> Iterator[tuple[float, list[tuple[str, tuple[int, ...]]]]]:
+    """Each number of a shown slope, beside what it is by."""
+    left = tree["left"]
+    ways = [left["by"]] if left["order"] == 1 else [left["by"], left.get("other") or left["by"]]
+    bases = [w["base"]["text"] if w["kind"] == "at" else w["text"] for w in ways]
+    placed = [[p["text"] for p in w.get("places", ())] for w in ways]
+    names = sorted({n for p in placed for n in p})
+    spans = [range(SIZES[n.rstrip("'").upper()]) for n in names]
+    for point in product(*spans):
+        here = dict(zip(names, point, strict=True))
+        got = np.asarray(value(tree["right"], {**at, **here}))
+        own = [np.ndindex(np.shape(at[b])[len(p) :]) for b, p in zip(bases, placed, strict=True)]
+        wanted = list(product(*own))
+        assert got.size == len(wanted)
+        for number, rest in zip(got.ravel(), wanted, strict=True):
+            yield (
+                float(number),
+                [(b, (*(here[n] for n in p), *r)) for b, p, r in zip(bases, placed, rest, strict=True)],
+            )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shown_gradients_and_hessians_are_the_slopes_of_the_shown_q(name: str) -> None:
+    text, shapes = MODELS[name]
+    rng = np.random.default_rng(3)
+    at = {n: rng.uniform(0.3, 0.9, [SIZES[d] for d in s]) for n, s in shapes.items()}
+    lines = [
+        line["tree"]
+        for step in Derivation.of(written("model A\n" + text).derived).to_dict()["steps"]
+        if step.get("kind") == "update"
+        for line in step["lines"]
+        if line.get("tree", {}).get("kind") == "relation"
+    ]
+    q = next(t["right"] for t in lines if t["left"]["kind"] == "apply")
+    shown = [t for t in lines if t["left"]["kind"] == "slope"]
+    assert {t["left"]["order"] for t in shown} == {1, 2}
+    for tree in shown:
+        for number, sides in entries(tree, at):
+            # Rounding of Q, 1e-15, over h squared, 1e-6, is 1e-9; the fourth power of h is less.
+            assert number == pytest.approx(slope(lambda here: value(q, here), sides, at), rel=1e-6, abs=1e-7)
