@@ -26,7 +26,7 @@ FREE = {
     "positive": "the log of a positive number",
     "unit": "the log-odds of one between 0 and 1",
     "simplex": "of shares the log-ratios to the last",
-    "ordered": "of ordered numbers the first and the logs of the steps between them",
+    "ordered": "of ordered numbers the one in the middle and the logs of the steps between them",
     "zero_sum": "of numbers that sum to 0 all but the last",
     "spd": "of a matrix its Cholesky factor, the diagonal in logs",
     "correlation": "of a correlation matrix the rows of its Cholesky factor before they are scaled to length 1",
