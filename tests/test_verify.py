@@ -29,6 +29,7 @@ from emdsl.fit.verify.case import Case, find_case, together
 from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
 from emdsl.fit.verify.drawn import NAME as HOW_IT_IS_DRAWN
+from emdsl.fit.verify.gaps import gaps
 from emdsl.fit.verify.setting import plausible
 from emdsl.fit.verify.sticks import Stick, probabilities, sticks
 from emdsl.fit.verify.world import Unchecked
@@ -871,6 +872,13 @@ def test_probabilities_are_integrated_by_their_sticks() -> None:
     found = certificate_of(text + "    for j in J:\n        observed y[n, j] ~ Categorical(p[n])\n")
     made = {c.name for c in found.checks if c.status == "passed"}
     assert found.passed and made >= {"log-likelihood", "posterior", "Fisher's identity", "M-step: Q is stationary"}
+
+
+def test_probabilities_of_which_some_are_missing_are_not_checked() -> None:
+    """The oracle had them as they were drawn: a false alarm of what the first two of three add up to."""
+    text = "model M\nparam a[3] : positive\nfor n in N:\n    observed p[n] ~ Dirichlet(a)\n"
+    with pytest.raises(Unchecked, match="missing beside others"):
+        list(gaps(replace(find_case(emdsl.compile(text=text), 0), seed=1)))
 
 
 @pytest.mark.parametrize("shape", [(0.3, 2.0, 1.5), (0.5, 0.15, 0.2), (400.0, 3.0, 1.0)])

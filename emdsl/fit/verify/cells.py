@@ -71,6 +71,8 @@ def _cells(v: Variable, world: World) -> list[Cell]:
         at = element(v, numbered, part).reshape(part.count, -1)
         if world.broken(v.name):
             there, k = at if gone is None else at[gone[at].all(axis=1)], at.shape[1]
+            if gone is not None and len(there) < gone[at].any(axis=1).sum():
+                raise Unchecked(f"some of the probabilities {v.name} are missing beside others, which no stick is")
             line = (-np.inf, np.inf)
             out += [Cell(v.name, int(row[i]), None, line, (), Stick(k - 2 - i)) for row in there for i in range(k - 1)]
             continue
