@@ -877,3 +877,27 @@ def test_factors_that_hand_over_sums_start_from_the_best_of_several_divisions() 
     told = model.fitter(tol=1e-7).fit(x, init={"z": 0.9 * np.eye(3)[z] + 0.1 / 3})
     for seed in (1, 2, 3):
         assert model.fitter(seed=seed, tol=1e-7).fit(x).objective_ == pytest.approx(told.objective_, abs=1e-3)
+
+
+def test_a_bound_does_not_fall_where_a_probability_rounds_to_one() -> None:
+    """q has 1e-17 on what a probability of 1 leaves: s log(1 - p), which has no value at the p that it rounds to."""
+    model = emdsl.compile(
+        text="""
+model Links
+param share : simplex[2]
+param link[2, 2] : unit
+param at[2] : real
+for i in G:
+    for j in G if j < i:
+        observed edge[i, j] ~ Bernoulli(link[kind[i], kind[j]])
+for i in G:
+    latent kind[i] ~ Categorical(share)
+    observed y[i] ~ Normal(at[kind[i]], 1)
+infer kind by meanfield
+"""
+    )
+    edge = np.zeros((6, 6))
+    edge[2, 0] = edge[3, :3] = edge[4, 0] = edge[4, 3] = edge[5, :5] = 1
+    data = {"edge": edge, "y": np.array([0.0, 2, 2, 0, 2, 0])}
+    fit = model.fitter(max_iter=30, tol=0, seed=0, n_init=1).fit(data)
+    assert fit.status_ == "max_iter" and np.sort(fit.params_["link"].ravel())[[0, 3]] == pytest.approx([0, 1])

@@ -142,6 +142,28 @@ def more_points(setup: Setup, places: Sequence[Point], bar: float) -> Setup:
     return setup
 
 
+def short_of_one(setup: Setup, here: Point, params: Params) -> Params:
+    """The parameters of an M-step, probabilities that rounded to 1 at the last number before it where q needs that.
+
+    q has mass s on what a probability p leaves: s log(1 - p) is next to nothing where 1 - p = s, and without a value
+    where p is 1 because s was less than what can be told from 1.
+    """
+    ones = {n: v == 1 for n, v in params.items() if (v == 1).any()}
+    risen = {n: there & (here.params[n] < 1) for n, there in ones.items() if _is_probability(setup, n)}
+    if not any(there.any() for there in risen.values()):
+        return params
+    state = here.statistics["state"]
+    found = setup.module.e_step(params, setup.data, setup.prepared, state, sweep="")
+    if found["log_likelihood"] >= here.log_likelihood:
+        return params
+    below = {n: np.where(there, np.nextafter(1.0, 0.0), params[n]) for n, there in risen.items()}
+    return {**params, **below}
+
+
+def _is_probability(setup: Setup, name: str) -> bool:
+    return any(v["name"] == name and v["domain"] == "unit" for v in setup.module.SPEC["variables"])
+
+
 def within_points(setup: Setup, here: Point, there: Point) -> bool:
     """Whether a fall is no larger than the error that twice the points tell: the points moved, EM did not fall."""
     errors = [finer_error(setup, p.params, p.log_likelihood, p.statistics.get("state")) for p in (here, there)]

@@ -22,6 +22,7 @@ from emdsl.runtime.fitting.climbs import (
     evaluate,
     more_points,
     rounding,
+    short_of_one,
     within_points,
 )
 from emdsl.runtime.fitting.endings import (
@@ -60,7 +61,8 @@ def advance(setup: Setup, here: Point, untouched: Untouched | None = None) -> tu
     if refine is not None:
         factors = (here.statistics["state"],) if "state" in here.statistics else ()
         params = refine(here.params, params, setup.data, setup.prepared, *factors, statistics=here.statistics)
-    return {name: np.asarray(value, np.float64) for name, value in params.items()}, repaired
+    params = {name: np.asarray(value, np.float64) for name, value in params.items()}
+    return short_of_one(setup, here, params) if "whole_bound" in vars(module) else params, repaired
 
 
 def climb(setup: Setup, start: Params, state: Any = None) -> Climb:
