@@ -854,3 +854,19 @@ def test_slopes_at_points_are_added_up_in_pieces(monkeypatch: pytest.MonkeyPatch
     assert {*called} == {20}
     for n, value in found[0].items():
         np.testing.assert_allclose(found[1][n], value, rtol=1e-10)
+
+
+def test_a_softmax_beyond_what_exponentials_reach() -> None:
+    """A log-normal number in a softmax, whose denominator is 1 + exp(a) + exp(-a): one of 400 lies beyond a = 710."""
+    model = emdsl.compile(
+        text="model M\nparam s : positive\nparam r : real\nfor n in N:\n    latent b[n] ~ LogNormal(0, s)\n"
+        "    observed y[n] ~ Categorical(softmax([0, r + b[n], -(r + b[n])]))"
+    )
+    y = np.array([0, 1, 2])
+    fit = model.fitter(max_iter=0, init={"s": 2.34, "r": -3.0}).fit({"y": y})
+    u = np.linspace(-40, 40, 400_001)
+    a = np.exp(u) - 3
+    log_p = special.log_softmax(np.stack([np.zeros_like(a), a, -a]), axis=0) + stats.norm.logpdf(u, 0, 2.34)
+    wanted = np.log(np.trapezoid(np.exp(log_p), u, axis=1))[y]
+    np.testing.assert_allclose(fit.score_samples({"y": y}), wanted, atol=1e-8)
+    assert abs(fit.quadrature_error_) < 1e-7

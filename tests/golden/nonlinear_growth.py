@@ -243,13 +243,11 @@ def log_density_units(params, prepared):
     s2 = params["s2"]
     T = sizes["T"]
     t = (asymptote - top) ** 2  # (3.1)
-    t_2 = np.exp(asymptote[tree])  # (3.1)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.1)
-    t_4 = 1 / (1 + t_3)  # (3.1)
-    part = t_2 * t_4  # (3.1)
-    t_5 = (trunk - part) ** 2  # (3.1)
-    part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3.1)
-    sums = segment_sum(part_2, tree, T)  # (3.1)
+    t_2 = softplus(((1 / pace) * (middle - age)))  # (3.1)
+    t_3 = np.exp((asymptote[tree] - t_2))  # (3.1)
+    t_4 = (trunk - t_3) ** 2  # (3.1)
+    part = present_trunk * (-0.5 / s2 * t_4)  # (3.1)
+    sums = segment_sum(part, tree, T)  # (3.1)
     return sums - 0.5 * (spread_ ** -2.0) * t  # (3.1)
 
 
@@ -266,27 +264,23 @@ def conditional_of_asymptote(params, prepared):
     pace = params["pace"]
     s2 = params["s2"]
     T = sizes["T"]
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.1)
-    t_4 = 1 / (1 + t_3)  # (3.1)
-    part_4 = t_4 * present_trunk  # (3.1)
+    t_2 = softplus(((1 / pace) * (middle - age)))  # (3.1)
 
     def log_density(values_2):  # (3.1)
         asymptote = values_2["asymptote"]
         t = (asymptote - top) ** 2  # (3.1)
-        t_2 = np.exp(asymptote[tree])  # (3.1)
-        part = t_2 * t_4  # (3.1)
-        t_5 = (trunk - part) ** 2  # (3.1)
-        part_2 = present_trunk * (-0.5 / s2 * t_5)  # (3.1)
-        sums = segment_sum(part_2, tree, T)  # (3.1)
+        t_3 = np.exp((asymptote[tree] - t_2))  # (3.1)
+        t_4 = (trunk - t_3) ** 2  # (3.1)
+        part = present_trunk * (-0.5 / s2 * t_4)  # (3.1)
+        sums = segment_sum(part, tree, T)  # (3.1)
         return sums - 0.5 * (spread_ ** -2.0) * t  # (3.1)
 
     def gradient(values_2):  # (3.1)
         asymptote = values_2["asymptote"]
-        t_6 = np.exp(asymptote[tree])  # (3.1)
-        part_3 = t_6 * t_4  # (3.1)
-        part_5 = (2 * (trunk - part_3)) * t_6  # (3.1)
-        part_6 = part_4 * part_5  # (3.1)
-        sums_2 = segment_sum(part_6, tree, T)  # (3.1)
+        t_5 = np.exp((asymptote[tree] - t_2))  # (3.1)
+        part_2 = (2 * (trunk - t_5)) * t_5  # (3.1)
+        part_3 = present_trunk * part_2  # (3.1)
+        sums_2 = segment_sum(part_3, tree, T)  # (3.1)
         return {
             "asymptote": 0.5 / s2 * sums_2 - 0.5 * (spread_ ** -2.0) * (2 * (asymptote - top)),  # (3.1)
         }
@@ -339,27 +333,22 @@ def slopes(params, prepared):
     present_trunk = prepared["present trunk"]
     s2 = params["s2"]
     t = asymptote ** 2  # (3.3)
-    t_2 = np.exp(asymptote[tree])  # (3.3)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.3)
-    t_4 = 1 / (1 + t_3)  # (3.3)
-    part = t_2 * t_4  # (3.3)
-    t_5 = (1 + t_3) ** -2.0  # (3.3)
-    part_2 = (2 * (trunk - part)) * t_5  # (3.3)
-    part_3 = t_3 * t_2  # (3.3)
-    part_4 = present_trunk * part_2  # (3.3)
-    part_5 = t_3 * (middle - age)  # (3.3)
-    part_6 = t_2 * present_trunk  # (3.3)
-    part_7 = part_2 * part_5  # (3.3)
-    t_6 = (trunk - part) ** 2  # (3.3)
-    part_8 = (2 * (trunk - part)) * t_2  # (3.3)
-    part_9 = t_4 * present_trunk  # (3.3)
-    part_10 = part_8 * part_9  # (3.3)
-    sums = segment_sum(part_10, tree, T)  # (3.3)
+    t_2 = softplus(((1 / pace) * (middle - age)))  # (3.3)
+    t_3 = np.exp((asymptote[tree] - t_2))  # (3.3)
+    t_4 = np.exp(((1 / pace) * (middle - age) - t_2))  # (3.3)
+    part = (2 * (trunk - t_3)) * t_4  # (3.3)
+    part_2 = t_3 * present_trunk  # (3.3)
+    part_3 = (middle - age) * t_3  # (3.3)
+    part_4 = present_trunk * part  # (3.3)
+    t_5 = (trunk - t_3) ** 2  # (3.3)
+    part_5 = (2 * (trunk - t_3)) * t_3  # (3.3)
+    part_6 = present_trunk * part_5  # (3.3)
+    sums = segment_sum(part_6, tree, T)  # (3.3)
     slope_top = (spread_ ** -2.0) * asymptote.sum() + T * (-0.5) * 2 * top * (spread_ ** -2.0)  # (3.3)
     slope_spread = T * (-1) / spread_ + T * (-0.5) * (-2) * (spread_ ** -3.0) * (top ** 2) - 0.5 * (-2) * (spread_ ** -3.0) * t.sum() - 2 * (spread_ ** -3.0) * top * asymptote.sum()  # (3.3)
-    slope_middle = -0.5 / pace / s2 * (part_3 @ part_4)  # (3.3)
-    slope_pace = -0.5 * (-1) * (pace ** -2.0) / s2 * (part_6 @ part_7)  # (3.3)
-    slope_s2 = -0.5 / s2 * present_trunk.sum() - 0.5 * (-1) * (s2 ** -2.0) * (present_trunk @ t_6)  # (3.3)
+    slope_middle = -0.5 / pace / s2 * (part @ part_2)  # (3.3)
+    slope_pace = -0.5 * (-1) * (pace ** -2.0) / s2 * (part_3 @ part_4)  # (3.3)
+    slope_s2 = -0.5 / s2 * present_trunk.sum() - 0.5 * (-1) * (s2 ** -2.0) * (present_trunk @ t_5)  # (3.3)
     by_param = {
         "top": slope_top,  # (3.3)
         "spread": slope_spread,  # (3.3)
@@ -388,28 +377,23 @@ def slopes_apart(params, prepared):
     T = sizes["T"]
     s2 = params["s2"]
     t = (asymptote - top) ** 2  # (3.3)
-    t_2 = np.exp(asymptote[tree])  # (3.3)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (3.3)
-    t_4 = 1 / (1 + t_3)  # (3.3)
-    part = t_2 * t_4  # (3.3)
-    t_5 = (1 + t_3) ** -2.0  # (3.3)
-    part_2 = (2 * (trunk - part)) * t_5  # (3.3)
-    part_3 = t_3 * t_2  # (3.3)
-    part_4 = present_trunk * part_2  # (3.3)
-    part_5 = part_3 * part_4  # (3.3)
-    sums = segment_sum(part_5, tree, T)  # (3.3)
-    part_6 = t_3 * (middle - age)  # (3.3)
-    part_7 = t_2 * present_trunk  # (3.3)
-    part_8 = part_2 * part_6  # (3.3)
-    part_9 = part_7 * part_8  # (3.3)
-    sums_2 = segment_sum(part_9, tree, T)  # (3.3)
-    t_6 = (trunk - part) ** 2  # (3.3)
-    part_10 = t_6 * present_trunk  # (3.3)
-    sums_3 = segment_sum(part_10, tree, T)  # (3.3)
-    part_11 = (2 * (trunk - part)) * t_2  # (3.3)
-    part_12 = t_4 * present_trunk  # (3.3)
-    part_13 = part_11 * part_12  # (3.3)
-    sums_4 = segment_sum(part_13, tree, T)  # (3.3)
+    t_2 = softplus(((1 / pace) * (middle - age)))  # (3.3)
+    t_3 = np.exp((asymptote[tree] - t_2))  # (3.3)
+    t_4 = np.exp(((1 / pace) * (middle - age) - t_2))  # (3.3)
+    part = (2 * (trunk - t_3)) * t_4  # (3.3)
+    part_2 = t_3 * present_trunk  # (3.3)
+    part_3 = part * part_2  # (3.3)
+    sums = segment_sum(part_3, tree, T)  # (3.3)
+    part_4 = (middle - age) * t_3  # (3.3)
+    part_5 = present_trunk * part  # (3.3)
+    part_6 = part_4 * part_5  # (3.3)
+    sums_2 = segment_sum(part_6, tree, T)  # (3.3)
+    t_5 = (trunk - t_3) ** 2  # (3.3)
+    part_7 = t_5 * present_trunk  # (3.3)
+    sums_3 = segment_sum(part_7, tree, T)  # (3.3)
+    part_8 = (2 * (trunk - t_3)) * t_3  # (3.3)
+    part_9 = present_trunk * part_8  # (3.3)
+    sums_4 = segment_sum(part_9, tree, T)  # (3.3)
     slope_top = -0.5 * (spread_ ** -2.0) * (2 * (top - asymptote))  # (3.3)
     slope_spread = (spread_ ** -3.0) * t  # (3.3)
     slope_middle = -0.5 / pace / s2 * sums  # (3.3)
@@ -444,11 +428,9 @@ def e_step(params, data, prepared, rng=None):
     age = prepared["age"]
     pace = params["pace"]
     t = asymptote ** 2  # (4.1)
-    t_2 = np.exp(asymptote[tree])  # (9)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (9)
-    t_4 = 1 / (1 + t_3)  # (9)
-    part = t_2 * t_4  # (9)
-    t_5 = (trunk - part) ** 2  # (9)
+    t_2 = softplus(((1 / pace) * (middle - age)))  # (9)
+    t_3 = np.exp((asymptote[tree] - t_2))  # (9)
+    t_4 = (trunk - t_3) ** 2  # (9)
     log_likelihood = 0.0
     # (4) expected statistics that lack the rows
     S_asymptote_asymptote = t.sum()  # (4.1)
@@ -464,7 +446,7 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * log0(s2) * sum_n_trunk
     log_likelihood += -0.5 * math.log(2) * sum_n_trunk
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_trunk
-    log_likelihood += -0.5 / s2 * (present_trunk @ t_5)
+    log_likelihood += -0.5 / s2 * (present_trunk @ t_4)
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "asymptote_asymptote": S_asymptote_asymptote,  # (4.1)
@@ -489,11 +471,9 @@ def density_with_draws(params, data, prepared, rng=None):
     age = prepared["age"]
     pace = params["pace"]
     t = asymptote ** 2  # (9)
-    t_2 = np.exp(asymptote[tree])  # (9)
-    t_3 = np.exp(((1 / pace) * (middle - age)))  # (9)
-    t_4 = 1 / (1 + t_3)  # (9)
-    part = t_2 * t_4  # (9)
-    t_5 = (trunk - part) ** 2  # (9)
+    t_2 = softplus(((1 / pace) * (middle - age)))  # (9)
+    t_3 = np.exp((asymptote[tree] - t_2))  # (9)
+    t_4 = (trunk - t_3) ** 2  # (9)
     log_likelihood = 0.0  # (9)
     log_likelihood += -T * log0(spread_)  # (9)
     log_likelihood += -0.5 * T * math.log(2)  # (9)
@@ -504,7 +484,7 @@ def density_with_draws(params, data, prepared, rng=None):
     log_likelihood += -0.5 * log0(s2) * sum_n_trunk  # (9)
     log_likelihood += -0.5 * math.log(2) * sum_n_trunk  # (9)
     log_likelihood += -0.5 * math.log(np.pi) * sum_n_trunk  # (9)
-    log_likelihood += -0.5 / s2 * (present_trunk @ t_5)  # (9)
+    log_likelihood += -0.5 / s2 * (present_trunk @ t_4)  # (9)
     return float(honest(log_likelihood))  # (9)
 
 
@@ -548,46 +528,46 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
     tree = prepared["tree"]
     age = prepared["age"]
     # (8.1) to (8.3) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
-    t = np.exp(asymptote[tree])
-    part_2 = t * present_trunk
-    t_13 = np.exp((2 * asymptote[tree]))
-    part_7 = t_13 * present_trunk
     def objective(values_2):
         middle_2 = values_2["middle"]
         pace_2 = values_2["pace"]
         s2_2 = values_2["s2"]
-        t_2 = middle_2 - age
-        t_3 = np.exp(((1 / pace_2) * t_2))
-        t_4 = 1 + t_3
-        t_5 = 1 / t_4
-        part = t * t_5
-        t_6 = trunk - part
-        t_7 = t_6 ** 2
-        t_8 = 2 * (trunk - part)
-        t_9 = t_4 ** -2.0
-        part_3 = t_8 * t_9
-        part_4 = t_3 * part_2
-        part_5 = t_3 * t_2
-        part_6 = part_2 * part_3
-        t_10 = t_4 ** -4.0
-        t_11 = 2 * (middle_2 - age)
-        t_12 = np.exp(((1 / pace_2) * t_11))
-        part_8 = t_10 * t_12
-        t_14 = t_4 ** -3.0
-        part_9 = t_14 * t_12
-        part_10 = t_8 * part_2
-        part_11 = t_3 * t_8
-        part_12 = t_9 * part_2
-        part_13 = t_2 * part_7
-        part_14 = t_2 * t_8
-        part_15 = part_2 * part_9
-        part_16 = part_2 * part_5
-        t_15 = t_2 ** 2
-        part_17 = t_15 * part_7
-        part_18 = t_15 * t_8
-        part_19 = t_3 * t_15
-        part_20 = part_2 * part_19
-        return (-0.5 * log0(s2_2) * S_n_trunk, -0.5 / s2_2 * (present_trunk @ t_7),), {"middle": -0.5 / pace_2 / s2_2 * (part_3 @ part_4), "pace": -0.5 * (-1) * (pace_2 ** -2.0) / s2_2 * (part_5 @ part_6), "s2": -0.5 / s2_2 * S_n_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * (present_trunk @ t_7)}, {("middle", "middle"): (pace_2 ** -2.0) / s2_2 * (part_9 @ part_10) - (pace_2 ** -2.0) / s2_2 * (part_7 @ part_8) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part_11 @ part_12), ("middle", "pace"): (pace_2 ** -3.0) / s2_2 * (part_8 @ part_13) + 0.5 * (pace_2 ** -3.0) / s2_2 * (part_3 @ part_16) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part_3 @ part_4) - (pace_2 ** -3.0) / s2_2 * (part_14 @ part_15), ("middle", "s2"): 0.5 * (s2_2 ** -2.0) / pace_2 * (part_3 @ part_4), ("pace", "pace"): (pace_2 ** -4.0) / s2_2 * (part_18 @ part_15) - (pace_2 ** -4.0) / s2_2 * (part_8 @ part_17) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_3 @ part_20) - (pace_2 ** -3.0) / s2_2 * (part_5 @ part_6), ("pace", "s2"): -0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_5 @ part_6), ("s2", "s2"): 0.5 * (s2_2 ** -2.0) * S_n_trunk - (s2_2 ** -3.0) * (present_trunk @ t_7)}
+        t = middle_2 - age
+        t_2 = softplus(((1 / pace_2) * t))
+        t_3 = asymptote[tree] - t_2
+        t_4 = np.exp(t_3)
+        t_5 = trunk - t_4
+        t_6 = t_5 ** 2
+        t_7 = 2 * (trunk - t_4)
+        t_8 = (1 / pace_2) * t - t_2
+        t_9 = np.exp(t_8)
+        part = t_7 * t_9
+        part_2 = t_4 * present_trunk
+        part_3 = t * t_4
+        part_4 = present_trunk * part
+        t_10 = 2 * (1 / pace_2) * t - t_2
+        t_11 = np.exp(t_10)
+        t_12 = 2 * asymptote[tree] - 3 * t_2
+        t_13 = np.exp(t_12)
+        part_5 = t_11 * t_13
+        t_14 = asymptote[tree] - 2 * t_2
+        t_15 = np.exp(t_14)
+        part_6 = t_11 * t_7
+        part_7 = t_15 * present_trunk
+        part_8 = t_9 * t_7
+        part_9 = t_11 * t
+        part_10 = t_13 * present_trunk
+        part_11 = t_7 * t_15
+        part_12 = present_trunk * part_9
+        part_13 = t_9 * t
+        part_14 = t_7 * t_4
+        part_15 = present_trunk * part_13
+        t_16 = t ** 2
+        part_16 = t_11 * t_16
+        part_17 = present_trunk * part_16
+        part_18 = t_9 * t_16
+        part_19 = present_trunk * part_18
+        return (-0.5 * log0(s2_2) * S_n_trunk, -0.5 / s2_2 * (present_trunk @ t_6),), {"middle": -0.5 / pace_2 / s2_2 * (part @ part_2), "pace": -0.5 * (-1) * (pace_2 ** -2.0) / s2_2 * (part_3 @ part_4), "s2": -0.5 / s2_2 * S_n_trunk - 0.5 * (-1) * (s2_2 ** -2.0) * (present_trunk @ t_6)}, {("middle", "middle"): (pace_2 ** -2.0) / s2_2 * (part_6 @ part_7) - (pace_2 ** -2.0) / s2_2 * (present_trunk @ part_5) - 0.5 * (pace_2 ** -2.0) / s2_2 * (part_8 @ part_2), ("middle", "pace"): (pace_2 ** -3.0) / s2_2 * (part_9 @ part_10) + 0.5 * (pace_2 ** -3.0) / s2_2 * (part_14 @ part_15) + 0.5 * (pace_2 ** -2.0) / s2_2 * (part @ part_2) - (pace_2 ** -3.0) / s2_2 * (part_11 @ part_12), ("middle", "s2"): 0.5 * (s2_2 ** -2.0) / pace_2 * (part @ part_2), ("pace", "pace"): (pace_2 ** -4.0) / s2_2 * (part_11 @ part_17) - (pace_2 ** -4.0) / s2_2 * (part_16 @ part_10) - 0.5 * (pace_2 ** -4.0) / s2_2 * (part_14 @ part_19) - (pace_2 ** -3.0) / s2_2 * (part_3 @ part_4), ("pace", "s2"): -0.5 * (s2_2 ** -2.0) * (pace_2 ** -2.0) * (part_3 @ part_4), ("s2", "s2"): 0.5 * (s2_2 ** -2.0) * S_n_trunk - (s2_2 ** -3.0) * (present_trunk @ t_6)}
     found = (raised_by or ascend)(objective, {"middle": middle, "pace": pace, "s2": s2}, {"middle": "positive", "pace": "positive", "s2": "positive"}, {"middle": (None, None), "pace": (None, None), "s2": (None, None)}, {"middle": (), "pace": (), "s2": ()})  # (8.3)
     middle = found["middle"]
     pace = found["pace"]

@@ -22,26 +22,47 @@ from emdsl.generate.lines.arrays import Array, Lines
 from emdsl.generate.lines.spelling import Binding
 
 
-def exponents(e: Expr) -> tuple[tuple[Ix, ...], Expr] | None:
-    """(indices, a) of sum exp(a) over these indices; None for anything else."""
+def sums_exponentials(e: Expr) -> bool:
+    """Whether `e` is a sum of exponentials, over indices or written out; positive numbers beside them are such, too."""
+    if isinstance(e, x.Add):
+        return all(isinstance(t, x.Num) or _exponent(t) is not None for t in e.terms) and all(
+            t.value > 0 for t in e.terms if isinstance(t, x.Num)
+        )
+    return isinstance(e, x.Sum) and _exponent(e) is not None
+
+
+def _exponent(e: Expr) -> tuple[tuple[Ix, ...], Expr] | None:
+    """(indices, a) of sum exp(a) over these indices, a positive number before it counted in; None for anything else."""
+    count, e = x.split_number(e)
     ixs: list[Ix] = []
     while isinstance(e, x.Sum):
         ixs.append(e.ix)
         e = e.body
-    return (tuple(ixs), e.args[0]) if ixs and isinstance(e, x.Fn) and e.name == "exp" else None
+    if not isinstance(e, x.Fn) or e.name != "exp" or count <= 0:
+        return None
+    return tuple(ixs), e.args[0] if count == 1 else x.add(x.fn("log", x.num(count)), e.args[0])
 
 
 def log_of_sum(em: Lines, e: Expr) -> Array | None:
     """log sum exp about the largest term; None where `e` is no sum of exponentials alone."""
-    if isinstance(e, x.Add) and all(isinstance(t, x.Fn) and t.name == "exp" for t in e.terms):
-        out = em.value(e.terms[0].args[0])  # type: ignore[union-attr]
-        for t in e.terms[1:]:
-            other = em.value(t.args[0])  # type: ignore[union-attr]
-            axes = em.order([*out.axes, *other.axes])
-            code = f"np.logaddexp({em.align(out, axes)}, {em.align(other, axes)})"
-            out = Array(code, axes, out.inner or other.inner)
-        return out
-    found = exponents(e)
+    if not sums_exponentials(e):
+        return None
+    out: Array | None = None
+    for t in x.terms_of(e):
+        log = em.value(x.fn("log", t)) if isinstance(t, x.Num) else _log_over_indices(em, t)
+        if log is None:
+            return None
+        if out is not None:
+            axes = em.order([*out.axes, *log.axes])
+            code = f"np.logaddexp({em.align(out, axes)}, {em.align(log, axes)})"
+            log = Array(code, axes, out.inner or log.inner)
+        out = log
+    return out
+
+
+def _log_over_indices(em: Lines, e: Expr) -> Array | None:
+    """The same of a sum over indices, or of one exponential."""
+    found = _exponent(e)
     if found is None:
         return None
     ixs, body = found
@@ -49,14 +70,19 @@ def log_of_sum(em: Lines, e: Expr) -> Array | None:
     gone = [a.axes.index(i) for i in ixs if i in a.axes]
     if len(gone) != len(ixs):
         return None
+    if not ixs:
+        return a
     axis = str(gone[0]) if len(gone) == 1 else f"({', '.join(map(str, gone))})"
     return Array(f"log_sum_exp({a.code}, {axis})", tuple(i for i in a.axes if i not in ixs), a.inner)
 
 
 def without_fractions(factors: Sequence[Expr]) -> list[Expr]:
-    """The factors of a product, each exp(c) that stands over a sum of exponentials joined with it."""
+    """The factors of a product, each exp(c) that stands over a sum of exponentials joined with it.
+
+    Of a power of the sum each takes one, and the last what is left: exp(2 a) stands over a square.
+    """
     out = list(factors)
-    for below in [f for f in factors if isinstance(f, x.Pow) and exponents(f.base) is not None]:
+    for below in [f for f in factors if isinstance(f, x.Pow) and sums_exponentials(f.base)]:
         match below.exponent:
             case x.Num(v) if v < 0 and v == int(v):
                 above = [f for f in out if isinstance(f, x.Fn) and f.name == "exp"][: -int(v)]
@@ -66,10 +92,9 @@ def without_fractions(factors: Sequence[Expr]) -> list[Expr]:
             continue
         out.remove(below)
         log = x.fn("log", below.base)
-        for f in above:
-            out[out.index(f)] = x.fn("exp", x.add(f.args[0], x.neg(log)))
-        if left := -int(v) - len(above):
-            out.append(x.power(below.base, x.num(-left)))
+        for n, f in enumerate(above):
+            times = 1 if n < len(above) - 1 else -int(v) - n
+            out[out.index(f)] = x.fn("exp", x.add(f.args[0], x.mul(x.num(-times), log)))
     return out
 
 
