@@ -100,8 +100,9 @@ def model_text(path: str) -> str | bytes:
     """The content of a model file; bytes are decoded by the parser, which says where they are wrong."""
     from emdsl.compiler import read_model
     from emdsl.fit.readers import standard_input
+    from emdsl.language.reading import ENOUGH
 
-    return standard_input().read() if path == "-" else read_model(Path(path))
+    return standard_input().read(ENOUGH) if path == "-" else read_model(Path(path))
 
 
 def unanswered(error: NotImplementedError) -> EmdslError:

@@ -53,11 +53,11 @@ def _wrong(message: str) -> ArgumentError:
 
 def read_model(path: Path) -> bytes:
     """The bytes of a model file, no more of them than a model may have. Raises ModelError."""
-    from emdsl.language.reading import LONGEST_TEXT
+    from emdsl.language.reading import ENOUGH
 
     try:
         with path.open("rb") as file:
-            return file.read(4 * LONGEST_TEXT + 1)
+            return file.read(ENOUGH)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         first, *rest = str(path).splitlines() or [""]

@@ -6,7 +6,9 @@ import itertools
 import json
 import os
 import stat
+import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -129,6 +131,43 @@ def test_what_json_may_hold_is_told_alike_wherever_it_is_read(
     monkeypatch.setattr(storage, "MOST_BYTES", 1 << 13)
     path.write_bytes(b'{"weights": [0.5, 0.5]}'.ljust(1 << 20))
     assert "it is larger than" in said(1, "fit", MODEL, str(path))
+
+
+@pytest.mark.parametrize(
+    ("block", "arguments", "words"),
+    [
+        (b"1,2\n", ("fit", MODEL, "{pipe}"), "cannot be read through a pipe: it is larger than 2 MB"),
+        (b"[1, 2],", ("fit", MODEL, "{pipe}.json"), "cannot be read as JSON: it is larger than 2 MB"),
+        (b"model M\n", ("check", "{pipe}"), "larger than a model may be"),
+        (b"model M\n", ("check", "-"), "larger than a model may be"),
+    ],
+)
+def test_what_comes_through_a_pipe_without_an_end_is_left(
+    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: bytes, arguments: tuple[str, ...], words: str
+) -> None:
+    """A table was laid aside until the disk was full, a model from standard input held until the memory was."""
+    monkeypatch.setattr(storage, "MOST_BYTES", 1 << 21)
+    pipe = tmp_path / ("pipe.json" if arguments[-1].endswith("json") else "pipe")
+    os.mkfifo(pipe)
+    left = []
+
+    def endless() -> None:
+        try:
+            with open(pipe, "wb", buffering=0) as file:
+                for _ in range(1 << 8):  # 16 MB, where 4 would do
+                    file.write(block * ((1 << 16) // len(block)))
+        except BrokenPipeError:
+            left.append(pipe)
+
+    writer = Thread(target=endless, daemon=True)
+    writer.start()
+    if "-" in arguments:
+        monkeypatch.setattr(sys, "stdin", pipe.open())
+    assert words in said(1, *(a.format(pipe=tmp_path / "pipe") for a in arguments))
+    if "-" in arguments:
+        sys.stdin.close()
+    writer.join(20)
+    assert left
 
 
 @pytest.mark.parametrize("number", ["²", "٣", "1.0", "+2", "1_0"])

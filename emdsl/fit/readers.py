@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 from emdsl.errors import DataError, Problem
 from emdsl.fit.csvfile import read_csv
 from emdsl.runtime.data.frames import Table, as_table
-from emdsl.runtime.fitting.storage import BLOCK, by_unique_names, content_of, why_no_json
+from emdsl.runtime.fitting.storage import blocks_of, by_unique_names, content_of, why_no_json
 
 LAID_ASIDE = 1 << 24  # bytes of a pipe that are held in memory; more go to disk
 BINARY = {
@@ -72,10 +72,14 @@ def _twice_readable(file: BinaryIO, path: str) -> FileTable:
     if file.seekable():
         return parse_csv(file, path)
     with tempfile.SpooledTemporaryFile(max_size=LAID_ASIDE) as copy:
-        while block := file.read(BLOCK):
-            copy.write(block)
-            if b"\0" in block:  # which the copy's reader says; there may be no end of them
-                break
+        try:
+            for block in blocks_of(file):
+                copy.write(block)
+                if b"\0" in block:  # which the copy's reader says
+                    break
+        except ValueError as error:
+            text = f"{path}: cannot be read through a pipe: {error}"
+            raise DataError(Problem("D030", text, hint="save it in a file, which is read by blocks")) from None
         copy.seek(0)
         return parse_csv(cast(BinaryIO, copy), path)
 

@@ -7,6 +7,7 @@ import unicodedata
 from emdsl.errors import ModelError, Problem, Span
 
 LONGEST_TEXT = 1_000_000  # characters
+ENOUGH = 4 * LONGEST_TEXT + 1  # bytes of a file by which it shows to be too long: more are not read
 _LINE_SEPARATORS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"  # str.splitlines() knows them, an editor need not
 
 
@@ -21,7 +22,7 @@ def read_text(data: str | bytes, file: str) -> str:
     Raises ModelError where it is not UTF-8, is too long, or holds control or invisible characters.
     """
     start = Span(file, 1, 1, 1, 2)
-    if len(data) > (4 if isinstance(data, bytes) else 1) * LONGEST_TEXT:
+    if len(data) > (ENOUGH - 1 if isinstance(data, bytes) else LONGEST_TEXT):
         raise fail("E008", f"the file is larger than a model may be ({LONGEST_TEXT:,} characters)", start)
     text = data if isinstance(data, str) else _decode(data, file)
     if len(text) > LONGEST_TEXT:

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from emdsl.runtime.data.sizes import size_value
 FIT_FORMAT = 1
 PACKED = 100  # an npz may be so many times as large as its file, beside MEGABYTES that any fit may have
 MEGABYTES = 1 << 26
-MOST_BYTES = 1 << 30  # of a file that is held as a whole
+MOST_BYTES = 1 << 30  # of a file that is held as a whole, and of what comes through a pipe
 BLOCK = 1 << 20
 MOST_OBJECTIVE = 10**300  # an objective, which JSON may hold as a whole number of any length
 AGAIN = ("max_iter", "tol", "n_init", "on_degenerate")  # by which, and its seed, a loaded fit is fitted as before
@@ -133,13 +133,21 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
 
     decoder, blocks = codecs.getincrementaldecoder("utf-8")(), []
     with open(path, "rb") as file:
-        while block := file.read(BLOCK):
+        for block in blocks_of(file):
             blocks.append(block)
             if not blocks[0].startswith(b"PK") and "\0" in decoder.decode(block):
                 raise ValueError("it holds a NUL byte")
-            if len(blocks) * BLOCK > MOST_BYTES:
-                raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
     return b"".join(blocks)
+
+
+def blocks_of(file: Any) -> Iterator[bytes]:
+    """The bytes of an open file. ValueError once they are more than are held or laid aside: a pipe may have no end."""
+    size = 0
+    while block := file.read(BLOCK):
+        size += len(block)
+        if size > MOST_BYTES:
+            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+        yield block
 
 
 def by_unique_names(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
