@@ -1283,7 +1283,7 @@ for n in N:
     observed u[n] ~ Gamma(c, keep)
 """: (
         "∂²Q/∂beta² = -Σ_n exp(x[n]ᵀ beta) x[n] x[n]ᵀ",
-        "(1 - logistic(x[n]ᵀ gamma)) (1 - z[n]) logistic(x[n]ᵀ gamma) x[n] x[n]ᵀ",
+        "logistic(x[n]ᵀ gamma) (1 - logistic(x[n]ᵀ gamma)) x[n] x[n]ᵀ",
         "∂²Q/∂c² = S_n_u (1 / c - ψ′(c)) (5.2)",
         "ξ ← ξ - s (∂²Q/∂ξ²)⁻¹ ∂Q/∂ξ",
         "ξ are the parameters themselves.",

@@ -15,6 +15,7 @@ from algebra import World
 import emdsl
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.exponential import Exponential, NotExponential, exponential, functions_in, indexed
 from emdsl.families import PRELUDE, form
 from emdsl.families.density import expression_log_density
@@ -121,6 +122,24 @@ def test_the_indexed_algebra_finds_what_sympy_finds(name, signature):
     assert {*functions_in(ours)} == {*functions_in(theirs)}
     for world, _ in worlds(name, signature):
         assert coefficients(ours, family, world) == pytest.approx(coefficients(theirs, family, world), rel=1e-9)
+
+
+NATURAL = {  # as textbooks have them: with the log of x as a statistic, nothing of it is left in the base measure
+    "Gamma": {"-rate", "(shape - 1)"},
+    "InverseGamma": {"-rate", "(-shape - 1)"},
+    "Beta": {"(a - 1)", "(b - 1)"},
+    "Dirichlet": {"(concentration[k] - 1)"},
+    "Pareto": {"(-a - 1)"},
+    "LogNormal": {"mean / sd^2", "-1/2 / sd^2"},  # whose base measure is 1/x
+}
+
+
+@pytest.mark.parametrize("name", NATURAL)
+def test_natural_parameters_are_those_of_the_declaration(name):
+    """Gamma's were -rate and shape, beside a coefficient `shape - 1` in the step of a posterior."""
+    parts = exponential(FAMILIES[name], 0)
+    assert {show(p.natural) for p in parts.pairs} == NATURAL[name]
+    assert bool(named(parts.log_base)) == (name == "LogNormal")
 
 
 def test_what_ties_is_named():

@@ -60,7 +60,7 @@ for i in I:
     for j in J:
         observed y[i, j] ~ Bernoulli(logistic(a[j] * t[i] - b[j]))
 """,
-        {"a": "J", "b": "J", "t": "I", "y": "IJ"},
+        {"a": "J", "b": "J", "t": "I", "S y_t": "J", "S y": "J"},
     ),
     "Dirichlet": (
         """param alpha[K] : positive
@@ -175,3 +175,19 @@ def test_shown_gradients_and_hessians_are_the_slopes_of_the_shown_q(name: str) -
         for number, sides in entries(tree, at):
             # Rounding of Q, 1e-15, over h squared, 1e-6, is 1e-9; the fourth power of h is less.
             assert number == pytest.approx(slope(lambda here: value(q, here), sides, at), rel=1e-6, abs=1e-7)
+
+
+def test_the_shown_slopes_of_a_profile_are_those_of_q_where_the_partner_is_updated() -> None:
+    """A Gamma's shape, its rate where Q is greatest: by the update that the report shows."""
+    text = "model A\nparam c : positive\nparam r : positive\nfor n in N:\n    observed u[n] ~ Gamma(c, r)\n"
+    steps = Derivation.of(written(text).derived).to_dict()["steps"]
+    trees = [t for step in steps for line in step["lines"] if (t := line.get("tree", {})).get("kind") == "relation"]
+    q = next(t["right"] for t in trees if t["left"]["kind"] == "apply" and len(t["left"]["arguments"]) == 2)
+    rate = next(t["right"] for t in trees if t["left"] == {"kind": "name", "text": "r"} and t["op"] == "=")
+    at = {"c": 1.7, "S n_u": 4.0, "S n_u_log_u": -1.1, "S u": 3.9}
+    by_c = [t for t in trees if t["left"]["kind"] == "slope" and t["left"]["by"]["text"] == "c"]
+    assert [t["left"]["order"] for t in by_c] == [1, 2]
+    for order, tree in enumerate(by_c, 1):
+        shown = tree["right"]["left"] if tree["right"]["kind"] == "relation" else tree["right"]
+        wanted = slope(lambda here: value(q, {**here, "r": value(rate, here)}), [("c", ())] * order, at)
+        assert value(shown, at) == pytest.approx(wanted, rel=1e-6)

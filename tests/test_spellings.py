@@ -6,6 +6,8 @@ import pytest
 from gallery import written
 from scipy.special import expit
 
+from emdsl.report.derivation import Derivation
+
 ITEMS = """
 model Graded
 param a : positive[J]
@@ -130,3 +132,28 @@ def test_covariances_of_classes_by_a_table_with_gaps():
     spelled = ("S[which[c[n]]]", "S[1] if c[n] == 1 else S[0]")
     one, other = (written(text.format(s)).fitter(max_iter=3, tol=0, init=init).fit({"x": x}) for s in spelled)
     np.testing.assert_allclose(one.history_, other.history_, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "by_probability", "by_logit"),
+    [
+        ("observed z[n]", "Bernoulli(logistic({}))", "Bernoulli(logit = {})"),
+        ("observed z[n]", "Binomial(m[n], logistic({}))", "Binomial(m[n], logit = {})"),
+        ("latent z[n]", "Bernoulli(logistic({}))", "Bernoulli(logit = {})"),
+    ],
+)
+def test_a_logistic_probability_is_its_logit(drawn, by_probability, by_logit):
+    """One derivation and one module: two softplus of opposite signs stood where a textbook has z a - softplus(a)."""
+    text = f"""model M
+param w : real[P]
+for n in N:
+    given x[n] : real[P]
+    given m[n] : count
+    {drawn} ~ {{}}
+    observed y[n] ~ Normal({"z[n]" if "latent" in drawn else "0"}, 1)
+"""
+    one, other = (written(text.format(call.format("w @ x[n]"))) for call in (by_probability, by_logit))
+    shown = [[s for s in Derivation.of(m.derived).to_dict()["steps"] if s["kind"] != "families"] for m in (one, other)]
+    assert shown[0] == shown[1]
+    assert "log1p" not in str(one.derivation)
+    assert one.source.split('"""')[2] == other.source.split('"""')[2]

@@ -43,16 +43,20 @@ BY_BRACKET = (
 )
 
 
-def hessian_of(held: Sequence[Term], variables: Sequence[m.Variable], xi: Word, t: Typeset) -> Iterator[Say | Show]:
-    """The second derivatives of Q by the parameters where they are short enough to be read; else what they are of."""
-    found = curvature(held, variables)
-    shown = list(_entries(found, variables, t)) if found is not None else []
-    if shown and sum(map(measure, shown)) <= LONGEST:
+def hessian_of(
+    held: Sequence[Term], own: Curvature, variables: Sequence[m.Variable], xi: Word, t: Typeset
+) -> Iterator[Say | Show]:
+    """The second derivatives of Q by the parameters where they are short enough to be read; else what they are of.
+
+    Of the terms of Q as it is shown, which are opened less than those of the rule, whose `own` Hessian stands for it
+    where there are so many of them that none is made.
+    """
+    shown = list(_entries(curvature(held, variables) or own, variables, t))
+    if sum(map(measure, shown)) <= LONGEST:
         yield Say("and the Hessian")
         yield from (Show(e, part="curvature") for e in shown)
         return
-    why = "is too long to be written out" if shown else "the code works out from Q in another form"
-    yield Say(f"and the Hessian, the derivative of the gradient once more, which {why}:")
+    yield Say("and the Hessian, the derivative of the gradient once more, which is too long to be written out:")
     yield Show(f.Relation("=", f.Word("Hessian"), f.Slope(f.Word("Q"), xi, 2)), part="curvature")
 
 
@@ -100,15 +104,18 @@ def _entry(found: Curvature, v: m.Variable, w: m.Variable, axes: tuple[Ix, ...],
     mine, first = _placed(v, places[v.name], batch, rest)
     other, second = _placed(w, places[w.name], batch, rest)
     value = gathered(tidy(total, t.known))
-    if len(first) == len(second) == 1 and t.own(El(v.name, mine)) == t.own(El(w.name, other)) == 1:
-        names = t.letters.extend({}, batch)
-        matrix = tensor(t, value, (*first, *second), names)
+    if first and second and t.own(El(v.name, mine)) == t.own(El(w.name, other)) == 1:
+        names = t.letters.extend({}, (*batch, *first[:-1], *second[:-1]))
+        matrix = tensor(t, value, (first[-1], second[-1]), names)
         if matrix is not None:
             sides = (t.named(El(v.name, mine), mine[:-1], names), t.named(El(w.name, other), other[:-1], names))
-            return f.Relation("=", f.Slope(f.Word("Q"), sides[0], 2, None if v is w else sides[1]), matrix)
+            return f.Relation("=", _twice(*sides), matrix)
     names = t.letters.extend({}, axes)
-    left, right = t.of(El(v.name, mine), names), t.of(El(w.name, other), names)
-    return f.Relation("=", f.Slope(f.Word("Q"), left, 2, None if left == right else right), t.of(value, names))
+    return f.Relation("=", _twice(t.of(El(v.name, mine), names), t.of(El(w.name, other), names)), t.of(value, names))
+
+
+def _twice(left: Formula, right: Formula) -> Formula:
+    return f.Slope(f.Word("Q"), left, 2, None if left == right else right)
 
 
 def _placed(

@@ -118,6 +118,17 @@ def turn(e: Formula) -> int:
     return 2 if isinstance(e, f.Plus) else 3 if isinstance(e, f.Apply) else 1
 
 
+def in_order_of_kind(factors: list[Formula]) -> list[Formula]:
+    """The factors of a product in order; the rest of one to 1 after it: `logistic(a) (1 - logistic(a))`."""
+    ordered = sorted(factors, key=turn)
+    for one in factors:
+        rest = f.Plus(((False, f.Number("1")), (True, one)))
+        if rest in ordered and ordered.index(rest) < ordered.index(one):
+            ordered.remove(rest)
+            ordered.insert(ordered.index(one) + 1, rest)
+    return ordered
+
+
 def signed_sum(terms: list[tuple[bool, Formula]]) -> Formula:
     """A sum that starts with a term that is added, where there is one."""
     if len(terms) == 1 and not terms[0][0]:

@@ -30,12 +30,12 @@ from emdsl.report.lets import matrices, numbers
 from emdsl.report.pieces import (
     assembled,
     function,
+    in_order_of_kind,
     joined_logs,
     literal,
     number,
     signed_sum,
     started,
-    turn,
 )
 from emdsl.report.ragged import length, parents_at, quotient, ranges
 from emdsl.report.spelled import spelled
@@ -205,7 +205,7 @@ class Typeset(Elements):
                     continue
                 case _:
                     above.append(self.of(p, names))
-        above.sort(key=turn)
+        above = in_order_of_kind(above)
         logs = [p for p in above if isinstance(p, f.Apply) and p.function == f.Word("log")]
         if len(last) == 1 and isinstance(big := last[0], f.Big) and logs:  # `sum_n q[n] log t`, not `log t sum_n q[n]`
             above = [p for p in above if p not in logs]

@@ -355,5 +355,5 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
     if u.rule.hessian is not None:
         variables = [plan.joint.model.variable(n) for n in u.params]
         xi = free_coordinates(_taken(plan))
-        yield from hessian_of(held, variables, xi, t)
+        yield from hessian_of(held, u.rule.hessian, variables, xi, t)
         yield from step_of(variables, xi, BY_DIAGONAL if u.rule.hessian.low else BY_EIGENVALUES)

@@ -15,6 +15,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START, among
 from emdsl.derive.joint.functions import call
+from emdsl.derive.joint.odds import by_odds
 from emdsl.derive.joint.rows import flattened, places_of
 from emdsl.derive.joint.scope import Closure, Gates, Scope, operand, size_number, summed
 from emdsl.derive.joint.spikes import is_point_mass, reading, with_spikes
@@ -171,7 +172,7 @@ class Tensors:
         """log density of one element under one call, from the family's declaration."""
         inner = self.family_scope(v, home, event, call, scope)
         try:
-            return self.element(call.family.signatures[call.signature].log_density, (), inner)
+            return by_odds(self.element(call.family.signatures[call.signature].log_density, (), inner))
         except ModelError as error:  # in a family's declaration: the user's line is where it is called
             here = [p if p.span.file == call.span.file else replace(p, span=call.span) for p in error.problems]
             raise ModelError(here) from None

@@ -61,9 +61,44 @@ class NotExponential:
 def exponential(family: m.Family, signature: int) -> Exponential | NotExponential:
     """One parameterisation of a family, numbers by sympy and everything else by its indices."""
     try:
-        return _exponential(family, signature)
+        found = _exponential(family, signature)
+        body, _ = _density(family, signature)
     except ModelError as e:  # what can be taken apart only in a model, where lengths are known
         return NotExponential(e.problems[0].message)
+    if isinstance(found, Exponential):
+        return _as_declared(found, body)
+    return found if found.given is None else replace(found, given=_as_declared(found.given, body))
+
+
+def _as_declared(parts: Exponential, body: Expr) -> Exponential:
+    """What the declaration multiplies a statistic by, numbers too: `(shape - 1) log x`, whose -1 was the base's."""
+    written = [_product(t) for t in x.terms_of(body)]
+    pairs, base = [], parts.log_base
+    for p in parts.pairs:
+        for by, ixs, rest in written:
+            if len(ixs) == len(p.ixs):
+                to = dict(zip(ixs, p.ixs, strict=True))
+                number = x.add(x.substitute(by, to), x.neg(p.natural))
+                left = x.add(base, x.neg(x.totals(p.ixs, x.mul(number, p.statistic))))
+                moved = x.alpha(x.substitute(rest, to)) == x.alpha(p.statistic) and _shorter_sum(left, base)
+                p, base = (replace(p, natural=x.add(p.natural, number)), left) if moved else (p, base)
+        pairs.append(p)
+    return replace(parts, pairs=tuple(pairs), log_base=base)
+
+
+def _product(t: Expr) -> tuple[Expr, tuple[Ix, ...], Expr]:
+    """A sum in a term of a density, by itself; the indices over which the term is summed; and its other factors."""
+    c, rest = x.split_number(t)
+    ixs: tuple[Ix, ...] = ()
+    while isinstance(rest, x.Sum):
+        ixs, (more, rest) = (*ixs, rest.ix), x.split_number(rest.body)
+        c = c * more
+    by = next((f for f in x.factors_of(rest) if isinstance(f, x.Add)), x.ONE)
+    return x.mul(x.Num(c), by), ixs, x.mul(*(f for f in x.factors_of(rest) if f is not by))
+
+
+def _shorter_sum(left: Expr, base: Expr) -> bool:
+    return base != x.ZERO and (left == x.ZERO or len(x.terms_of(left)) < len(x.terms_of(base)))
 
 
 def _exponential(family: m.Family, signature: int) -> Exponential | NotExponential:
