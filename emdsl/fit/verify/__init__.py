@@ -15,6 +15,7 @@ import numpy as np
 from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import alone, answers, bounds, checks, gaps, invariance, m_step
+from emdsl.fit.verify.blur import beside_rounding
 from emdsl.fit.verify.case import Case, Compiled, find_case, further
 from emdsl.fit.verify.certificate import Certificate, Check, reason, skipped, worst
 from emdsl.fit.verify.drawn import drawing
@@ -45,6 +46,13 @@ ONCE = {
     "the module alone",
 }  # the others are made on more data, too
 NO_DENSITY = "D015"  # what a fit says of data that are impossible, or have no number for a density
+OF_OBJECTIVES = (
+    "log-likelihood",
+    "log-likelihood with gaps",
+    "log-likelihood, row by row",
+    "rows in another order",
+    "the module alone",
+)  # kinds of checks whose figures are differences of objectives, of 1 + their size
 OF_A_FACTOR = ("log-likelihood", "log-likelihood with gaps", "posterior", "Fisher's identity", "M-step", "EM climbs")
 
 
@@ -130,7 +138,7 @@ def _guarded(
     with np.errstate(all="ignore"):
         try:
             for check in run(case):
-                out.append(check)
+                out.append(beside_rounding(case, check) if name in OF_OBJECTIVES else check)
         except Unchecked as why:
             made = any(c.name == name and c.status != "not checked" for c in out)
             out.append(skipped(name, "the rest" if made else "", str(why)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -18,7 +19,7 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.oracle import FINE, Oracle
-from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, sized
+from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, shortened, sized
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.tables import Table
 from emdsl.fit.verify.tried import compared, never, tried
@@ -31,6 +32,7 @@ PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the wh
 FAR, FACTOR = 10.0, 1000.0  # a step of a number on the line, and of its distance to an end, that is too far
 LEAST, MOST, ATTEMPTS = 1, 2, 6  # more data: so many in any case, at most, and how many are drawn for that
 APART = 7919  # between their seeds
+MOST_LATENTS = 200  # numbers of latents: the time of sums over them grows with their number, ten seconds there
 DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more than the least
 SETTLED = 1e-10  # of a log-likelihood by points, of which slopes and moments are compared with exact ones
 DRAWS = 12  # data on which a component is empty are drawn again
@@ -151,12 +153,21 @@ def told_sizes(model: Compiled, drawn: Drawn) -> dict[str, int]:
 
 def find_case(model: Compiled, seed: int) -> Case:
     """The largest data of those tried that the oracle reaches; without one, a few rows. Raises EmdslError."""
-    reason, last = "", None
     text = sized(model.resolved)
+    if (short := shortened(text)) != text:
+        with suppress(EmdslError, NotImplementedError):  # an element far along may be named
+            return _find_case(model, short, seed)
+    return _find_case(model, text, seed)
+
+
+def _find_case(model: Compiled, text: ModelText, seed: int) -> Case:
+    reason, last = "", None
     for plates in PLATES:
-        drawn = _draw(model, text, seed, plates)
-        assert drawn is not None
-        last = _case(model, text, seed, drawn)
+        found = _draw(model, text, seed, plates)
+        assert found is not None
+        if last is not None and found.drawn.setting.sizes == last.drawn.setting.sizes:
+            break  # the model says how large all is
+        last = _case(model, text, seed, found)
         if last.oracle is not None:
             return last
         reason = reason or last.reason
@@ -170,7 +181,7 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
     Sizes that no plate has are others than before, and givens than by default; givens lie near what conditions compare
     them with, plates are as long as positions are compared with.
     """
-    text = sized(model.resolved)
+    text = first.world.model
     numbers, last = compared(text)
     met, cost = tried(text, first.drawn), sum(t.a.size for t in first.found)
     kept = 0
@@ -211,6 +222,8 @@ def _case(model: Compiled, text: ModelText, seed: int, found: Begun) -> Case:
         exact = max(seen_exactly(text).values(), default=0)
         if exact > 1 or which_of_several(text) != text or any(together(text)):
             raise Unchecked("data are several latents together without noise: none of them is a number by itself")
+        if (numbers := sum(a.size for a in world.latents.values())) > MOST_LATENTS:
+            raise Unchecked(f"{numbers} numbers are latent; sums are made over no more than {MOST_LATENTS}")
         oracle, found_tables, fine = Oracle.settled(world, start, seed, FINE)
         oracle.log_norm(found_tables)
         _reached(oracle, world, start)

@@ -25,6 +25,7 @@ from emdsl.language.tree import Call, If, walk
 
 MOST_COUNT = 60  # a count without a bound is summed so far
 HALVINGS = 54
+NEAR_ONE = 1024.0  # times smaller or larger than 1: a step of 1 takes six digits at most
 MOST_TRIED = 8  # levels of one cell, to see who reads it
 
 
@@ -224,9 +225,22 @@ def all_placed(world: World, cells: Sequence[Cell], points: Sequence[Array]) -> 
     return {n: np.stack([here[n] for here in each]) for n in out}
 
 
+def units(world: World, cells: Sequence[Cell]) -> Array:
+    """How long a step is in each cell: 1, or a power of 2 where the numbers of its latent are far larger or smaller.
+
+    Far beyond the size of a step a density is level but for rounding.
+    """
+    found = {}
+    for name in {c.latent for c in cells}:
+        value = np.asarray(world.latents[name], float)
+        size = float(np.std(value)) if value.size > 1 else float(np.abs(value).max(initial=0.0))
+        found[name] = 1.0 if not size or 1 / NEAR_ONE < size < NEAR_ONE else 2.0 ** np.round(np.log2(size))
+    return np.array([found[c.latent] for c in cells], float)
+
+
 def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) -> Array:
     """Values of all cells at random: levels alike, numbers near those drawn and inside their domains."""
-    out, drawn = np.empty(len(cells)), own_values(world, cells)
+    out, drawn, unit = np.empty(len(cells)), own_values(world, cells), units(world, cells)
     for k, c in enumerate(cells):
         low, high = c.ends
         if c.levels is not None:
@@ -240,7 +254,7 @@ def drawn_values(world: World, cells: Sequence[Cell], rng: np.random.Generator) 
         elif np.isfinite(low):
             out[k] = low + np.exp(rng.normal(0, 0.7))
         else:
-            out[k] = drawn[k] + rng.normal()
+            out[k] = drawn[k] + unit[k] * rng.normal()
     return out
 
 

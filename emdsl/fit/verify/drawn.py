@@ -21,7 +21,7 @@ from emdsl.fit.verify.case import Compiled, told_sizes
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.held import completed
 from emdsl.fit.verify.oracle import Oracle
-from emdsl.fit.verify.setting import Drawn, as_data, draw, sized
+from emdsl.fit.verify.setting import Drawn, as_data, draw, shortened, sized
 from emdsl.fit.verify.tables import tables
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.runtime.data import faults
@@ -52,7 +52,7 @@ class Site:
 
     @staticmethod
     def of(model: Compiled, seed: int, plates: int) -> Site:
-        text = sized(model.resolved)
+        text = shortened(sized(model.resolved))
         drawn = draw(text, seed, plates)
         fitter = model.fitter(seed=0, sizes=told_sizes(model, drawn))
         prepared = fitter._prepare(fitter._bind(as_data(model.resolved, drawn)))

@@ -110,8 +110,8 @@ def as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[fl
 
 
 def _climbs_apart(a: Any, b: Any) -> float:
-    """The largest difference of two fits in their histories."""
-    return float(np.abs(np.asarray(a.history_) - b.history_).max() / (1 + abs(b.history_[-1])))
+    """The largest difference of two fits in their histories, of each of which rounding takes its own part."""
+    return far(a.history_, np.asarray(b.history_))
 
 
 def _worse(case: Case, a: Mapping[str, Any], b: Mapping[str, Any], drawn: Drawn, **beside: Any) -> float:

@@ -16,7 +16,17 @@ from typing import Any
 import numpy as np
 
 from emdsl.families.scope import Array
-from emdsl.fit.verify.cells import Cell, all_placed, cells_of, colours, drawn_values, own_values, reads, within_support
+from emdsl.fit.verify.cells import (
+    Cell,
+    all_placed,
+    cells_of,
+    colours,
+    drawn_values,
+    own_values,
+    reads,
+    units,
+    within_support,
+)
 from emdsl.fit.verify.world import Unchecked, World
 
 MOST_CALLS = 6400  # twice 40 nodes in two numbers
@@ -48,6 +58,7 @@ class Layout:
     nodes: tuple[Array, ...]  # per cell the values it takes; none for Gaussian ones
     weights: tuple[Array, ...]  # the logarithms of the quadrature's weights, 0 for levels
     centre: Array  # about which the stencil lies
+    unit: Array  # how long its steps are
     rows: tuple[RowPlan, ...]
     points: tuple[Array, ...]  # per call a value for each cell
     spans: tuple[tuple[int, int], ...]  # which rows are each declaration's
@@ -109,9 +120,9 @@ def _quadratic(
     """Whether third differences along random directions vanish."""
     if not names:
         return True
-    mine = np.array([c.latent in names and c.on_the_line for c in cells])
+    mine, unit = np.array([c.latent in names and c.on_the_line for c in cells]), units(world, cells)
     for _ in range(3):
-        base, step = drawn_values(world, cells, rng), np.where(mine, rng.normal(size=len(cells)), 0.0)
+        base, step = drawn_values(world, cells, rng), np.where(mine, unit * rng.normal(size=len(cells)), 0.0)
         there = all_placed(world, cells, [base + k * step for k in (-1, 0, 1, 2)])
         f = np.concatenate(world.parts_at(world.declarations(), params, there), axis=1)
         finite = np.isfinite(f)
@@ -139,7 +150,7 @@ def lay_out(
     Raises Unchecked where the calls are too many.
     """
     colour = colours(reading)
-    centre = own_values(world, cells)
+    centre, unit = own_values(world, cells), units(world, cells)
     number: dict[Key, int] = {}
     found: dict[Key, Array] = {}  # rows whose cells have the same colours and as many values ask for the same calls
     plans = []
@@ -155,11 +166,11 @@ def lay_out(
         if len(number) > MOST_CALLS:
             raise Unchecked("the terms of the log joint have too many configurations of latents")
         plans.append(RowPlan(tuple(discrete), tuple(normal), found[alike]))
-    points = tuple(_point(key, colour, gaussian, nodes, centre) for key in number)
+    points = tuple(_point(key, colour, gaussian, nodes, centre, unit) for key in number)
     ends = np.cumsum([0, *counts])
     spans = tuple((int(a), int(b)) for a, b in pairwise(ends))
     kinds = (tuple(cells), tuple(gaussian), tuple(nodes), tuple(weights))
-    return Layout(world, *kinds, centre, tuple(plans), points, spans)
+    return Layout(world, *kinds, centre, unit, tuple(plans), points, spans)
 
 
 def _calls(
@@ -184,11 +195,13 @@ def stencil(cells: Sequence[int]) -> list[dict[int, int]]:
     return [{}, *({k: 1} for k in cells), *({k: -1} for k in cells), *({i: 1, j: 1} for i, j in combinations(cells, 2))]
 
 
-def _point(key: Key, colour: Array, gaussian: Sequence[bool], nodes: Sequence[Array], centre: Array) -> Array:
+def _point(
+    key: Key, colour: Array, gaussian: Sequence[bool], nodes: Sequence[Array], centre: Array, unit: Array
+) -> Array:  # fmt: skip
     levels, steps = key
     return np.array(
         [
-            centre[k] + steps[colour[k]] if gaussian[k] else nodes[k][levels[colour[k]] % len(nodes[k])]
+            centre[k] + steps[colour[k]] * unit[k] if gaussian[k] else nodes[k][levels[colour[k]] % len(nodes[k])]
             for k in range(len(centre))
         ]
     )

@@ -174,6 +174,7 @@ def _sets(case: Case) -> tuple[Array, list[Column], Score]:
         drawn = draw(text, case.seed + 37, STEPS, folded=case.drawn.setting.folded)
     except DataError as why:
         raise Unchecked(why.problems[0].message) from None
+    _few(sum(np.size(v) for _, v in _observed(case, drawn)))
     start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     every = [again(text, drawn, case.rng(1000 + k)).data for k in range(SETS)]
     told = [(v, np.array([np.ravel(d[v.name]) for d in every], float)) for v in text.of_kind("observed")]
@@ -202,9 +203,13 @@ def _table(told: list[tuple[Variable, Array]], rows: int) -> tuple[Array, list[C
         for column in values.reshape(rows, -1).T:
             again, times = np.unique(column, return_counts=True)
             columns.append(Column(column, ends, again[(times > 1) | v.domain.discrete]))
-    if len(columns) > MOST_COLUMNS:
-        raise Unchecked(f"a row of data has {len(columns)} numbers: too many for its mass")
+    _few(len(columns))
     return np.concatenate([v.reshape(rows, -1) for _, v in told], axis=1), columns
+
+
+def _few(columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise Unchecked(f"a row of data has {columns} numbers: too many for its mass")
 
 
 def _placed(case: Case, drawn: Drawn, table: Array) -> Drawn:

@@ -173,6 +173,13 @@ class Oracle:
         """The log-likelihood plus the log density of the priors."""
         return float(self.log_norm(tables(self.layout, params)).real)
 
+    def log_likelihood(self, params: Mapping[str, Array]) -> float:
+        """Without the priors, beside which it may have no digits."""
+        found, layout = tables(self.layout, params), self.layout
+        every = zip(layout.world.declarations(), layout.spans, strict=True)
+        mine = [t for d, (a, b) in every if getattr(d, "kind", "") != "param" for t in found[a:b]]
+        return float(self.log_norm(mine).real)
+
     def expectation(self, found: Sequence[Table], params: Mapping[str, Array], near: Known | None = None) -> float:
         """Q: the posterior expectation, under the tables found, of the log joint at other parameters."""
         return float(self.log_norm(found, tables(self.layout, params, near)).imag / STEP)

@@ -14,10 +14,11 @@ from emdsl.families.scope import Array, Scope
 from emdsl.fit.interpret import model_scope, plate_rows, ragged_axes
 from emdsl.fit.ragged import by_parent
 from emdsl.fit.sampling import sample
-from emdsl.language.model import Dim, ModelText, Ragged, Variable
+from emdsl.language.model import Dim, ModelText, Ragged, SizeDecl, Variable
 
 LENGTHS = (2, 3, 1, 2)  # of a ragged plate, for the elements around it in turn
 TRIALS = 3  # of a vector of counts
+LONG = 16  # elements that a plate has by default, beyond which fewer are drawn: what is derived holds for any number
 
 
 class Setting(NamedTuple):
@@ -167,6 +168,19 @@ def sized(model: ModelText) -> ModelText:
             if isinstance(one, Dim) and isinstance(other, Dim) and one.name and other.constant is not None:
                 known[one.name] = other
     return replace(model, sizes=tuple(replace(s, default=known.get(s.name, s.default)) for s in model.sizes))
+
+
+def shortened(model: ModelText) -> ModelText:
+    """The model in which plates of data or latents that are long by default have no default length."""
+    pairs = [(a, b) for a, b, _ in model.equal_sizes if isinstance(a, Dim) and isinstance(b, Dim)]
+    as_said = {n for a, b in pairs for d, e in ((a, b), (b, a)) if e.constant is not None for n in d.names}
+    around = set(plate_names(model)) - as_said - set(dict(model.written_out))
+
+    def short(s: SizeDecl) -> SizeDecl:
+        long = s.default is not None and (s.default.constant or 0) > LONG
+        return replace(s, default=None) if long and s.name in around else s
+
+    return replace(model, sizes=tuple(map(short, model.sizes)))
 
 
 def flat(told: Any) -> Any:

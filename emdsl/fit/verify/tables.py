@@ -34,15 +34,19 @@ def tables(layout: Layout, params: Mapping[str, Array], near: Known | None = Non
         together.setdefault(id(plan.calls), []).append(r)
     out: list[Any] = [None] * len(layout.rows)
     for rows in together.values():
-        a, b, A = _polynomials(values[:, rows][layout.rows[rows[0]].calls], len(layout.rows[rows[0]].gaussian))
+        unit = layout.unit[np.array([layout.rows[r].gaussian for r in rows], int)]
+        a, b, A = _polynomials(values[:, rows][layout.rows[rows[0]].calls], unit)
         for k, r in enumerate(rows):
             out[r] = Table(layout.rows[r].discrete, layout.rows[r].gaussian, a[:, k], b[:, k], A[:, k])
     return out
 
 
-def _polynomials(f: Array, m: int) -> tuple[Array, Array, Array]:
-    """a (Z, R), b (Z, R, m), A (Z, R, m, m) of polynomials in m numbers from f (Z, stencil points, R)."""
-    a = f[:, 0].copy()
+def _polynomials(f: Array, unit: Array) -> tuple[Array, Array, Array]:
+    """a (Z, R), b (Z, R, m), A (Z, R, m, m) of polynomials in m numbers from f (Z, stencil points, R).
+
+    unit : (R, m), the steps of the stencil.
+    """
+    a, m = f[:, 0].copy(), unit.shape[1]
     with np.errstate(invalid="ignore"):
         up, down = (np.moveaxis(f[:, k : k + m], 1, -1) for k in (1, 1 + m))
         b, A = (up - down) / 2, np.zeros((*a.shape, m, m))
@@ -50,6 +54,7 @@ def _polynomials(f: Array, m: int) -> tuple[Array, Array, Array]:
             A[..., i, i] = up[..., i] + down[..., i] - 2 * a
         for n, (i, j) in enumerate(combinations(range(m), 2)):
             A[..., i, j] = A[..., j, i] = f[:, 1 + 2 * m + n] - up[..., i] - up[..., j] + a
+        b, A = b / unit, A / (unit[:, :, None] * unit[:, None, :])
     lost = ~np.isfinite(a)
     a[lost], b[lost], A[lost] = -np.inf, 0.0, 0.0
     return a, b, A

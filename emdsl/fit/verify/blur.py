@@ -1,0 +1,87 @@
+"""Rounding: how far the objective moves where data and parameters have other last digits, and the oracle does not.
+
+A likelihood that is the small difference of large numbers (components a million standard deviations apart) is known to
+few digits, by whatever rule. What is wrong moves with the oracle: one that is off by a constant is off by it beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from emdsl.errors import DataError
+from emdsl.families.scope import Array
+from emdsl.fit.branches import has_atom
+from emdsl.fit.fitter import DegenerateError
+from emdsl.fit.verify.case import Case
+from emdsl.fit.verify.certificate import Check, skipped
+from emdsl.fit.verify.setting import Drawn
+from emdsl.fit.verify.world import Unchecked, World
+
+PLACES, LAST_DIGITS = 8, 1e-15  # how often, and how far off
+OTHERS = 10  # times the range of so many: the data of other checks are others (gaps, a step later), and as large
+TELLS = 1e-3  # of the objective, or of a slope: where rounding takes more, a comparison says nothing
+
+
+def beside_rounding(case: Case, check: Check, scale: float = 1.0) -> Check:
+    """A failed check of the objective, of which rounding may be the cause, judged by that.
+
+    scale : how much the figure moves for each 1 + |objective|.
+    """
+    if check.status != "failed" or check.figure is None or check.tolerance is None:
+        return check
+    most = OTHERS * scale * blur(case)
+    if not check.tolerance < check.figure <= most:
+        return check
+    told = f"other last digits of the data move it by {most / OTHERS:.0e}"
+    if most > TELLS:
+        return skipped(check.name, check.subject, told)
+    return replace(check, status="passed", tolerance=most, note=told)
+
+
+def blur(case: Case) -> float:
+    """The range of the objective less the oracle's, of 1 + |objective|, over places that differ in last digits: beside
+    the start, and beside the M-step's result, where the objective is another."""
+    return max(_range(case, params) for params in (case.start, case.step))
+
+
+def _range(case: Case, here: Mapping[str, Array]) -> float:
+    off, size = [], 0.0
+    for k in range(PLACES):
+        rng = case.rng(90 + k)
+        params, drawn = _params(case, here, rng), _data(case, rng)
+        with suppress(DataError, DegenerateError, Unchecked, NotImplementedError, np.linalg.LinAlgError):
+            oracle = case.need()
+            there = replace(oracle, layout=replace(oracle.layout, world=World.of(case.world.model, drawn)))
+            objective = case.fit(params, 0, drawn).history_[0]
+            off.append(objective - there.total(params))
+            size = 1 + abs(objective)
+    return float(np.ptp(off)) / size if off else 0.0
+
+
+def _params(case: Case, here: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+    """Each number a little nearer to 0; what is tied to others by a step along its domain."""
+    out = {n: np.asarray(v) for n, v in here.items()}
+    for n, value in out.items():
+        if case.world.model.variable(n).domain.interval:
+            out[n] = _nearer(value, rng)
+        else:
+            with suppress(NotImplementedError, np.linalg.LinAlgError):
+                out[n] = case.space.at(out, {n: LAST_DIGITS * case.space.direction(n, rng)})[n]
+    return out
+
+
+def _data(case: Case, rng: np.random.Generator) -> Drawn:
+    """Observed numbers a little nearer to 0, but for what has a mass."""
+    data: Mapping[str, Any] = dict(case.drawn.data)
+    of_numbers = [v for v in case.world.model.of_kind("observed") if not v.domain.discrete and not v.domain.structured]
+    free = [v.name for v in of_numbers if v.distribution is not None and not has_atom(v.distribution)]
+    return case.drawn._replace(data={n: _nearer(a, rng) if n in free else a for n, a in data.items()})
+
+
+def _nearer(value: Array, rng: np.random.Generator) -> Array:
+    return np.asarray(value * (1 - LAST_DIGITS * rng.uniform(0.2, 1, np.shape(value))))
