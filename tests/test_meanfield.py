@@ -901,3 +901,25 @@ infer kind by meanfield
     data = {"edge": edge, "y": np.array([0.0, 2, 2, 0, 2, 0])}
     fit = model.fitter(max_iter=30, tol=0, seed=0, n_init=1).fit(data)
     assert fit.status_ == "max_iter" and np.sort(fit.params_["link"].ravel())[[0, 3]] == pytest.approx([0, 1])
+
+
+@pytest.mark.parametrize("line", ["h, z", "(h, twice), z"])
+def test_a_function_of_a_latent_goes_with_it(line: str) -> None:
+    """Found by chance: a factor of its own was made for it, and posteriors of missing data had no value of it."""
+    text = """
+        model Doubled
+        param r : real
+        param a : real
+        for n in N:
+            latent h[n] ~ Normal(0, 1)
+            latent z[n] ~ Bernoulli(0.3)
+            latent twice[n] ~ Delta(2 * h[n] + r)
+            observed y[n] ~ Normal(a * z[n] + twice[n], 1)
+        infer h, z by meanfield
+    """
+    model = emdsl.compile(text=text.replace("h, z", line))
+    fit = model.fitter(max_iter=2, tol=0).fit({"y": np.array([0.3, np.nan, 2.1, -1.0])}, init={"r": 0.2, "a": 1.5})
+    assert [p.latents for p in model.derived.elimination.parts] == [("h",), ("z",)]
+    told = fit.posterior_["y"]  # of an entry of which nothing is known, by draws
+    assert told["mean"][1] == pytest.approx(0.3 * fit.params_["a"] + fit.params_["r"], abs=4 * told["se"][1])
+    assert {c.status for c in bounds.bound(find_case(model, 0))} == {"passed"}

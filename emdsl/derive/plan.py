@@ -36,7 +36,7 @@ from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, 
 from emdsl.derive.posteriors.refusals import Refused, refused
 from emdsl.derive.posteriors.tails import all_gaussian, candidates
 from emdsl.derive.posteriors.tie import tie
-from emdsl.derive.unsuited import refuse
+from emdsl.derive.unsuited import suited
 from emdsl.derive.updates.predictors import Predictor, predictors
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
@@ -155,8 +155,7 @@ def _noting(plan: Plan, numbers: tuple[tuple[str, int], ...]) -> Plan:
 
 
 def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
-    model = which_of_several(by_positions(apart(model)))
-    refuse(model)
+    model = suited(which_of_several(by_positions(apart(model))))
     if model.tails or incomplete or not any(map(has_points, model.of_kind("observed"))):
         return _chosen(model, incomplete, shared)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from emdsl.derive.joint.substituted import without_functions
+from emdsl.derive.posteriors.discrete import WAYS_OUT
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.constants import one_number
@@ -21,8 +23,12 @@ def _too_many(model: m.ModelText) -> list[Problem]:
     return found[:1]
 
 
-def refuse(model: m.ModelText) -> None:
-    """Raises `ModelError` for names without number, discrete parameters, bounds that do not follow."""
+def suited(model: m.ModelText) -> m.ModelText:
+    """The model whose `infer` lines name no functions of latents.
+
+    Raises `ModelError` for names without number, discrete parameters, bounds that do not follow, and for functions of
+    latents of which a line wants a distribution.
+    """
     problems: list[Problem] = _too_many(model)
     for v in model.of_kind("param"):
         if v.domain.discrete:
@@ -38,3 +44,4 @@ def refuse(model: m.ModelText) -> None:
                 )
     if problems:
         raise ModelError(problems, model.source)
+    return without_functions(model, WAYS_OUT)

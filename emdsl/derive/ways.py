@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from emdsl.derive.joint.ranges import range_of
+from emdsl.derive.joint.substituted import functions_of
 from emdsl.derive.plan import derive
 from emdsl.derive.posteriors import quadrature
 from emdsl.derive.posteriors.discrete import WAYS_OUT
@@ -40,8 +41,10 @@ def _rewritten(model: m.ModelText) -> str:
 
 def _ways(model: m.ModelText) -> Iterator[str]:
     """One line of each method with which there is a plan, in place of those that are there."""
-    latents = list(model.of_kind("latent"))
-    asked = {n for line in model.infer if line.method not in ("mcmc", "saem") for g in line.groups for n in g}
+    functions = functions_of(model)
+    latents = [v for v in model.of_kind("latent") if v.name not in functions]
+    lines = [line for line in model.infer if line.method not in ("mcmc", "saem")]
+    asked = {of for line in lines for g in line.groups for n in g for of in functions.get(n, (n,))}
     names = [v.name for v in latents if v.name in asked or not asked]
     free = [v.name for v in latents if v.name in names and not v.domain.discrete]
     for method, said in METHODS.items():

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from emdsl.derive.joint.substituted import as_lets
 from emdsl.families.density import limits
 from emdsl.families.scope import Array, Scope, own_shape
 from emdsl.fit.ahead.forecasts import MOST_DRAWS, Seen
@@ -23,7 +24,7 @@ from emdsl.fit.branches import leaves, split_leaves
 from emdsl.fit.gaps import has_moments
 from emdsl.fit.interpret import Density, chunks, model_scope, plate_rows
 from emdsl.fit.sampling import Sampler, blank
-from emdsl.language.model import Variable
+from emdsl.language.model import ModelText, Variable
 from emdsl.runtime.montecarlo.drawn import draws_by_name
 
 DRAWS = 1000  # where they are independent
@@ -34,9 +35,9 @@ def over_draws(rows: Seen, name: str, mask: Array) -> dict[str, Array] | Array |
 
     mask : which numbers were seen. None where its latents cannot be drawn.
     """
-    model, v = rows.model.resolved, rows.model.resolved.variable(name)
-    rng = np.random.default_rng(0)
-    draws = _by_q(rows, v, rng) or _by_chains(rows, rng)
+    model = as_lets(rows.model.resolved)
+    v, rng = model.variable(name), np.random.default_rng(0)
+    draws = _by_q(rows, v, model, rng) or _by_chains(rows, rng)
     if draws is None:
         return None
     latents, together = draws
@@ -52,12 +53,12 @@ def over_draws(rows: Seen, name: str, mask: Array) -> dict[str, Array] | Array |
     return told.result()
 
 
-def _by_q(rows: Seen, v: Variable, rng: np.random.Generator) -> tuple[dict[str, Array], int] | None:
+def _by_q(rows: Seen, v: Variable, model: ModelText, rng: np.random.Generator) -> tuple[dict[str, Array], int] | None:
     """Draws of the latents that a density reads, each by itself; None where they are tied, or of no known family."""
     if rows.drawn:
         return None
-    reads = {(n, args) for n, args, _ in reads_of(v, rows.model.resolved)}
-    latents = {w.name for w in rows.model.resolved.of_kind("latent")}
+    reads = {(n, args) for n, args, _ in reads_of(v, model)}
+    latents = {w.name for w in model.of_kind("latent")}
     read = [n for n, _ in sorted(reads, key=str) if n in latents]
     families = rows.families()
     for block in rows.model.derived.elimination.blocks:

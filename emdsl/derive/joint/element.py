@@ -18,7 +18,8 @@ from emdsl.derive.joint.functions import call
 from emdsl.derive.joint.odds import by_odds
 from emdsl.derive.joint.rows import flattened, places_of
 from emdsl.derive.joint.scope import Closure, Gates, Scope, operand, size_number, summed
-from emdsl.derive.joint.spikes import is_point_mass, reading, with_spikes
+from emdsl.derive.joint.spikes import reading, with_spikes
+from emdsl.derive.joint.substituted import functions_of
 from emdsl.derive.joint.symmetric import Known, by_symmetric
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
@@ -37,10 +38,7 @@ class Tensors:
         self.gates: Gates = {}
         self.known: dict[tuple[str, tuple[Idx, ...]], Expr] = {}  # lets: one that stands twice is opened once
         self.parts: dict[int, tuple[Expr, int]] = {}
-        self.deterministic = frozenset(
-            v.name for v in model.variables
-            if v.kind == "latent" and isinstance(v.distribution, m.FamilyCall) and is_point_mass(v.distribution.family)
-        )  # fmt: skip
+        self.deterministic = frozenset(functions_of(model))
         self.discrete = frozenset(
             v.name for v in model.variables
             if v.kind == "latent" and v.name not in self.deterministic and self._enumerable(v)

@@ -39,6 +39,7 @@ from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
 from emdsl.derive.joint.sides import KNOWN, LATENT, classes, side_in
+from emdsl.derive.joint.substituted import functions_of
 from emdsl.derive.joint.terms import Term, by_states, merge, most_states, symmetry_of, terms
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import averaged, hidden, in_turn
@@ -361,8 +362,11 @@ def moments(elimination: Elimination, model: m.ModelText) -> dict[str, tuple[Ix,
 
 
 def alone(model: m.ModelText, latents: Sequence[str]) -> m.ModelText:
-    """The model in which all latents but those of one factor of q are data: under it that factor is the posterior."""
-    held = set(latents)
+    """The model in which all latents but those of one factor of q are data: under it that factor is the posterior.
+
+    What is a function of latents stays one: it has no distribution that data could be of.
+    """
+    held = {*latents, *functions_of(model)}
     variables = tuple(
         replace(v, kind="observed") if v.kind == "latent" and v.name not in held else v for v in model.variables
     )

@@ -75,8 +75,6 @@ def _unfit(name: str, joint: LogJoint) -> str:
     v = joint.model.variable(name)
     if v.kind != "latent":
         return f"quadrature is for latents: {name} is observed, and what is missing of it is integrated out exactly"
-    if name in joint.deterministic:
-        return f"{name} is a function of others: there is nothing to integrate"
     if name in joint.discrete:
         return f"{name} is discrete: its states are summed out exactly"
     if not (v.domain.interval or v.domain.kind == "count") or (v.domain.kind == "count" and v.shape[len(v.plates) :]):

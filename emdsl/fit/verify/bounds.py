@@ -15,6 +15,7 @@ import scipy  # whose parts load where they are first read: few models need its 
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.made import AT
+from emdsl.derive.joint.substituted import as_lets
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
@@ -71,7 +72,7 @@ def _with_gaps(case: Case, drawn: Drawn) -> Iterator[Check]:
 def _compared(case: Case, drawn: Drawn, fit: Any) -> Iterator[Check]:
     """The objective of a fit, and its factors, against the log joint at draws from these. Raises Unchecked."""
     parts = case.model.derived.elimination.parts
-    world = World.of(case.world.model, drawn)
+    world = World.of(as_lets(case.world.model), drawn)  # functions of latents are no factors of q
     params = {n: np.asarray(v, float) for n, v in fit.params_.items()}
     unnamed = case.model.derived.joint.unnamed  # which addend an event is of: they leave the bound below that mean
     blocks = [b for p in parts for b in p.blocks if not unnamed & set(b.latents)]

@@ -39,6 +39,8 @@ def gaps(case: Case) -> Iterator[Check]:
         except DataError as why:
             refused = why.problems[0].message
             continue
+        if not replace(case, model=fit._variant.current).exact:  # what is missing has factors of its own
+            raise Unchecked("a bound is reported where entries are missing")
         if refused:
             yield skipped("log-likelihood with gaps", "some cells of a vector", refused)
         total = _with_gaps(
