@@ -41,15 +41,19 @@ BIG = 2**62  # no bound: a ragged axis is checked where its rows are known
 
 def rows_of(e: Expr, s: Scope) -> Array:
     """The value per row: shape (1 or count, *own axes). Splits the rows where ragged lengths differ."""
+    with np.errstate(all="ignore"):
+        return _grouped(e, s)
+
+
+def _grouped(e: Expr, s: Scope) -> Array:
     try:
-        with np.errstate(all="ignore"):
-            return _rows(e, s)
+        return _rows(e, s)
     except Uneven as uneven:
         n = np.broadcast_to(length(uneven.size, s), (s.count,))
         if e.shape:
             raise
         groups = [np.flatnonzero(n == v) for v in np.unique(n)]
-        return scatter(groups, [rows_of(e, s.take(g)) for g in groups], s.count)
+        return scatter(groups, [_grouped(e, s.take(g)) for g in groups], s.count)
 
 
 def evaluate(
@@ -126,7 +130,7 @@ def _let(let: Let, index: tuple[Array, ...], s: Scope) -> Array:
     for plate in let.plates[len(index) :]:
         shape.extend(own_shape((plate.size,), inner))
         inner, _ = inner.enter(plate.index, plate.size)
-    value = rows_of(let.body, inner)
+    value = _grouped(let.body, inner)
     if not shape:
         return value
     rows = s.count * int(np.prod(shape))
@@ -236,7 +240,7 @@ def _if(e: If, s: Scope) -> Array:
     cond = _rows(e.cond, s)
     if cond.ndim > 1:
         return np.where(cond != 0, _rows(e.then, s), _rows(e.other, s))
-    return split_rows(cond, s, lambda inner: rows_of(e.then, inner), lambda inner: rows_of(e.other, inner))
+    return split_rows(cond, s, lambda inner: _grouped(e.then, inner), lambda inner: _grouped(e.other, inner))
 
 
 def _sum_over(e: SumOver, s: Scope) -> Array:
@@ -247,7 +251,7 @@ def _sum_over(e: SumOver, s: Scope) -> Array:
     shape = own_shape(e.shape, s)
     if not inner.count:
         return np.zeros((s.count, *shape))
-    value = rows_of(e.body, inner)
+    value = _grouped(e.body, inner)
     value = np.broadcast_to(value, (inner.count, *value.shape[1:]))
     out = np.zeros((s.count, *value.shape[1:]), value.dtype)
     np.add.at(out, old, value)

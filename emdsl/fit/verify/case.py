@@ -118,13 +118,27 @@ class Case:
             )
 
     @cached_property
+    def _fits(self) -> dict[int, Any]:
+        """Fits from the start, by their steps."""
+        return {}
+
+    @property
     def begun(self) -> Any:
-        """The fit at the start, before any M-step: made once for the checks that read it alone."""
+        """The fit at the start, before any M-step."""
         return self.fit(self.start)
 
+    @cached_property
+    def moved(self) -> dict[str, Any]:
+        """Its plates in another order, or why the order means something: several checks ask for each of them."""
+        return {}
+
     def fit(self, params: Mapping[str, Any] | None, steps: int = 0, drawn: Drawn | None = None, **beside: Any) -> Any:
-        """The package's fitter after some M-steps."""
-        return fitted(self.model.fitter, self.model, drawn or self.drawn, params, steps, **beside)
+        """The package's fitter after some M-steps; from the start, which many checks ask for, each is made once."""
+        if params is not self.start or drawn is not None or beside:
+            return fitted(self.model.fitter, self.model, drawn or self.drawn, params, steps, **beside)
+        if steps not in self._fits:
+            self._fits[steps] = fitted(self.model.fitter, self.model, self.drawn, params, steps)
+        return self._fits[steps]
 
 
 def fitted(

@@ -139,8 +139,23 @@ def rows(case: Case) -> Iterator[Check]:
                 yield skipped(check, name, f"with the rows so a fit collapses: {why.problems[0].message}")
 
 
-def _in_another_order(case: Case, name: str) -> tuple[Array, Drawn, dict[str, Array]]:
-    """(an order, data and parameters in it); raises Unchecked where the log joint is another then."""
+Moved = tuple[Array, Drawn, dict[str, Array]]  # an order, data and parameters in it
+
+
+def _in_another_order(case: Case, name: str) -> Moved:
+    """An order in which the log joint stays, found once for each plate of a case; raises Unchecked without one."""
+    if name not in case.moved:
+        try:
+            case.moved[name] = _find_order(case, name)
+        except Unchecked as why:
+            case.moved[name] = why
+    found: Moved | Unchecked = case.moved[name]
+    if isinstance(found, Unchecked):
+        raise found
+    return found
+
+
+def _find_order(case: Case, name: str) -> Moved:
     rng, rows, model = case.rng(5), case.drawn.setting.sizes[name], case.world.model
     order = rng.permutation(rows)
     while (order == np.arange(rows)).all() and rows > 1:
@@ -148,7 +163,8 @@ def _in_another_order(case: Case, name: str) -> tuple[Array, Drawn, dict[str, Ar
     first, (moved, params) = order, taken(case, name, order, case.start)
     for of, latents in _likewise(case):
         there, after = taken(of, name, order, case.start, latents)
-        before = World.of(model, of.drawn).rows(case.start, latents).sum()
+        world = case.world if of is case else World.of(model, of.drawn)
+        before = world.rows(case.start, latents).sum()
         now = World.of(model, there).rows(after, there.latents).sum()
         if before != now and not abs(before - now) <= SAME * (1 + abs(before)):
             raise Unchecked("the order is part of the model")

@@ -126,32 +126,37 @@ def _maximises(case: Case) -> Iterator[Check]:
         yield measured("M-step: Q is stationary", param, rises, SLOPE)
         curves.append(measured("M-step: Q curves down", param, curve / (1 + abs(curve)), CURVE))
     yield from curves
-    top, scale = q(case.step), 1 + abs(q(case.start))
-    yield measured("M-step: Q rises", "", (q(case.start) - top) / scale, EXACT)
+    top, before = q(case.step), q(case.start)
+    scale = 1 + abs(before)
+    yield measured("M-step: Q rises", "", (before - top) / scale, EXACT)
     if any(u.conditional_on for u in case.model.derived.updates):
         yield skipped("M-step: nothing around is better", "", "parameters are updated one given another (ECM)")
         return
-    yield _around(case, oracle, q, rng)
+    yield _around(case, oracle, q, top, scale, rng)
 
 
-def _around(case: Case, oracle: Oracle, q: Callable[..., float], rng: np.random.Generator) -> Check:
+def _around(
+    case: Case, oracle: Oracle, q: Callable[..., float], top: float, scale: float, rng: np.random.Generator
+) -> Check:
     """No point around is better; a climb, which may end below a hill elsewhere, has a dale before any that is."""
     name = "M-step: nothing around is better"
     ways = [{n: size * direction(case.space, n, rng) for n in case.step} for size in AROUND]
-    if max(q(case.space.at(case.step, way)) for way in ways) > q(case.step) and case.model.derived.joint.tails:
-        q = _q(case, oracle, anew=True)  # the nodes at the M-step's result may miss the mass of points far from there
-    top, scale = q(case.step), 1 + abs(q(case.start))
 
     def higher(way: Mapping[str, Array], part: float = 1.0) -> float:
         return (q(case.space.at(case.step, {n: part * step for n, step in way.items()})) - top) / scale
 
-    better = [way for way in ways if higher(way) > EXACT]
+    rises = [higher(way) for way in ways]
+    if max(rises) > 0 and case.model.derived.joint.tails:
+        q = _q(case, oracle, anew=True)  # the nodes at the M-step's result may miss the mass of points far from there
+        top, scale = q(case.step), 1 + abs(q(case.start))
+        rises = [higher(way) for way in ways]
+    better = [way for way, rise in zip(ways, rises, strict=True) if rise > EXACT]
     climbed = {n for u in case.model.derived.updates if u.kind in CLIMBS for n in u.params}
     solved = [{n: step for n, step in way.items() if n not in climbed} for way in better]
     if better and max(map(higher, solved)) <= EXACT:
         if all(min(higher(way, part) for part in PARTS) < -EXACT for way in better):
             return skipped(name, "", "a climb ends at a maximum, and a higher one is across a dale")
-    return measured(name, "", max(0.0, *map(higher, ways)), EXACT)
+    return measured(name, "", max(0.0, *rises), EXACT)
 
 
 def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:

@@ -15,9 +15,9 @@ from emdsl.fit.verify.layout import Known, Layout
 STEP = 1e-20  # of the complex step
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # as `Scope`: a frozen one takes longer to make, and each value of Q makes as many as rows
 class Table:
-    """One row: f(z, h) = a[z] + b[z] h + h' A[z] h / 2, h from the centre of the stencil."""
+    """One row: f(z, h) = a[z] + b[z] h + h' A[z] h / 2, h from the centre of the stencil. It stays as it was made."""
 
     discrete: tuple[int, ...]
     gaussian: tuple[int, ...]
