@@ -14,7 +14,7 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError, ModelError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import answers, bounds, drawn, gaps, invariance
+from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
@@ -411,3 +411,24 @@ def test_gaps_in_vectors_beside_one_factor_of_q_leave_a_bound() -> None:
     case = find_case(emdsl.compile(text=text), 0)
     with pytest.raises(Unchecked, match="a bound is reported where entries are missing"):
         list(gaps.gaps(case))
+
+
+CONFIGURED = """
+    model Configured
+    param r[2] : real
+    latent level ~ Normal(0, 1)
+    for a in {rows}:
+        for n in {each}:
+            latent z[a, n] ~ Bernoulli(0.4)
+            observed y[a, n] ~ Normal(level + r[z[a, n]], 1)
+"""
+
+
+def test_data_with_too_many_configurations_are_not_those_of_the_plan() -> None:
+    """Found by chance: their fit goes by mean-field, which was held against the log-likelihood."""
+    fewer = find_case(emdsl.compile(text=CONFIGURED.format(rows="G", each="N")), 0)
+    assert fewer.exact and fewer.oracle is not None
+    case = find_case(emdsl.compile(text=CONFIGURED.format(rows=6, each=5)), 0)
+    assert not case.exact and case.oracle is None
+    with pytest.raises(Unchecked, match="more than are enumerated unasked"):
+        list(alone.alone(case))

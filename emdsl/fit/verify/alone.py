@@ -11,7 +11,7 @@ import numpy as np
 
 from emdsl.errors import EmdslError
 from emdsl.fit.verify.apart import fitted_apart
-from emdsl.fit.verify.case import Case, far_out, fitted
+from emdsl.fit.verify.case import MANY, Case, far_out, fitted, goes_on
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.invariance import SAME, apart, as_good, far, outermost
 from emdsl.fit.verify.world import Unchecked
@@ -29,6 +29,8 @@ def alone(case: Case) -> Iterator[Check]:
     module = case.model.load_module()
     sys.modules.pop(module.__name__, None)
     make = getattr(module, _estimator(module))
+    if goes_on(case.model, case.drawn):
+        raise Unchecked(MANY)  # to a module that is not this one
     wanted = case.fit(case.start, 2)
     found = fitted(make, case.model, case.drawn, case.start, 2)
     yield measured("the module alone", "fits as the package does", apart(found, wanted), 0.0)

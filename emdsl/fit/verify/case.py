@@ -35,6 +35,7 @@ APART = 7919  # between their seeds
 MOST_LATENTS = 200  # numbers of latents: the time of sums over them grows with their number, ten seconds there
 DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more than the least
 SETTLED = 1e-10  # of a log-likelihood by points, of which slopes and moments are compared with exact ones
+MANY = "the configurations of these data are more than are enumerated unasked: a fit goes the next way"
 DRAWS = 12  # data on which a component is empty are drawn again
 
 
@@ -102,12 +103,10 @@ class Case:
             raise Unchecked(self.reason)
         return self.oracle
 
-    @property
+    @cached_property
     def exact(self) -> bool:
-        """Whether the objective is the log-likelihood: the posterior is exact by the plan, or q is one factor."""
-        found = self.model.derived.elimination
-        whole = len(found.parts) == 1 and not any(b.apart for b in found.blocks)
-        return whole or all(p.method.startswith(("exact", "quadrature")) for p in self.model.plan.values())
+        """Whether the objective is the log-likelihood."""
+        return is_exact(self.model) and not goes_on(self.model, self.drawn)
 
     def settled(self) -> None:
         """Raises Unchecked where a fit's own points tell that they miss some of the mass: so do moments and slopes."""
@@ -158,6 +157,20 @@ def fitted(
         estimator = make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy)
         estimator.as_printed = True  # another variant of the model may hide what is wrong with this one
         return estimator.fit(data, init=params, **beside)
+
+
+def is_exact(model: Compiled) -> bool:
+    """Whether the posterior is exact by the plan, or q is one factor."""
+    found = model.derived.elimination
+    whole = len(found.parts) == 1 and not any(b.apart for b in found.blocks)
+    return whole or all(p.method.startswith(("exact", "quadrature")) for p in model.plan.values())
+
+
+def goes_on(model: Compiled, drawn: Drawn) -> bool:
+    """Whether data have more configurations than are enumerated unasked: their fit goes the next way."""
+    if model.derived.joint.configurations is None:
+        return False
+    return bool(fitted(model.fitter, model, drawn, drawn.setting.params, 0)._variant.many)
 
 
 def told_sizes(model: Compiled, drawn: Drawn) -> dict[str, int]:
@@ -236,6 +249,8 @@ def _case(model: Compiled, text: ModelText, seed: int, found: Begun) -> Case:
         exact = max(seen_exactly(text).values(), default=0)
         if exact > 1 or which_of_several(text) != text or any(together(text)):
             raise Unchecked("data are several latents together without noise: none of them is a number by itself")
+        if goes_on(model, drawn):
+            raise Unchecked(MANY)
         if (numbers := sum(a.size for a in world.latents.values())) > MOST_LATENTS:
             raise Unchecked(f"{numbers} numbers are latent; sums are made over no more than {MOST_LATENTS}")
         oracle, found_tables, fine = Oracle.settled(world, start, seed, FINE)
