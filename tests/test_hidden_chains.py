@@ -317,6 +317,30 @@ def test_a_condition_on_positions_within_a_let() -> None:
     np.testing.assert_allclose(other.history_, one.history_, rtol=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("lets", "mean"),
+    [
+        ("let level[t] = m[z[t]]", "level[t] + (0 if t == 0 else c*(y[t-1] - level[t-1]))"),
+        ("let level[t] = m[z[t]]; let off[t] = y[t] - level[t]", "level[t] + (c*off[t-1] if t > 0 else 0)"),
+        ("let level[t] = m[z[t]]; let before[t] = 0 if t == 0 else c*(y[t-1] - level[t-1])", "level[t] + before[t]"),
+        ("let level[t] = m[z[t]] if t == 0 else m[z[t]] - c*m[z[t-1]]", "level[t] + (0 if t == 0 else c*y[t-1])"),
+    ],
+)
+def test_a_condition_on_positions_beside_lets_that_read_states(lets: str, mean: str) -> None:
+    """Hamilton's switching autoregression, its level by name: a network of pairs, not the chain that it is."""
+    plain = SPELT.replace("for t", "param c : real\nfor t").format(
+        BETWEEN[0], "Normal(m[z[t]], 1) if t == 0 else Normal(m[z[t]] + c*(y[t-1] - m[z[t-1]]), 1)"
+    )
+    lines = "".join(f"    {line}\n" for line in lets.split("; "))
+    text = plain.split("    observed")[0] + lines + f"    observed y[t] ~ Normal({mean}, 1)\n"
+    start = {"w": [0.5, 0.3, 0.2], "A": [[0.7, 0.2, 0.1], [0.0, 0.6, 0.4], [0.3, 0.3, 0.4]], "m": [-1.0, 0.0, 2.0]}
+    models = [emdsl.compile(text=t) for t in (plain, text)]
+    assert [m.plan["z"].method for m in models] == ["exact:chain"] * 2
+    data = {"y": [0.3, -1.2, 2.2, 0.1]}
+    one, other = (m.fitter(max_iter=1, init={**start, "c": 0.4}).fit(data) for m in models)
+    np.testing.assert_allclose(other.history_, one.history_, rtol=1e-12)
+
+
 LAG_2 = "Categorical(w) if t == 0 else Categorical(A[z[t-1]]) if t == 1 else Categorical(B[z[t-1], z[t-2]])"
 AFTER_0 = "Categorical(w) if t == 0 else Categorical(w) if z[t-1] == 0 else Categorical(A[z[t-1]])"
 SAME = {

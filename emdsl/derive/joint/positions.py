@@ -39,7 +39,7 @@ class _Around:
 def by_positions(model: m.ModelText) -> m.ModelText:
     """The model in which such conditions stand between distributions; itself where none stands in an argument."""
     latents = {v.name: v.plates for v in model.of_kind("latent")}
-    discrete = frozenset(v.name for v in model.of_kind("latent") if v.domain.discrete)
+    discrete = _reading(frozenset(v.name for v in model.of_kind("latent") if v.domain.discrete), model.lets)
     data = frozenset(v.name for v in (*model.of_kind("given"), *model.of_kind("observed")))
     lets = {let.name: let for let in model.lets if let.plates and (_of_positions(let.body) or _chooses(let.body))}
 
@@ -58,6 +58,12 @@ def by_positions(model: m.ModelText) -> m.ModelText:
     return model if same else replace(model, variables=variables, lets=asked)
 
 
+def _reading(latents: frozenset[str], lets: Sequence[m.Let]) -> frozenset[str]:
+    """These, and the `let`s that read one of them, be it through another."""
+    found = latents | {let.name for let in lets if names_in(let.body) & latents}
+    return found if found == latents else _reading(found, lets)
+
+
 def _branched(dist: m.Dist, around: _Around, known: Known) -> m.Dist:
     if isinstance(dist, m.Branch):
         dist = _asked_first(dist, around.discrete)
@@ -69,7 +75,7 @@ def _branched(dist: m.Dist, around: _Around, known: Known) -> m.Dist:
             for d, holds in ((dist.then, True), (dist.other, False))
         )
         return replace(dist, then=then, other=other)
-    written = tuple((n, _asked(_written_out(e, around.lets), around.discrete)) for n, e in dist.args)
+    written = tuple((n, _asked(_written_out(e, around), around.discrete)) for n, e in dist.args)
     args = tuple((n, _counted(_simplified(_opened(e, around), known), around, known)) for n, e in written)
     for choice in (c for _, e in args for c in _choices(e)):
         reads = (names_in(choice.then) | names_in(choice.other)) & around.discrete
@@ -219,8 +225,10 @@ def _of_positions(e: m.Expr) -> bool:
     return all(isinstance(n, m.Loop | m.Num | m.Call | m.If) for n in m.walk(e)) and bool(loops_in(e))
 
 
-def _written_out(e: m.Expr, lets: Mapping[str, m.Let]) -> m.Expr:
-    """The expression with `let`s of its own row, or entries of them, as their bodies."""
+def _written_out(e: m.Expr, around: _Around) -> m.Expr:
+    """The expression with `let`s of its own row, or entries of them, as their bodies; those that are a part of a sum,
+    say, where they read latents."""
+    lets = around.lets
     match e:
         case m.Index(base=m.Var(name=name)) if name in lets:
             plates, body = lets[name].plates, lets[name].body
@@ -228,10 +236,13 @@ def _written_out(e: m.Expr, lets: Mapping[str, m.Let]) -> m.Expr:
             if len(here) == len(plates) and all(
                 isinstance(i, m.Loop) and i.name == p.index for i, p in zip(here, plates, strict=True)
             ):
+                body = _written_out(body, around)
                 return m.Index(body, rest, e.shape, e.span) if rest else body
             return e
         case m.Index():
-            return replace(e, args=tuple(_written_out(i, lets) for i in e.args))
+            return replace(e, args=tuple(_written_out(i, around) for i in e.args))
+        case m.If() | m.Call() | m.Stack() if names_in(e) & around.discrete & lets.keys():
+            return _rebuilt(e, lambda part: _written_out(part, around))
     return e
 
 
