@@ -252,3 +252,31 @@ for n in N:
     np.testing.assert_allclose(here.posterior_["b"]["mean"], q @ means, rtol=1e-10)
     step = model.fitter(max_iter=1, tol=0).fit({"x": x, "y": y}, init={"s": s})
     assert step.params_["s"] == pytest.approx(np.sqrt(q @ squares / 6), rel=1e-10)
+
+
+SWITCHING = """
+model Switching
+param P[2] : simplex[2]
+param mu[2] : real
+param phi : real
+param s : positive
+for t in T:
+    given    back[t] : index[T]
+    latent   z[t] ~ Categorical([1/2, 1/2]) if t == 0 else Categorical(P[z[BEFORE]])
+    observed y[t] ~ Normal(mu[z[t]], s) if t == 0 else Normal(mu[z[t]] + phi * (y[t-1] - mu[z[BEFORE]]), s)
+"""
+
+
+def test_a_network_starts_from_its_data_as_a_chain_does() -> None:
+    """Hamilton's autoregression whose rows before are data: its start was at random, and ended 49 below."""
+    rng, y, z = np.random.default_rng(7), [-1.0], 0
+    levels, stays = np.array([-1.0, 1.5]), np.array([0.9, 0.8])
+    for _ in range(119):
+        before, z = z, z if rng.random() < stays[z] else 1 - z
+        y.append(levels[z] + 0.5 * (y[-1] - levels[before]) + 0.5 * rng.normal())
+    data = {"y": np.array(y), "back": np.maximum(np.arange(120) - 1, 0)}
+    plain = SWITCHING.replace("    given    back[t] : index[T]\n", "").replace("BEFORE", "t-1")
+    chain, network = (emdsl.compile(text=text) for text in (plain, SWITCHING.replace("BEFORE", "back[t]")))
+    assert [m.plan["z"].method for m in (chain, network)] == ["exact:chain", "exact:tree"]
+    ends = [chain.fitter(seed=0).fit(data["y"]).objective_, network.fitter(seed=0).fit(data).objective_]
+    assert ends[1] == pytest.approx(ends[0], abs=1e-3)

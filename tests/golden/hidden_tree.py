@@ -218,7 +218,12 @@ def expectations(params, prepared):
     def on(rng=None):
         # (4) log weights of z, clique by clique; then their posterior and log-normaliser
         weights_z = [t, np.broadcast_to(t_2.T[:, :, None], (K, K, N)), 0.5 * part_4 + 0.5 * part_4 - 0.5 * math.log(2) * present_x - 0.5 * math.log(np.pi) * present_x - part - 0.5 * part_2 - 0.5 * part_6]  # (4.1)
-        q_z, log_z_z, cliques_z = networks(prepared["the network of z"], weights_z, rng)  # (4.2), (4.3)
+        start_z = None
+        if rng is not None:  # no equation: a start
+            start_z = {
+                "z": seeded(np.empty((K, N)), 1, [x], of(rng, "z")),
+            }
+        q_z, log_z_z, cliques_z = networks(prepared["the network of z"], weights_z, start_z)  # (4.2), (4.3)
         return log_z_z, q_z, cliques_z
     return on
 

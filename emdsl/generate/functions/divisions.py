@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix, Sel
@@ -14,6 +15,22 @@ from emdsl.generate.context import Function
 from emdsl.generate.printer import Printer
 from emdsl.generate.shared import SUMS
 from emdsl.language import model as m
+
+
+def element_alone(block: Block, latent: str, model: m.ModelText) -> Block:
+    """One latent of a network as a block of its own, to ask what its elements are told apart by."""
+    home = home_of(model.variable(latent))
+    return replace(block, name=latent, latents=(latent,), home=home, terms=block.all_terms, network=())
+
+
+def links_between(printer: Printer, f: Function, block: Block) -> str:
+    """Code of the observed arrays both of whose ends are elements of a latent of a network, where nothing was seen of
+    these elements by themselves."""
+    home = {i.dim for i in block.home}
+    links = [v for v in printer.plan.joint.model.of_kind("observed") if len(v.plates) == 2]
+    if own_data(printer, f, block) != "[]" or not any({i.dim for i in plate_indices(v.plates)} == home for v in links):
+        return "[]"
+    return seen_of_elements(printer, f, block)
 
 
 def rows_of_data(printer: Printer, f: Function, block: Block) -> str:
@@ -140,8 +157,11 @@ def seen_of_elements(printer: Printer, f: Function, block: Block) -> str:
 
 def seen_of(printer: Printer, f: Function, block: Block, home: Set[str]) -> str:
     """The same of the elements of a plate: tables whose rows or columns they are."""
-    part = next(p for p in printer.plan.elimination.parts if block in p.blocks)
-    read = {n for t in part.own for e in t.factors for n in x.variables(e)}
+    parts = [p for p in printer.plan.elimination.parts if block in p.blocks]
+    read = {n for p in parts for t in p.own for e in t.factors for n in x.variables(e)}
+    if not parts:  # whose density is in terms of these latents
+        own = set(block.latents)
+        read = {d.about for d in printer.plan.joint.factors if any(own & x.variables(e) for e in d.gates)}
     found = []
     for v in printer.plan.joint.model.of_kind("observed"):
         dims = [i.dim for i in plate_indices(v.plates)]

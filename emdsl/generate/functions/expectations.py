@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from emdsl.derive.posteriors.block import Block
-from emdsl.generate.functions.divisions import covariates, labels_of_rows, rows_of_data
+from emdsl.generate.functions.divisions import (
+    covariates,
+    element_alone,
+    labels_of_rows,
+    links_between,
+    rows_of_data,
+)
 from emdsl.generate.lines.kept import CHAIN, CONDITIONAL
 from emdsl.generate.lines.spelling import A_START, indent
 from emdsl.generate.printer import Printer
@@ -45,6 +51,9 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
                 f"if rng is not None:{A_START}",
                 f"    {table} = np.log(seeded({own}, {len(block.states)}, {rows}, {_start(printer, block)}{more}))",
             ]
+        if " = networks(" in line:
+            out += _of_network(printer, line)
+            continue
         out.append(line)
         if " = normalise(" in line:
             q = line.split(",")[0].strip()
@@ -66,6 +75,34 @@ def _seeded(printer: Printer, lines: Sequence[str]) -> list[str]:
             arguments += covariates(printer, block) + _gates_and_labels(printer, block) if not points else ""
             out += [f"if rng is not None:{A_START}", f"    {q} = {way}({arguments})"]
     return out
+
+
+def _of_network(printer: Printer, line: str) -> list[str]:
+    """The line that eliminates a network, begun from a division of each latent's elements by what tells these apart."""
+    f, blocks = printer.inference, printer.plan.elimination.blocks
+    block = next(b for b in blocks if b.network and f'"the network of {b.name}"' in line)
+    divisions = []
+    for n in block.latents:
+        own = element_alone(block, n, printer.plan.joint.model)
+        shape = ", ".join(f.emitter.size(d) for d in (printer.plan.joint.levels[n], *(i.dim for i in own.home)))
+        shape += "," * (not own.home)
+        rng = f'of(rng, "{n}")'
+        if (links := links_between(printer, f, own)) != "[]":
+            divisions.append(f'"{n}": seeded_by_links(np.empty(({shape})), {links}, {rng}),')
+            continue
+        rows = rows_of_data(printer, f, own)
+        more = _weights_of_rows(printer, own) + _order(printer, 1) + covariates(printer, own)
+        more += _gates_and_labels(printer, own)
+        divisions.append(f'"{n}": seeded(np.empty(({shape})), 1, {rows}, {rng}{more}),')
+    name = f.emitter.namer.fresh(f"start_{block.name}")
+    return [
+        f"{name} = None",
+        f"if rng is not None:{A_START}",
+        f"    {name} = {{",
+        *(f"        {d}" for d in divisions),
+        "    }",
+        line.replace(", rng)", f", {name})"),
+    ]
 
 
 def _start(printer: Printer, block: Block) -> str:

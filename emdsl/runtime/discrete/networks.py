@@ -202,15 +202,16 @@ class Forest:
 
 
 def networks(
-    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array], rng: Any = None
-) -> tuple[dict[str, Array], Array, list[Array]]:
-    """`network_posterior` for tables (*states, *plates); marginals as (states, *home). With `rng`, a start is drawn.
+    network: tuple[Network, Mapping[str, tuple[int, ...]]], tables: Sequence[Array],
+    start: Mapping[str, Array] | None = None,
+) -> tuple[dict[str, Array], Array, list[Array]]:  # fmt: skip
+    """`network_posterior` for tables (*states, *plates); marginals as (states, *home), or those of a `start`.
 
     `network` has the shapes of the latents beside it.
     """
     net, shapes = network
     flat = _flat(net, tables)
-    q, log_z, cliques = network_posterior(net, flat) if rng is None else _drawn(net, flat, rng)
+    q, log_z, cliques = network_posterior(net, flat) if start is None else _started(net, flat, start)
     shaped = [c.reshape(t.shape) for c, t in zip(cliques, tables, strict=True)]
     return {n: p.reshape(len(p), *shapes[n]) for n, p in q.items()}, log_z, shaped
 
@@ -232,29 +233,19 @@ def _flat(net: Network, tables: Sequence[Array]) -> list[Array]:
     return [t.reshape(*t.shape[: m.shape[1]], -1) for t, m in zip(tables, net.members, strict=True)]
 
 
-def _drawn(net: Network, tables: Sequence[Array], rng: Any) -> tuple[dict[str, Array], Array, list[Array]]:
-    """States at random, softened, each element for itself; or as the user starts from them."""
-    given = [rng.element(name, i) if callable(rng) else None for name, (_, n) in net.levels.items() for i in range(n)]
-    draw = rng.rng if callable(rng) else rng
-    soft = []
-    for k, told in zip(net.states, given, strict=True):
-        p = np.full(k, 0.2 / k)
-        if told is None:
-            p[draw.integers(k)] += 0.8
-        elif len(told) == k:
-            p = told
-        soft.append(p)
-    q = {}
+def _started(
+    net: Network, tables: Sequence[Array], start: Mapping[str, Array]
+) -> tuple[dict[str, Array], Array, list[Array]]:
+    """Probabilities of each latent's elements, and of cliques as if these were independent."""
+    own = {name: start[name].reshape(k, n) for name, (k, n) in net.levels.items()}
+    soft = np.zeros((int(net.states.max(initial=1)), len(net.states)))
     for name, (k, n) in net.levels.items():
-        at = net.first[name]
-        q[name] = np.stack(soft[at : at + n], axis=1) if n else np.zeros((k, 0))
+        soft[:k, net.first[name] : net.first[name] + n] = own[name]
     cliques = []
     for table, members, rows in zip(tables, net.members, net.rows, strict=True):
-        out = np.zeros(table.shape)
-        for row, at in zip(members.tolist(), rows, strict=True):
-            p = soft[row[0]]
-            for v in row[1:]:
-                p = np.multiply.outer(p, soft[v])
-            out[..., at] = p
+        out, here = np.zeros(table.shape), np.ones(len(rows))
+        for k, at in zip(table.shape, members.T, strict=False):
+            here = here[..., None, :] * soft[:k, at]
+        out[..., rows] = here
         cliques.append(out)
-    return q, np.zeros(net.shape), cliques
+    return own, np.zeros(net.shape), cliques

@@ -79,12 +79,13 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
                 raise unbounded(layout, t, first)
             if near:
                 return new, here
-            there = layout.at(objective, new) if gain > noise else here  # a curvature that is rounding leads anywhere
+            # a curvature that is rounding leads anywhere
+            there = tried(layout, objective, new) if gain > noise else here
             return (new, there) if gain > noise and there[0] >= value else (t, here)
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         whole = new
         for _ in range(60):
-            there = layout.at(objective, new, kept=False)
+            there = tried(layout, objective, new, kept=False)
             hidden = NOISE * there[3] > max(HIDDEN * (1 + abs(value)), there[0] - value)
             if np.isfinite(there[0]) and (there[0] >= value or fine) and (there[4] or not sound) and not hidden:
                 break
@@ -102,6 +103,14 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
         t, here = new, there
         value, gradient, hessian, size, sound = here
     return t, here
+
+
+def tried(layout: FreeTable, objective: Callable[..., Any], t: Array, kept: bool = True) -> tuple[Any, ...]:
+    """What `FreeTable.at` tells of a step; no density where free entries of a matrix leave it no covariance."""
+    try:
+        return layout.at(objective, t, kept)
+    except Degenerate:
+        return -np.inf, np.zeros_like(t), np.zeros((*t.shape, layout.width)), 0.0, False
 
 
 def rounded_away(value: Any, noise: Any, gradient: Array, t: Array) -> bool:
@@ -135,7 +144,7 @@ def beyond_flat(layout: FreeTable, objective: Callable[..., Any], t: Array, plac
             strides = STRIDES if share[k] > TOGETHER else STRIDES[-1:]  # numbers that are known only together: no use
             starts = np.repeat(t[None], 2 * len(strides), axis=0)
             starts[:, row] += [sign * h * direction for h in strides for sign in (1, -1)]
-            places = [layout.at(objective, start) for start in starts]
+            places = [tried(layout, objective, start) for start in starts]
             found = np.nan_to_num([p[0] - 1e-13 * p[3] for p in places], nan=-np.inf)  # less what rounding may feign
             if found.max() > place[0] + 1e-3 + 1e-9 * abs(place[0]):
                 return starts[int(np.argmax(found))]

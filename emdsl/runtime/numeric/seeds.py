@@ -193,13 +193,15 @@ def seeded_beside(
     return np.expand_dims(division, points) * within
 
 
-def seeded_by_links(q: Array, data: Sequence[Any], rng: np.random.Generator) -> Array:
+def seeded_by_links(q: Array, data: Sequence[Any], rng: np.random.Generator | Callable[[Array, int], Array]) -> Array:
     """A start for elements that links tie: (states, elements), from arrays with elements last.
 
     One division in three is by seeds among the rows of links as they are. The others are by what these have in common,
     their leading singular vectors, or by its direction alone, which how many links an element has does not change (Qin
     and Rohe 2013).
     """
+    if callable(rng):  # what the user starts from
+        return rng(q, 1)
     k, n = len(q), q.size // max(len(q), 1)
     parts = [np.asarray(a, float).reshape(-1, n) for a in data if n and np.size(a) % n == 0]
     way = int(rng.integers(3)) if parts and 1 < k <= n else 0
