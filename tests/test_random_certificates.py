@@ -1,4 +1,4 @@
-"""Random models get the certificate: 20 here, and 300 of more kinds under `--hypothesis-profile=nightly`."""
+"""Random models get the certificate: 20 here, and by night 300 of more kinds (`nights.py`), each a test."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, note, settings
+from hypothesis import given, note, settings
+from nights import LIMIT, failures, limited, night_models, smaller, tonight
 from scipy.stats import beta, multivariate_normal, norm
 from strategies import models
 
 import emdsl
-from emdsl.errors import DataError, ModelError
+from emdsl.errors import DataError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance
 from emdsl.fit.verify.case import find_case
@@ -24,40 +25,36 @@ from emdsl.runtime.numeric.ascent import newton_steps
 from emdsl.runtime.numeric.updates import best_root
 
 NIGHT = settings.get_current_profile_name() == "nightly"
-MODELS = models()
-if NIGHT:
-    import odder_models  # noqa: F401  (more shapes)
-    import rarer_models  # noqa: F401
-    import stranger_models  # noqa: F401
-    import wider_models  # noqa: F401
-    from composed_models import composed_models
-
-    MODELS |= composed_models()
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
 
-RIGHT: set[str] = set()  # models that were tried: other choices may write the same text
-
-
-@settings(max_examples=300 if NIGHT else 20)
-@given(MODELS)
+@settings(max_examples=20)
+@given(models())
 def test_a_random_model_is_right_or_refused(text: str) -> None:
-    assume(text not in RIGHT)
     note(text)
-    right_or_refused(text)
-    RIGHT.add(text)
+    assert failures(text) == []
 
 
-def right_or_refused(text: str) -> None:
-    try:
-        model = emdsl.compile(text=text)
-    except ModelError as refused:
-        assert all(p.code[0] == "E" and p.span is not None for p in refused.problems)
-        return
-    if model.refusal is None:
-        found = model.verify(apart=False)
-        assert not found.failures, f"{text}\n{found}"
+if NIGHT:
+
+    def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+        if "tonights" in metafunc.fixturenames:
+            night = tonight(metafunc.config.getoption("--hypothesis-seed"))
+            texts = night_models(night)
+            metafunc.parametrize("tonights", texts, ids=[f"{night}-{number}" for number in range(len(texts))])
+
+    def test_a_model_of_this_night_is_right_or_refused(tonights: str) -> None:
+        with limited(LIMIT):
+            assert failures(tonights) == [], tonights
+
+
+def test_a_model_that_is_wrong_is_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands under a line goes with it; the fault must stay the same."""
+    text = "model M\nfor n in N:\n    observed x[n] ~ Normal(0, 1)\n"
+    more = "param a : real\nfor g in G:\n    observed y[g] ~ Normal(0, 1)\n"
+    monkeypatch.setattr("nights.fault", lambda text: "M-step" if "x[n]" in text else "")
+    assert smaller(text + more) == text
 
 
 def test_parameters_that_no_data_read() -> None:
