@@ -31,6 +31,7 @@ COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate
 OF_STICKS = 41  # as COARSE, where the nodes of several numbers meet
 NEGLIGIBLE = 20.0  # errors below exp(-20) of the whole
 DEPTH = 34.0  # mass below exp(-34) of the mode is left out
+OF_SQUARES = 23.0  # and what is below exp(-23) of the largest square: of the variance, which is compared to 1e-8
 
 
 @dataclass(frozen=True)
@@ -154,12 +155,13 @@ class Oracle:
         """Raises Unchecked where a quadrature is not exact: with fewer and fewer nodes, errors must fall off squarely.
 
         Totals with a quarter and half of the nodes and all of them tell the next error, if errors fall by one ratio.
+        Two totals may be off by the same number, but twice the nodes do not more than square an error.
         """
         if not self.by_nodes:
             return
         total = [float(self._thinned(step).log_norm(found).real) for step in (4, 2, 1)]
         first, second = abs(total[0] - total[1]), abs(total[1] - total[2])
-        error = second * second / max(first, second, 1e-300)
+        error = max(second * second / max(first, second, 1e-300), min(first, 1.0) ** 4)
         if not error < 1e-9 * (1 + abs(total[2])):
             raise Unchecked(f"its integral is known to {error:.0e} alone: its quadrature converges slowly")
 
@@ -274,7 +276,7 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
     nodes = layout.nodes[k][: len(s)]
     with np.errstate(over="ignore"):
         squares = score + np.log1p(np.minimum(nodes**2, 1e300))  # of a variance the mass may lie far from most of this
-    inside = np.flatnonzero((score > score.max() - DEPTH) | (squares > squares.max() - DEPTH))
+    inside = np.flatnonzero((score > score.max() - DEPTH) | (squares > squares.max() - OF_SQUARES))
     if not inside.size:
         raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")
     if layout.cells[k].stick is not None and max(score[0], score[-1]) > score.max() - NEGLIGIBLE:
