@@ -113,3 +113,30 @@ def test_what_is_integrated_together_is_one_factor() -> None:
         infer n by quadrature
         """
         emdsl.compile(text=text).source  # noqa: B018
+
+
+def test_a_number_that_data_tell_beside_one_at_points() -> None:
+    """A limit of what is seen: where it is not reached, the latent is the number seen, and its coordinate has no share.
+
+    At a = 0 the factors of q are the posterior, and the bound is the log-likelihood.
+    """
+    model = emdsl.compile(
+        text="""
+model M
+param a : real
+param s : positive
+for n in N:
+    latent z[n] ~ Bernoulli(0.5)
+    latent beside[n] ~ Normal(a * z[n], 1)
+    latent time[n] ~ Normal(beside[n], s)
+    given e[n] : positive
+    observed y[n] ~ Delta(min(time[n], e[n]))
+infer z by meanfield
+"""
+    )
+    assert model.plan["time"].method == "meanfield"
+    e, y = np.array([1.7, 3.0, 2.4, 0.9]), np.array([1.7, -3.2, 0.4, 0.3])
+    bound = model.fitter(max_iter=3, tol=0, init={"a": 0.0, "s": 2.0}, fixed={"a": 0.0, "s": 2.0}).fit({"e": e, "y": y})
+    spread = np.sqrt(5.0)
+    wanted = np.where(y == e, stats.norm.logsf(e, 0, spread), stats.norm.logpdf(y, 0, spread)).sum()
+    assert abs(bound.history_[-1] - wanted) < 1e-5  # 31 points in each of two dimensions

@@ -227,9 +227,11 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
     if rule.narrows:
         points, volume, table = narrowed(density, rule, u, root, (points, volume, table))
     values, log_volume = to_values(points, bounds)
-    seen = no_length(bounds)  # its points are one and the same, and have its density together
+    seen = no_length(bounds) if len(bounds) == 1 else None  # its points are one, and have its density together
     if seen is not None:
-        volume = np.where(seen, np.where(exchanged(bounds), LOWEST, -np.log(len(volume))), volume)
+        volume = np.where(seen, -np.log(len(volume)), volume)
+    if (lost := exchanged(bounds)).any():
+        volume = np.where(lost, LOWEST, volume)
     return where_mass_is(values, volume + log_volume, table + volume)
 
 

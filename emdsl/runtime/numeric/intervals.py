@@ -24,7 +24,8 @@ def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
     """Values of unconstrained coordinates (D, ...), and log of the Jacobian's determinant (...).
 
     Values stay inside their bounds where rounding would put them there: a density may have no limit at a bound, which
-    the volume makes up for.
+    the volume makes up for. The coordinate of a number whose ends are one has, beside others, the density of a standard
+    Normal: any would do that integrates to 1.
     """
     if not any(low is not None or high is not None for low, high in bounds):
         return u, np.zeros(u.shape[1:])
@@ -49,6 +50,8 @@ def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
         if seen is not None:
             somewhere = np.where(np.isfinite(low), low, 0.5)  # in every domain, so that its density is a number
             values[d] = np.where(seen, somewhere, values[d])
+            if len(bounds) > 1:
+                log_volume += np.where(seen, -0.5 * (u[d] ** 2 + np.log(2 * np.pi)), 0.0)
     return values, log_volume
 
 
@@ -71,18 +74,23 @@ def jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Arra
         seen = no_length([(low, high)])
         if seen is not None:
             first[d] = np.where(seen, 0.0, first[d])
+            if len(bounds) > 1:
+                log_first[d], log_second[d] = np.where(seen, -u[d], log_first[d]), np.where(seen, -1.0, log_second[d])
     return first, second, log_first, log_second
 
 
 def exchanged(bounds: Sequence[Coordinate]) -> Array:
-    """Elements whose lower end is above their upper one: nothing lies between them."""
-    low, high = bounds[0]
-    return np.asarray(np.greater(low, high))
+    """Elements of which some number's lower end is above its upper one: nothing lies between them."""
+    out = np.array(False)
+    for low, high in bounds:
+        if low is not None and high is not None:
+            out = out | np.greater(low, high)
+    return out
 
 
 def no_length(bounds: Sequence[Coordinate]) -> Array | None:
-    """Elements with no numbers between their ends; None where there are none, ends being the same for all."""
-    low, high = bounds[0]
+    """Elements of one number with none between its ends; None where there are none, ends being the same for all."""
+    ((low, high),) = bounds
     if _for_all(low) and _for_all(high):
         return None
     return np.asarray(np.asarray(low) >= np.asarray(high))
