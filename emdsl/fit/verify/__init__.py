@@ -57,17 +57,26 @@ OF_A_FACTOR = ("log-likelihood", "log-likelihood with gaps", "posterior", "Fishe
 
 
 def certify(
-    model: Compiled, seed: int = 0, apart: bool = True, only: tuple[str, ...] = (), seen: frozenset[str] = frozenset()
+    model: Compiled,
+    seed: int = 0,
+    apart: bool = True,
+    only: tuple[str, ...] = (),
+    seen: frozenset[str] = frozenset(),
+    plain: Compiled | None = None,
 ) -> Certificate:
     """Every check of a compiled model, or `only` some; `apart`: its module in another interpreter, too.
 
     seen : data that stand for latents of another model, and have no gaps.
+    plain : the model at fewer points, taken where no oracle is: what is known in standard errors asks for no more.
 
     Raises ModelError where nothing was derived.
     """
     try:
         with np.errstate(all="ignore"):
-            case = replace(find_case(model, seed), apart=apart, seen=seen)
+            case = find_case(model, seed)
+            if case.oracle is None and plain is not None:
+                model, case = plain, find_case(plain, seed)
+            case = replace(case, apart=apart, seen=seen)
     except (ModelError, DataError, NotImplementedError) as why:
         told = reason(why)
         if isinstance(why, DataError) and why.problems[0].code == NO_DENSITY:

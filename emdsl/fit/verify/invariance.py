@@ -16,6 +16,7 @@ from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.verify.case import Case, far_out
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.moved import MOVED, another_path
+from emdsl.fit.verify.on_average import many
 from emdsl.fit.verify.setting import Drawn, Setting, again, flat
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Dim, ModelText, Ragged, Size, Variable
@@ -27,6 +28,7 @@ AS_GOOD = 1e-8  # of the objective: two ends of Newton's method on a ridge, whic
 NEIGHBOURS = 10  # times what a start a little beside moves: two fits differ by no more than that
 LAST_DIGITS, AS_MODES_ARE = 1e-15, 1e-7  # how little; modes are found from those before, points stand about them
 OTHERS = 10  # values of the latents, and data, with which the log joint is compared before an order means nothing
+OF_A_START = 30  # rows
 NO_MULTIPLES = ("simplex", "correlation")
 TWICE = "a weight of 2 is the row twice"
 
@@ -36,9 +38,10 @@ def climbs(case: Case) -> Iterator[Check]:
     starts = ((case.start, 8, ""), (None, 4, " from its own start"))  # many are tried before that one is found
     for start, steps, where in starts if case.first else starts[:1]:
         before, note = steps, ""
+        drawn = case.drawn if start is not None else _some_rows(case)
         while True:
             try:
-                fit = case.fit(start, before)
+                fit = case.fit(start, before, drawn)
                 break
             except DegenerateError:
                 if start is None:
@@ -55,9 +58,16 @@ def climbs(case: Case) -> Iterator[Check]:
         most = SAME
         if fit.quadrature_error_ is not None and falls.max(initial=0.0) > SAME:
             worst = int(np.argmax(falls))
-            ends = [case.fit(start, k, policy="keep").quadrature_error_ for k in (worst, worst + 1)]
+            ends = [case.fit(start, k, drawn, policy="keep").quadrature_error_ for k in (worst, worst + 1)]
             most, note = sum(map(abs, ends)) / (1 + abs(history[-1])), "twice the points tell of errors up to this"
         yield measured("EM climbs", f"{steps} steps{where}", falls.max(initial=0.0), max(most, SAME), note)
+
+
+def _some_rows(case: Case) -> Drawn:
+    """More rows, in which less collapses: from a start of its own a likelihood of a few that has no end is climbed."""
+    with suppress(Unchecked, EmdslError, NotImplementedError):
+        return many(case, OF_A_START)[0]
+    return case.drawn
 
 
 def memory(case: Case) -> Iterator[Check]:

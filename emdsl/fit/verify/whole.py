@@ -35,7 +35,7 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
         found = certify(model, seed, apart)
         made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}
         return with_factors(found, made, frozenset(v.name for v in model.resolved.of_kind("latent")), seed)
-    return certify(_denser(model), seed, apart)
+    return certify(_denser(model), seed, apart, plain=model)
 
 
 def _written_out(model: Rewritable) -> Rewritable:
