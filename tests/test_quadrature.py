@@ -870,3 +870,16 @@ def test_a_softmax_beyond_what_exponentials_reach() -> None:
     wanted = np.log(np.trapezoid(np.exp(log_p), u, axis=1))[y]
     np.testing.assert_allclose(fit.score_samples({"y": y}), wanted, atol=1e-8)
     assert abs(fit.quadrature_error_) < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("prior", "variance"), [("StudentT(3, 0, s)", 12.0), ("InverseGamma(2.2, s)", 4 / (1.2**2 * 0.2))]
+)
+def test_variances_of_long_tails(prior: str, variance: float) -> None:
+    """Of a group of which nothing is seen, that of its prior: points reached as far as the mass did, and 2e-3 of it and
+    6e-3 were lost, of which twice the points told nothing."""
+    found = grouped(
+        "Normal(m + b[group[n]], 1)", prior.replace("s)", "tau)"), domain="real" if "T" in prior else "positive"
+    )
+    fit = found.fitter(max_iter=0, init={"m": 0.0, "tau": 2.0}).fit({"group": [1, 1], "x": [0, 0], "y": [0.3, 1.5]})
+    np.testing.assert_allclose(fit.posterior_["b"]["var"][0], variance, rtol=1e-8)

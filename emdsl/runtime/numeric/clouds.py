@@ -17,7 +17,7 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.intervals import Coordinate, exchanged, jacobian_slopes, no_length, to_values
 from emdsl.runtime.numeric.numerics import LOWEST
-from emdsl.runtime.numeric.points import Rule
+from emdsl.runtime.numeric.points import WIDEST_SINH, Rule
 
 LogJoint = Callable[..., Any]  # values (D, Q, *plates), slopes: bool -> log density (Q, *plates), or with its slopes
 
@@ -27,6 +27,8 @@ LONGEST = 64.0  # a step that was halved four times and is still too long
 RESTARTS_OF_MODES = 4  # where a point lies higher than the mode that was found
 MOVES = 6  # of points, by moments
 NOTHING_BESIDE = 50.0  # of a logarithm: what is so much less than the largest is 2e-22 of it
+OF_SQUARES = 20.0  # the same of squares: 2e-9 of a variance
+FURTHEST = 22.5  # of v: sinh of it is 3e9, and a variance of which more lies beyond has four digits without it
 NOTHING_LEFT = -700.0  # a log weight beside the largest of which nothing is left
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
@@ -225,7 +227,7 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
         points, volume = spread_out(u, root, rule)
         table = density(points)
     if rule.narrows:
-        points, volume, table = narrowed(density, rule, u, root, (points, volume, table))
+        points, volume, table = narrowed(density, bounds, rule, u, root, (points, volume, table))
     values, log_volume = to_values(points, bounds)
     seen = no_length(bounds) if len(bounds) == 1 else None  # its points are one, and have its density together
     if seen is not None:
@@ -236,23 +238,30 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
 
 
 def narrowed(
-    density: LogJoint, rule: Rule, u: Array, root: Array, placed: tuple[Array, Array, Array]
-) -> tuple[Array, Array, Array]:
+    density: LogJoint, bounds: Sequence[Coordinate], rule: Rule, u: Array, root: Array,
+    placed: tuple[Array, Array, Array],
+) -> tuple[Array, Array, Array]:  # fmt: skip
     """Points, volumes and density with the same number of points between those beyond which nothing is left.
 
     The rule reaches so far that few of its points may lie where the density is; its error falls as exp(-c / distance),
-    so that half the distance squares it (Trefethen and Weideman 2014, SIAM Review 56, 385-458).
+    so that half the distance squares it (Trefethen and Weideman 2014, SIAM Review 56, 385-458). A variance may lie
+    further out than the mass, and beyond the rule's ends: so far as its tail, straight there, has fallen off.
     """
     share = placed[2] + placed[1]
     top, size, plates = np.max(share, axis=0), len(rule.at), share.shape[1:]
     count = round(len(share) ** (1 / size))
     kept, last = (share > top - NOTHING_BESIDE).reshape(*[count] * size, *plates), count - 1
+    values, _ = to_values(placed[0], bounds)
+    squares = share + np.log1p(np.minimum(np.max(np.abs(values), axis=0), 1e150) ** 2)
+    squares = squares.reshape(kept.shape)
     grids, volume = [], np.zeros((1,) * share.ndim)
     for d in range(size):
+        others = tuple(e for e in range(size) if e != d)
         v = np.arcsinh(np.unique(rule.at[d]))
-        some = kept.any(axis=tuple(e for e in range(size) if e != d))
-        low = v[np.maximum(np.argmax(some, axis=0) - 1, 0)]
-        high = v[np.minimum(last + 1 - np.argmax(some[::-1], axis=0), last)]
+        some, own = kept.any(axis=others), squares.max(axis=others)
+        some = some | ((own > own.max(axis=0) - OF_SQUARES) & _falls(own))
+        low = v[np.maximum(np.argmax(some, axis=0) - 1, 0)] - _further(own[::-1], v[1] - v[0])
+        high = v[np.minimum(last + 1 - np.argmax(some[::-1], axis=0), last)] + _further(own, v[1] - v[0])
         step = (high - low) / last
         nth = np.arange(len(share)) // count ** (size - 1 - d) % count
         grid = low + step * nth.reshape(-1, *[1] * low.ndim)
@@ -265,6 +274,18 @@ def narrowed(
     made = (points, volume, density(points))
     points, volume, table = (np.where(found, new, old) for new, old in zip(made, placed, strict=True))
     return points, volume, table
+
+
+def _falls(own: Array) -> Array:
+    """Whether squares fall off at both ends: others have no variance."""
+    return np.asarray((own[0] < own[1]) & (own[-1] < own[-2]))
+
+
+def _further(own: Array, step: float) -> Array:
+    """How far beyond the last of some even points squares (points, ...) fall off, by the slope they end with."""
+    left, slope = own[-1] - own.max(axis=0) + OF_SQUARES, own[-2] - own[-1]
+    wanted = _falls(own) & np.isfinite(own[-2:]).all(axis=0) & (left > 0)
+    return np.where(wanted, np.minimum(step * left / np.where(wanted, slope, 1.0), FURTHEST - WIDEST_SINH), 0.0)
 
 
 def where_mass_is(points: Array, volume: Array, table: Array) -> tuple[Array, Array, Array]:
