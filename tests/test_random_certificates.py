@@ -19,7 +19,7 @@ from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
-from emdsl.fit.verify.m_step import _no_end
+from emdsl.fit.verify.m_step import _no_end, m_step
 from emdsl.fit.verify.world import Unchecked
 from emdsl.runtime.numeric.ascent import newton_steps
 from emdsl.runtime.numeric.updates import best_root
@@ -449,3 +449,17 @@ for a in G:
     wanted = own**2 / ((at - 1) ** 2 * (at - 2))
     found = [case.need().marginal(case.found, k)[1] for k in range(len(at))]
     np.testing.assert_allclose(found, wanted, rtol=1e-8)
+
+
+def test_a_mean_of_zero_at_infinity_is_no_fall_of_q() -> None:
+    """Found by chance: an M-step led a log mean to -1e200, of which exp is 0, and a count of mean 0 has no density."""
+    text = """
+        model Endless
+        param r[2] : real
+        for n in N:
+            latent z[n] ~ Bernoulli(0.4)
+            observed y[n] ~ NegativeBinomial(2, mean = exp(r[z[n]] - 12))
+    """
+    found = {c.name: c for c in m_step(find_case(emdsl.compile(text=text), 0))}
+    assert {c.status for c in found.values()} == {"passed", "not checked"}
+    assert "r goes to infinity" in found["M-step: Q rises"].note

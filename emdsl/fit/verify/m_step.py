@@ -34,6 +34,7 @@ from emdsl.fit.verify.tables import STEP, tables
 from emdsl.fit.verify.world import Unchecked, World
 
 CURVE = 1e-4
+FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
 SINGULAR = 1e-3  # an eigenvalue of correlations that is less: where it goes to 0, EM goes there ever more slowly
@@ -128,6 +129,10 @@ def _maximises(case: Case) -> Iterator[Check]:
     yield from curves
     top, before = q(case.step), q(case.start)
     scale = 1 + abs(before)
+    endless = [n for n, v in case.step.items() if (np.abs(v) > FAR).any()]
+    if endless and top < before:  # a mean exp(-1e200) is 0 as written, and counts of mean 0 have no density
+        yield skipped("M-step: Q rises", "", f"{endless[0]} goes to infinity, where densities as written have no value")
+        return
     yield measured("M-step: Q rises", "", (before - top) / scale, EXACT)
     if any(u.conditional_on for u in case.model.derived.updates):
         yield skipped("M-step: nothing around is better", "", "parameters are updated one given another (ECM)")
