@@ -30,6 +30,7 @@ NOTHING_BESIDE = 50.0  # of a logarithm: what is so much less than the largest i
 OF_SQUARES = 20.0  # the same of squares: 2e-9 of a variance
 FURTHEST = 22.5  # of v: sinh of it is 3e9, and a variance of which more lies beyond has four digits without it
 NOTHING_LEFT = -700.0  # a log weight beside the largest of which nothing is left
+OUT_OF_SIGHT = 100.0  # times as far from the mode as its mass reaches: nodes are too sparse there for another mode
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -211,7 +212,7 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
     for _ in range(RESTARTS_OF_MODES):
         root = root_of(positive_part(curvature[:, :, 0]))
         points, volume = spread_out(u, root, rule)
-        table = density(points)
+        table = in_sight(density(points), density(u), points, u, bounds)
         best = np.argmax(table, axis=0)[None]
         higher = np.take_along_axis(table, best, 0) > density(u) + 1e-6
         if not higher.any():
@@ -225,7 +226,7 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
             break
         u, root = np.where(unlike, centre, u), np.where(unlike, spread, root)
         points, volume = spread_out(u, root, rule)
-        table = density(points)
+        table = in_sight(density(points), density(u), points, u, bounds)
     if rule.narrows:
         points, volume, table = narrowed(density, bounds, rule, u, root, (points, volume, table))
     values, log_volume = to_values(points, bounds)
@@ -235,6 +236,25 @@ def adapted(log_joint: LogJoint, bounds: Sequence[Coordinate], rule: Rule, start
     if (lost := exchanged(bounds)).any():
         volume = np.where(lost, LOWEST, volume)
     return where_mass_is(values, volume + log_volume, table + volume)
+
+
+def in_sight(table: Array, top: Array, points: Array, u: Array, bounds: Sequence[Coordinate]) -> Array:
+    """The log density at the points of one number, with nothing where it is the rounding of terms that cancel.
+
+    (x - a)^2 is opened where a latent was summed out; at 1e100 what is left of its terms is any number, or 0. So what
+    rises again out there, behind a place where nothing was left, is none: nodes as sparse as that would see no mode.
+    """
+    if len(points) > 1:
+        return table
+    side, floor = points[0] > u[0], top + NOTHING_LEFT
+    above = np.minimum.accumulate(np.where(side, table, np.inf), axis=0) < floor
+    below = np.minimum.accumulate(np.where(side, np.inf, table)[::-1], axis=0)[::-1] < floor
+    behind = above | below
+    if not (behind & (table >= floor)).any():
+        return table
+    away = np.abs(to_values(points, bounds)[0][0] - to_values(u, bounds)[0][0])
+    span = np.max(np.where(~behind & (table > top - NOTHING_BESIDE), away, 0.0), axis=0)
+    return np.where(behind & (away > OUT_OF_SIGHT * span) & (span > 0), LOWEST, table)
 
 
 def narrowed(
