@@ -15,7 +15,7 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance
+from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance, mass
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
@@ -331,6 +331,41 @@ def test_rows_that_are_alike_by_chance_do_not_hide_that_their_order_means_someth
     case = find_case(emdsl.compile(text=f"{text}for n in N if n > 0:\n    observed c[n] ~ Bernoulli(u)\n"), 5)
     assert not case.drawn.data["c"].any()
     assert {c.status for c in invariance.rows(case)} == {"not checked"}
+
+
+def test_counts_whose_total_is_told_have_a_mass_of_one_for_each() -> None:
+    """Found by chance: a row's own total was drawn with its counts, and their mass was e^2.6."""
+    text = """
+        model Told
+        param share : simplex[3]
+        param r : real
+        for n in N:
+            observed c[n] ~ Multinomial(share)
+            latent one[n] ~ Normal(r, 1)
+            latent two[n] ~ Normal(0, 1)
+            observed y[n] ~ Delta(one[n] + two[n])
+    """
+    found = list(mass.mass(find_case(emdsl.compile(text=text), 0)))
+    assert [c.status for c in found] == ["not checked"] and "total of c" in found[0].note
+
+
+def test_a_fall_with_gaps_where_a_scale_was_kept_from_zero_is_no_fault() -> None:
+    """Found by chance: one row was in a branch, whose scale was kept from 0, and the rest was rounding."""
+    text = """
+        model Kept
+        param m[2] : real
+        param r[2] : real
+        param p : positive
+        for n in N:
+            given x[n] : real
+            latent z[n] ~ Bernoulli(0.4)
+            observed y[n] ~ Normal(m[z[n]], 1) if x[n] < 0.4 else Normal(r[z[n]], p)
+    """
+    case = find_case(emdsl.compile(text=text), 0)
+    data = {**case.drawn.data, "x": np.where(np.arange(len(case.drawn.data["x"])) == 1, 0.5, 0.3)}
+    fit = SimpleNamespace(history_=[0.0], message_="it fell")
+    assert gaps._fell(case, case.drawn._replace(data=data), fit).status == "not checked"
+    assert gaps._fell(case, case.drawn, fit).status == "failed"
 
 
 def test_starts_beside_shares_and_correlations() -> None:

@@ -15,6 +15,8 @@ import numpy as np
 
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
+from emdsl.families.table import form
+from emdsl.fit.branches import leaves
 from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.on_average import by_rows
@@ -80,6 +82,11 @@ class Column:
 
 def mass(case: Case) -> Iterator[Check]:
     """The mean of p / h over draws from h, or why it is not known."""
+    for v in case.world.model.of_kind("observed"):
+        forms = [form(c.family, c.signature) for c in (leaves(v.distribution) if v.distribution is not None else ())]
+        if any(by is not None and by.given is not None for by in forms):
+            yield skipped(NAME, "", f"the total of {v.name} is told, and its mass is one for each total")
+            return
     try:
         with np.errstate(over="ignore"):
             mean, error = _mean(case)
