@@ -1310,7 +1310,7 @@ for n in N:
 
 @pytest.mark.parametrize("source", UGLY)
 def test_models_of_no_gallery_read_well(source: str) -> None:
-    shown = " ".join(str(emdsl.compile(text=f"model M\n{source}").derivation).split())
+    shown = " ".join(str(Derivation.of(emdsl.compile(text=f"model M\n{source}").derived)).split())
     assert all(line in shown for line in UGLY[source]), shown
 
 

@@ -176,7 +176,8 @@ def test_other_functions_of_sums_are_written_out(make, k, tmp_path):
 
 def test_certificate_of_what_is_written_out():
     """Its data have as many elements as the plan is written out for, where only data would tell."""
-    assert written(DINA).verify(apart=False).passed
+    found = certify(written(DINA), apart=False, only=("log-likelihood", "posterior", "M-step"))
+    assert found.passed, str(found)
 
 
 POOLED = """
