@@ -51,14 +51,19 @@ def flatten(e: Expr) -> Product | None:
 
 def with_own_sums(e: Expr) -> Expr:
     """The expression in which no two sums share an index."""
+    return OwnSums(lambda _: None, {}).of(e)
 
-    def step(n: Expr) -> Expr | None:
-        if not isinstance(n, x.Sum):
-            return None
-        ix, body = x.refresh(n)
-        return x.Sum(ix, with_own_sums(body))
 
-    return x.rebuild(e, step)
+class OwnSums(x.Rebuilding):
+    """Each place by itself: a sum that stands in two of them has two indices."""
+
+    __slots__ = ()
+
+    def of(self, e: Expr) -> Expr:
+        if not isinstance(e, x.Sum):
+            return self.below(e)
+        ix, body = x.refresh(e)
+        return x.Sum(ix, self.of(body))
 
 
 def rows_alone(t: Writer, e: Product) -> Product:

@@ -44,19 +44,19 @@ def tidy(e: Expr, facts: Known) -> Expr:
 
 
 class Tidying(x.Rebuilding):
-    """`written`: sums over few literal places are written out. What stands in several places is tidied once."""
+    """`written`: sums over few literal places are written out."""
 
-    __slots__ = ("done", "facts", "written")
+    __slots__ = ("facts", "written")
 
     def __init__(self, facts: Known, written: bool) -> None:
-        self.facts, self.written, self.table = facts, written, {}
-        self.done: dict[Expr, Expr] = {}
+        super().__init__(lambda _: None, {})
+        self.facts, self.written = facts, written
 
     def of(self, e: Expr) -> Expr:
-        if e not in self.done:
+        if e not in self.made:
             found = self.step(e)
-            self.done[e] = self.below(e) if found is None else found
-        return self.done[e]
+            self.made[e] = self.below(e) if found is None else found
+        return self.made[e]
 
     def step(self, n: Expr) -> Expr | None:
         facts, go = self.facts, self.of

@@ -328,14 +328,18 @@ class Rebuilding:
     garbage, some hundred thousand of them for a model.
     """
 
-    __slots__ = ("replace", "table")
+    __slots__ = ("made", "replace", "table")
 
     def __init__(self, replace: Callable[[Expr], Expr | None], table: Mapping[Ix, Idx]) -> None:
         self.replace, self.table = replace, table
+        self.made: dict[Expr, Expr] = {}  # of nodes that stand in several places: branches of conditions share most
 
     def of(self, e: Expr) -> Expr:
-        found = self.replace(e)
-        return self.below(e) if found is None else found
+        found = self.made.get(e)
+        if found is None:
+            found = self.replace(e)
+            self.made[e] = found = self.below(e) if found is None else found
+        return found
 
     def below(self, x: Expr) -> Expr:
         go, idx = self.of, self.index
@@ -382,10 +386,14 @@ class Renaming(Rebuilding):
     __slots__ = ()
 
     def __init__(self, table: Mapping[Ix, Idx]) -> None:
-        self.table = table
+        self.table, self.made = table, {}
 
     def of(self, e: Expr) -> Expr:
-        return e if self.table.keys().isdisjoint(free(e)) else self.below(e)
+        if self.table.keys().isdisjoint(free(e)):
+            return e
+        if e not in self.made:
+            self.made[e] = self.below(e)
+        return self.made[e]
 
 
 def where(cond: Expr, then: Callable[[], Expr], other: Callable[[], Expr]) -> Expr:
