@@ -400,3 +400,24 @@ def test_the_architecture_says_what_each_pass_does() -> None:
     named = set(re.findall("`([a-z_0-9]+)`", table))
     passes = {path.stem for path in (PACKAGE / "derive").rglob("*.py")} - {"__init__", "plan"}
     assert passes <= named, passes - named
+
+
+def test_the_list_of_files_is_the_tree(golden: Callable[[str, str], None]) -> None:
+    """Every file with what its first lines say of it; a file that says nothing fails. `--update-golden` writes it."""
+    told = [(relative(p), ast.get_docstring(parse(p))) for p in FILES if p.stat().st_size]
+    assert not [name for name, says in told if says is None]
+    page = [
+        "# Every file, and what it says of itself",
+        "",
+        "In the order of the alphabet; [the architecture](architecture.md) has them in the order of the data.",
+        "Made of the first lines of files: after a change `pytest tests/test_layering.py --update-golden` writes it.",
+    ]
+    folder = None
+    for name, says in told:
+        head, _, file = name.rpartition("/")
+        if head != folder:
+            folder = head
+            page += ["", f"**{'emdsl/' + head if head else 'emdsl'}**", "", "| file | does |", "| --- | --- |"]
+        line = " ".join(str(says).partition("\n\n")[0].split()).replace("|", "\\|")
+        page.append(f"| `{file.removesuffix('.py')}` | {line} |")
+    golden("../../docs/files.md", "\n".join(page) + "\n")
