@@ -307,8 +307,9 @@ def _delta_of(body: Expr, ix: Ix) -> Delta | None:
 
 
 def substitute(e: Expr, to: Mapping[Ix, Idx]) -> Expr:
-    """Free indices replaced; what holds them is rebuilt by its constructor, so constants fold."""
-    return e if to.keys().isdisjoint(free(e)) else Renaming(to).of(e)
+    """Free indices replaced; what holds them is rebuilt by its constructor, so constants fold; all else stays."""
+    none = to.keys().isdisjoint
+    return e if none(free(e)) else rebuild(e, lambda n: n if none(free(n)) else None, to)
 
 
 def rebuild(e: Expr, replace: Callable[[Expr], Expr | None], to: Mapping[Ix, Idx] | None = None) -> Expr:
@@ -378,22 +379,6 @@ class Rebuilding:
         if isinstance(i, DataIx):
             return as_index(self.of(i.value))
         return self.table.get(i, i) if isinstance(i, Ix) else i
-
-
-class Renaming(Rebuilding):
-    """Free indices replaced; what holds none of them stays as it is."""
-
-    __slots__ = ()
-
-    def __init__(self, table: Mapping[Ix, Idx]) -> None:
-        self.table, self.made = table, {}
-
-    def of(self, e: Expr) -> Expr:
-        if self.table.keys().isdisjoint(free(e)):
-            return e
-        if e not in self.made:
-            self.made[e] = self.below(e)
-        return self.made[e]
 
 
 def where(cond: Expr, then: Callable[[], Expr], other: Callable[[], Expr]) -> Expr:
