@@ -619,6 +619,18 @@ def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
 
 
 UGLY = {  # models in no gallery, and how their equations must read
+    """param gamma : real[P]
+param mu[2] : real
+param s : positive
+for n in N:
+    given x[n] : real[P]
+    latent z[n] : category[2] ~ Bernoulli(Phi(x[n] @ gamma))
+    observed y[n] ~ StudentT(4, mu[z[n]], s)
+""": (
+        "log1p(1/4 (y[n] - mu[z[n]])² / s²) ties mu, s to the data",
+        "Σ_n q(z[n] = 1) φ(x[n]ᵀ gamma)² x[n] x[n]ᵀ / Φ(x[n]ᵀ gamma)²",
+        "Q is concave in gamma, because -log Φ is convex, and subtracted",
+    ),
     """size K = 2
 param lead[K] : spd[D] ~ Wishart(5, eye(D))
 param rate[K] : positive ~ Gamma(2, 0.1)
@@ -963,7 +975,7 @@ for f in F:
     latent shared[f] ~ Normal(0, var = a if mz[f] == 1 else a / 2)
     observed w[f] ~ Normal(mu + shared[f], 1) if mz[f] == 1 else Normal(mu, 1)
 """: (
-        "+ [alive[i, t] = 1] [alive[i, t - 1] = 1] log phi[t]",
+        "+ [alive[i, t - 1] = 1] [alive[i, t] = 1] log phi[t]",
         "q(alive[i, t - 1] = 1, alive[i, t] = 0) log(1 - phi[t]) + q(alive[i, t - 1] = 1, alive[i, t] = 1) log phi[t]",
         "S_alive_pair[1, t, 0] log(1 - phi[t]) + S_alive_pair[1, t, 1] log phi[t]) +",
         "phi[t] = S_alive_pair[1, t, 1] / (S_alive_pair[1, t, 1] + S_alive_pair[1, t, 0])",  # not from 0 to 1

@@ -23,6 +23,8 @@ FUNCTIONS = {
     "digamma": sc.digamma,
     "trigamma": lambda a: sc.polygamma(1, a),
     "logistic": sc.expit,
+    "Phi": sc.ndtr,
+    "phi": lambda a: np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi),
     "softplus": lambda a: np.logaddexp(0, a),
 }
 SIZES = {"N": 4, "P": 2, "K": 3, "I": 4, "J": 2}
@@ -35,6 +37,14 @@ for n in N:
     observed y[n] ~ Poisson(exp(x[n] @ beta))
 """,
         {"beta": "P", "x": "NP", "S y_x": "P"},
+    ),
+    "probit regression": (
+        """param beta : real[P]
+for n in N:
+    given x[n] : real[P]
+    observed z[n] ~ Bernoulli(Phi(x[n] @ beta))
+""",
+        {"beta": "P", "x": "NP", "z": "N"},
     ),
     "multinomial logit": (
         """param W[K] : real[P]

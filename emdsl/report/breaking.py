@@ -98,7 +98,8 @@ def _product_rows(found: list[Piece], size_of: Size, wide: int, inner: int, used
     rows: list[list[Piece]] = [[]]
     length, held = used, 0  # with and without what stands to the left
     for p in found:
-        size = _size(p, size_of, inner)
+        whole = _size(p, size_of, inner) - width(p.factor, size_of, inner) + size_of(p.factor)
+        size = whole if used + whole <= wide else _size(p, size_of, inner)  # else it is broken within
         if rows[-1] and length + size > wide and (held >= SHORT or any(q.sums for q in rows[-1])):
             rows.append([])
             length, held = used, 0

@@ -33,7 +33,10 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
         yield Say("and at the start" if position == 0 else f"and at position {position}")
         here_first = _call("start", *_starts(block, position, t, names))
         yield Show(f.Relation("=", here_first, _sum(block, placed, Start(position), t, names)), part="start")
-    yield Say("Sums over all paths to an element, and from it (β is 1 at the last element), are taken step by step:")
+    yield Say(
+        "The forward-backward algorithm (Baum et al. 1970): sums over all paths to an element, and from it (β is 1 at "
+        "the last element), are taken step by step:"
+    )
     yield from _recursions(block, t, names)
     yield Say("What a sequence leaves to the log-likelihood, or to the bound, is the sum over its last states")
     yield Show(_left(block, t, names), part="normaliser")

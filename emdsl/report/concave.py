@@ -81,16 +81,18 @@ class Bends:
                 return all(self.least(t) for t in terms) or self._rest_of_one(terms)
             case x.Fn(name, _):
                 return name in (*x.COMPARISONS, "not", "and", "or", "abs")
-            case x.Sel() | x.Delta() | x.SizeN():
+            case x.Sel() | x.Delta() | x.SizeN() | x.Val():
                 return True
         return False
 
     def _rest_of_one(self, terms: Sequence[Expr]) -> bool:
-        """`1 - a` of what is 1 at most."""
+        """`1 - a` of what is 1 at most, as the number of a state of two is."""
         numbers = [t for t in terms if isinstance(t, x.Num) and t.value >= 1]
         others = [x.neg(t) for t in terms if t not in numbers]
         if not numbers or len(others) != 1:
             return False
+        if isinstance(others[0], x.Val):
+            return others[0].ix.dim == "2"
         return isinstance(a := others[0], El) and (a.var in Q or self.kinds.get(a.var) in ("unit", "bool", "binary"))
 
     def _element(self, e: El) -> bool:

@@ -38,21 +38,24 @@ def sides_met(terms: list[Expr], whole: Whole) -> list[Expr]:
 
 
 def hazard(e: x.Fn) -> Expr | None:
-    """`exp(-a² / 2 - log Φ(a))` is `√(2 π) φ(a) / Φ(a)`: the slope of a log probability, that between two ends too."""
+    """`exp(-a² / 2 - log Φ(a))` is `√(2 π) φ(a) / Φ(a)`: the slope of a log probability, that between two ends too.
+
+    Its square is so written, of which curvatures are made.
+    """
     terms = e.args[0].terms if isinstance(e.args[0], x.Add) else ()
     for t in terms:
         c, mass = x.split_number(t)
-        if c != -1 or not isinstance(mass, x.Fn) or mass.name not in ("log_Phi", "log_between"):
+        if c not in (-1, -2) or not isinstance(mass, x.Fn) or mass.name not in ("log_Phi", "log_between"):
             continue
         low, *high = (x.fn("Phi", a) for a in mass.args)
         below = x.add(*high, x.neg(low)) if high else low
         for end in mass.args:
-            wanted = x.rebuild(_halved_square(end), in_one_order)
+            wanted = x.rebuild(x.mul(x.Num(-c), _halved_square(end)), in_one_order)
             square = next((p for p in terms if x.rebuild(p, in_one_order) == wanted), None)
             if square is not None:
                 rest = x.fn("exp", x.add(*(p for p in terms if p is not t and p is not square)))
                 root = x.mul(x.power(x.num(2), x.HALF), x.power(x.Fn("pi", ()), x.HALF))
-                return x.mul(root, x.fn("phi", end), x.power(below, x.num(-1)), rest)
+                return x.mul(x.power(x.mul(root, x.fn("phi", end), x.power(below, x.num(-1))), x.Num(-c)), rest)
     return None
 
 

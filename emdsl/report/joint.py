@@ -208,7 +208,7 @@ def _bounded_by(factor: Factor, plan: Plan) -> str:
 
 def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr]:
     """What a factor is summed over, and what is summed: without gates whose states nothing else holds."""
-    plates, gates, masks = factor.plates, factor.gates, factor.masks
+    plates, gates, masks = factor.plates, _in_time(factor.gates), factor.masks
     body = tidy(followed([*masks, body], t.known.whole)[-1], t.known)
     for mask in masks:  # `[k = l]` of two states: one letter
         match mask:
@@ -226,6 +226,16 @@ def summed(factor: Factor, body: Expr, t: Typeset) -> tuple[tuple[Ix, ...], Expr
     certain = [g for g in gates if isinstance(g.at, Ix) and g.at not in needed and _once(g.at, gates)]
     plates = tuple(i for i in plates if i not in {g.at for g in certain})
     return plates, tidy(x.mul(*(g for g in gates if g not in certain), *masks, body), t.known)
+
+
+def _in_time(gates: Sequence[x.Sel]) -> tuple[x.Sel, ...]:
+    """Selectors of earlier elements first: `[z[t - 1] = k] [z[t] = l]`."""
+
+    def step(g: x.Sel) -> int:
+        values = (i.value for i in (g.of.idx if isinstance(g.of, El) else ()) if isinstance(i, x.DataIx))
+        return min((int(n.value) for v in values for n in x.terms_of(v) if isinstance(n, x.Num)), default=0)
+
+    return tuple(sorted(gates, key=step))
 
 
 def _state_by_state(plates: tuple[Ix, ...], gates: tuple[x.Sel, ...], body: Expr) -> tuple[tuple[Ix, ...], Expr] | None:

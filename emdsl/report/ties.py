@@ -133,7 +133,10 @@ def along(block: Block, field: Field, t: Typeset) -> Iterator[Say | Show]:
     z, y, first, end = (
         f.At(f.Name(block.latents[0]), (*now[:-1], p)) for p in (now[-1], before[-1], f.Number("0"), last)
     )
-    yield Say("Its moments are found along the plate. Forward, the elements before one are integrated out; they leave")
+    yield Say(
+        "Its moments are found along the plate, by a Kalman filter in information form and a smoother. Forward, the "
+        "elements before one are integrated out; they leave"
+    )
     assert block.gaussian is not None
     vectors = bool(block.gaussian.rows[block.latents[0]])
     tie = f.of("J", z, y)

@@ -51,8 +51,9 @@ WORDS = {
 }
 HALVES = {("1", "2"): "½", ("1", "4"): "¼", ("3", "4"): "¾", ("1", "3"): "⅓", ("2", "3"): "⅔", ("1", "8"): "⅛"}
 FACTOR = re.compile(
-    r"[(\[Σ√]|(α|β|q|J|Λ|ν|exp|cov|log|softplus)\(|E\["
+    r"[(\[Σ√]|(α|β|q|J|Λ|ν|exp|cov|log|softplus|logistic|φ|Φ)\(|E\["
 )  # how a factor that a line may start with begins
+CALL = re.compile(r"[^\W\d]\($")  # how what a function is of begins
 SLACK = 7  # the part of a width by which a line is left too long, rather than broken within brackets far to the right
 ROWS = 200  # lines from which on a row is broken without regard to its brackets
 LEFT = 2000  # letters among which the sign between two sides is looked for: a row may have hundreds of thousands
@@ -178,6 +179,10 @@ def folded(row: str, width: int, within: tuple[int, ...] = (), home: int | None 
     between = _between_factors(row, width, within, home) if best is None or indent > width // 2 else []
     if best is None or (between and max(map(len, between)) < width + width // SLACK):
         return between
+    if best[2] and CALL.search(row, 0, best[2][-1] + 1):  # a factor that a function makes stays whole where it can
+        between = _between_factors(row, width, within, home)
+        if len(within) + sum(between[0].count(c) for c in "([{") - sum(between[0].count(c) for c in ")]}") < best[0]:
+            return between
     rest = row[1 - best[1] :]
     rest = " " * (indent if indent + len(rest) <= width else min(indent, width // 2)) + rest
     out = [row[: -best[1]], *folded(rest, width, best[2], home)] if len(rest) < len(row) else [row]

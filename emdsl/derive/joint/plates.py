@@ -52,7 +52,7 @@ def inside_plates(v: m.Variable, depth: int, model: m.ModelText) -> tuple[Idx, .
 
 def in_plates(e: Expr, model: m.ModelText) -> Expr:
     """An expression with elements of ragged plates as its user wrote them, for messages: `u[g]` and `y[g, n]` where the
-    algebra has one index over all rows."""
+    algebra has one index over all rows; and `mu[z[n]]` where it has an index for the state of z."""
     around = {
         f"{p.size.name}[]": tuple(Ix(q.index, str(q.size)) for q in v.plates[:k])
         for v in model.variables
@@ -60,8 +60,14 @@ def in_plates(e: Expr, model: m.ModelText) -> Expr:
         if isinstance(p.size, m.Ragged)
     }
 
+    states = {
+        v.name: El(v.name, plate_indices(v.plates)) for v in model.of_kind("latent") if v.domain.levels is not None
+    }
+
     def outer(i: Idx) -> tuple[Idx, ...]:
         match i:
+            case Ix(name, _) if name in states:
+                return (DataIx(x.rebuild(states[name], written)),)
             case Ix(_, dim):
                 return (*around.get(dim, ()), i)
             case DataIx(El(var, (Ix(_, dim),))) if var in ROW and len(around.get(dim, ())) == 1:
@@ -73,7 +79,7 @@ def in_plates(e: Expr, model: m.ModelText) -> Expr:
     def written(g: Expr) -> Expr | None:
         return El(g.var, tuple(o for i in g.idx for o in outer(i)), g.sort) if isinstance(g, El) else None
 
-    return x.rebuild(e, written) if around else e
+    return x.rebuild(e, written) if around or states else e
 
 
 def pointed_at(
