@@ -327,3 +327,40 @@ def test_a_step_that_halves_to_nothing_is_the_last(monkeypatch: pytest.MonkeyPat
     start = {"p": [11 / 12, 1 / 12], "m": [0.95, 60.05], "s": [1.12, 7.5e-110], "nu": [1.41, 0.018]}
     model.fitter(max_iter=1, tol=0, on_degenerate="keep").fit({"y": y}, init=start)
     assert asked < 400
+
+
+FREE = """
+model Free
+param m : real[2]
+param v : positive[2]
+param c : real
+for n in N:
+    observed y[n] : real[2] ~ MvNormal(m, [[v[0], c], [c, v[1]]])
+"""
+FREE_INSIDE = """
+model FreeInside
+param m[2] : real[3]
+param c : real[3]
+for n in N:
+    latent z[n] ~ Bernoulli(1/2)
+    observed y[n] : real[3] ~ MvNormal(m[z[n]], [[1, c[0], c[1]], [c[0], 1, c[2]], [c[1], c[2], 1]])
+infer z by meanfield
+"""
+
+
+def test_entries_of_a_covariance_that_are_free() -> None:
+    """A step of Newton's to where it is no covariance is halved: it had ended the fit. The maximum is that of data."""
+    y = np.random.default_rng(0).multivariate_normal([1, 2], [[2, 1.5], [1.5, 2]], 60)
+    model = emdsl.compile(text=FREE)
+    for seed in range(3):
+        found = model.fitter(seed=seed).fit(y).params_
+        s = np.cov(y.T, bias=True)
+        np.testing.assert_allclose([*found["v"], found["c"]], [s[0, 0], s[1, 1], s[0, 1]], rtol=1e-6)
+
+
+def test_a_start_at_which_a_matrix_is_no_covariance_moves_nearer_to_0() -> None:
+    """Nine of ten triples of standard normal numbers are no correlations of three variables."""
+    y = np.random.default_rng(0).multivariate_normal(np.zeros(3), 0.5 + 0.5 * np.eye(3), 30)
+    model = emdsl.compile(text=FREE_INSIDE)
+    for seed in range(3):
+        assert np.isfinite(model.fitter(seed=seed, max_iter=2, tol=0).fit(y).objective_)

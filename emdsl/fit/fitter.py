@@ -30,6 +30,7 @@ from emdsl.runtime.data.binding import Bound, outer_plates, refuse_weights
 from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.climbs import Climb, Setup, enough_points, evaluate, is_exact
 from emdsl.runtime.fitting.loop import climb
+from emdsl.runtime.fitting.reach import drawn_nearer
 from emdsl.runtime.fitting.storage import read_document
 
 QUICK = 500  # elements from which on shared points are tried
@@ -205,7 +206,8 @@ class Fitter(TellsMissing, ByMultipliers):
 
     def _drawn(self, setup: Setup, rng: np.random.Generator) -> dict[str, Any]:
         quick = self._quick(setup) or setup
-        drawn: dict[str, Any] = self._ask("initial", quick.data, quick.prepared, rng, of=quick.module)
+        ask = partial(self._ask, "initial", quick.data, quick.prepared, of=quick.module)
+        drawn = drawn_nearer(ask, rng, (DegenerateError, Rounded))
         tied = self._module.SPEC.get("configurations")
         return likelier_start(self._variant.current, self._ask, setup, drawn, rng) if tied else drawn
 

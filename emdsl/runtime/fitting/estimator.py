@@ -22,7 +22,7 @@ from emdsl.runtime.fitting.answers import Answers
 from emdsl.runtime.fitting.climbs import Climb, Setup, is_exact, is_sampled, under_points
 from emdsl.runtime.fitting.divisions import check_read, divided, first_step
 from emdsl.runtime.fitting.loop import SAME, best_climb, climb, print_progress
-from emdsl.runtime.fitting.reach import best_division, nearer_start
+from emdsl.runtime.fitting.reach import best_division, drawn_nearer, nearer_start
 from emdsl.runtime.fitting.settings import (
     NotFitted,
     Seed,
@@ -240,8 +240,7 @@ class Estimator(Answers):
 
     def _drawn(self, setup: Setup, rng: np.random.Generator) -> dict[str, Any]:
         """Seeded starting values."""
-        drawn: dict[str, Any] = self._ask("initial", setup.data, setup.prepared, rng)
-        return drawn
+        return drawn_nearer(lambda near: self._ask("initial", setup.data, setup.prepared, near), rng, (DegenerateFit,))
 
     def _climbed(self, setup: Setup, start: dict[str, Array], state: Any) -> Climb:
         """EM from here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,33 @@ from emdsl.runtime.numeric.infinity import NUMERIC
 HEATS = ((8, 3), (3, 6))  # how many divisions go on, and the M-steps that each is given then
 DIVIDED = 50_000  # probabilities in a division beyond which one is climbed from unseen
 NEARER = (0.1, 0.01, 1e-3, 1e-5, 1e-8, 0.0)  # shares of a start that are tried
+
+
+class Nearer(np.random.Generator):
+    """A generator whose normal numbers are a `share` of what they were."""
+
+    share = 1.0
+
+    def normal(self, *arguments: Any, **named: Any) -> Any:
+        return self.share * super().normal(*arguments, **named)
+
+
+def drawn_nearer(
+    draw: Callable[[np.random.Generator], dict[str, Any]], rng: np.random.Generator, lost: tuple[type[Exception], ...]
+) -> dict[str, Any]:
+    """What is drawn; where all of it has no density, the same from numbers nearer 0. Raises the first of `lost`.
+
+    Of entries of a covariance that are free, most numbers of order 1 leave it none; near 0 its diagonal is enough.
+    """
+    try:
+        return draw(rng)
+    except lost as error:
+        for share in NEARER[:3]:
+            near = Nearer(rng.bit_generator)
+            near.share = share
+            with suppress(*lost):
+                return draw(near)
+        raise error
 
 
 def nearer_start(setup: Setup, params: Mapping[str, Array], drawn: Sequence[str]) -> dict[str, Array] | None:
