@@ -47,6 +47,7 @@ def bound(spec: dict[str, Any], data: Any, defaults: Any = None, kept: Any = Non
 
 SCALAR = spec_of(variable("x"), N=None)
 VECTOR = spec_of(variable("x", event=("D",)), N=None, D=None)
+LIMIT = spec_of(variable("hi", kind="given"), N=None)
 COUNT = spec_of(variable("y", "count"), N=None)
 CATEGORY = spec_of(variable("c", "category", levels="V"), N=None, V=None)
 RAGGED = spec_of(variable("y", plates="S T[s]"), S=None, T=None)
@@ -165,6 +166,7 @@ def test_one_array_is_enough_for_one_variable() -> None:
     ("spec", "data", "words"),
     [
         (SCALAR, {"x": [1.0, np.inf, -np.inf]}, ["x: must be finite", "2 values", "row 1", "inf"]),
+        (LIMIT, {"hi": [1.0, np.inf]}, ["hi: must be finite", "row 1", "the end of an interval that has none"]),
         (SCALAR, {"x": ["1", "a"]}, ["holds text", "row 1", "'a'"]),
         (SCALAR, {"x": [10**400, 1]}, ["x: must be finite", "row 0"]),
         (SCALAR, {"x": [1.0], 1: [1.0]}, ["no observed variable or given 1"]),

@@ -234,16 +234,21 @@ def whole_numbers(name: str, column: Column, what: str) -> Array:
     return np.asarray(values, np.int64)
 
 
-def real_numbers(name: str, column: Column) -> Array:
+OPEN_END = (  # of a given, which may not be missing
+    "the end of an interval that has none: pass a number far beyond all others, or say so in the model, "
+    "Delta(t > lo if open else lo < t <= hi)"
+)
+
+
+def real_numbers(name: str, column: Column, given: bool = False) -> Array:
     """The values as float64, 0 where missing; DataError where one is infinite."""
     values = np.asarray(column.values, np.float64)
     if column.missing is not None:
         values = np.where(column.missing, 0.0, values)
     elif plainly_finite(values):
         return values
-    refuse_where(
-        name, np.isinf(values), values, "must be finite", "leave out, or mark as missing, what was not seen", "D006"
-    )
+    hint = OPEN_END if given else "leave out, or mark as missing, what was not seen"
+    refuse_where(name, np.isinf(values), values, "must be finite", hint, "D006")
     return np.ascontiguousarray(values).reshape(column.values.shape)
 
 

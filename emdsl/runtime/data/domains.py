@@ -197,7 +197,7 @@ def checked_values(
     whole = (variable.get("support") or (0, 0, "real"))[2] == "int"
     serves = variable.get("serves", ())
     if domain == "real" and column.missing is use is None and low is high is None and not whole and not serves:
-        return real_numbers(name, column)
+        return real_numbers(name, column, variable["kind"] == "given")
     read = column.present if use is None else column.present & use
     if column.missing is not None or use is not None:
         column = Column(column.values, None if read.all() else ~read)
@@ -213,7 +213,7 @@ def checked_values(
             elif tops is not None:
                 _check_levels(variable, values, read, tops)
     else:
-        values = real_numbers(name, column)
+        values = real_numbers(name, column, variable["kind"] == "given")
         if values.size and domain != "real":
             bad, what = outside_domain(domain, values, rank, variable.get("closed", ()))
             _refuse_elements(name, bad, read, values, what, rank if bad.ndim < values.ndim else 0)

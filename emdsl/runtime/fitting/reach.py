@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -40,8 +39,10 @@ def drawn_nearer(
         for share in NEARER[:3]:
             near = Nearer(rng.bit_generator)
             near.share = share
-            with suppress(*lost):
+            try:
                 return draw(near)
+            except lost:
+                continue
         raise error
 
 
