@@ -17,17 +17,21 @@ DIVIDED = 50_000  # probabilities in a division beyond which one is climbed from
 NEARER = (0.1, 0.01, 1e-3, 1e-5, 1e-8, 0.0)  # shares of a start that are tried
 
 
-class Nearer(np.random.Generator):
+class Nearer:
     """A generator whose normal numbers are a `share` of what they were."""
 
-    share = 1.0
+    def __init__(self, rng: np.random.Generator, share: float) -> None:
+        self._rng, self._share = rng, share
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rng, name)
 
     def normal(self, *arguments: Any, **named: Any) -> Any:
-        return self.share * super().normal(*arguments, **named)
+        return self._share * self._rng.normal(*arguments, **named)
 
 
 def drawn_nearer(
-    draw: Callable[[np.random.Generator], dict[str, Any]], rng: np.random.Generator, lost: tuple[type[Exception], ...]
+    draw: Callable[[Any], dict[str, Any]], rng: np.random.Generator, lost: tuple[type[Exception], ...]
 ) -> dict[str, Any]:
     """What is drawn; where all of it has no density, the same from numbers nearer 0. Raises the first of `lost`.
 
@@ -37,10 +41,8 @@ def drawn_nearer(
         return draw(rng)
     except lost as error:
         for share in NEARER[:3]:
-            near = Nearer(rng.bit_generator)
-            near.share = share
             try:
-                return draw(near)
+                return draw(Nearer(rng, share))
             except lost:
                 continue
         raise error
