@@ -16,6 +16,7 @@ import pytest
 
 import emdsl
 from emdsl import cli
+from emdsl.derive.posteriors import quadrature
 from emdsl.errors import DataError, ModelError
 from emdsl.runtime.fitting import storage
 
@@ -344,6 +345,36 @@ def test_more_names_than_equations_are_written_for(kind: str, most: int, line: i
     """Every pair of them was looked at: 300 latents took a minute, 2000 parameters printed 100 MB."""
     with pytest.raises(ModelError, match=rf":{line}:\d+: error E108: {most + 1} "):
         emdsl.compile(text=many(most + (kind == "latent"), kind)).source  # noqa: B018
+
+
+def tied(latents: int, mean: str) -> str:
+    names = [f"u{i}" for i in range(latents)]
+    declared = "".join(f"latent {n} ~ Normal(0, 1)\n" for n in names)
+    return f"model M\n{declared}for n in N:\n    observed y[n] ~ {mean.format(' + '.join(names))}\n"
+
+
+def test_latents_by_names_of_their_own_in_one_sum() -> None:
+    """The square of more than 70 terms stayed closed, and all other ways were tried for minutes."""
+    model = emdsl.compile(text=tied(60, "Normal({}, 1)"))
+    assert {p.method for p in model.plan.values()} == {"exact:gaussian"}
+    y = np.array([3.0, -1.0, 2.5])
+    covariance = np.eye(3) + 60
+    wanted = -0.5 * (y @ np.linalg.solve(covariance, y) + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    assert model.fitter(max_iter=0).fit({"y": y}).log_likelihood_ == pytest.approx(wanted, rel=1e-9)
+    with pytest.raises(ModelError, match=r":64:\d+: error E108: 61 latents .* meet in the density of y, more than 60"):
+        emdsl.compile(text=tied(61, "Normal({}, 1)")).source  # noqa: B018
+    many = [f"latent u{i} ~ Normal({' + '.join(f'u{j}' for j in range(i)) or 0}, 1)\n" for i in range(60)]
+    with pytest.raises(ModelError, match=r":50:\d+: error E108: up to the density of u48 20,825 pairs"):
+        emdsl.compile(text=f"model M\n{''.join(many)}observed y ~ Normal(u59, 1)\n").source  # noqa: B018
+
+
+def test_choices_are_tried_as_long_as_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 30 latents was drawn, and points for 40 choices of the others were tried under each: minutes."""
+    looked = itertools.count()
+    monkeypatch.setattr(quadrature, "by_quadrature", lambda *a, f=quadrature.by_quadrature: (next(looked), f(*a))[1])
+    model = emdsl.compile(text=tied(30, "Poisson(exp({}))"))
+    assert {p.method for p in model.plan.values()} == {"saem:slice"}
+    assert next(looked) < 40
 
 
 def test_products_of_many_matrices() -> None:

@@ -36,7 +36,7 @@ from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, 
 from emdsl.derive.posteriors.refusals import Refused, refused
 from emdsl.derive.posteriors.tails import all_gaussian, candidates
 from emdsl.derive.posteriors.tie import tie
-from emdsl.derive.unsuited import suited
+from emdsl.derive.unsuited import may_meet, refuse_meeting, suited
 from emdsl.derive.updates.predictors import Predictor, predictors
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
@@ -156,6 +156,8 @@ def _noting(plan: Plan, numbers: tuple[tuple[str, int], ...]) -> Plan:
 
 def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
     model = suited(which_of_several(by_positions(apart(model))))
+    if may_meet(model):
+        refuse_meeting(expanded(model, ()))
     if model.tails or incomplete or not any(map(has_points, model.of_kind("observed"))):
         return _chosen(model, incomplete, shared)
     try:

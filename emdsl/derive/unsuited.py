@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from emdsl.derive.algebra import expr as x
+from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.substituted import without_functions
 from emdsl.derive.posteriors.discrete import WAYS_OUT
 from emdsl.errors import ModelError, Problem
@@ -10,6 +12,31 @@ from emdsl.language.constants import one_number
 from emdsl.language.ends import known_of_each
 
 NAMES = ((("latent",), 200, "latents"), (("param", "latent", "observed"), 600, "parameters and variables"))
+
+
+MEETING = 60  # latents by names of their own in one density: of each pair there is a product
+PAIRS = 20_000  # such pairs in all densities
+
+
+def may_meet(model: m.ModelText) -> bool:
+    """Whether latents by names of their own are so many that `refuse_meeting` has to look."""
+    latents = len(model.of_kind("latent"))
+    return latents > MEETING or latents * (latents + 1) // 2 * len(model.variables) > PAIRS
+
+
+def refuse_meeting(joint: LogJoint) -> None:
+    """Raises `ModelError` at the density in which more latents meet, by names of their own, than seconds do for."""
+    latents, pairs = {v.name for v in joint.model.of_kind("latent")}, 0
+    for f in joint.factors:
+        met = len(latents & x.variables(f.body))
+        pairs += met * (met + 1) // 2
+        if met > MEETING or pairs > PAIRS:
+            where = f"the density of {f.about}" if f.about else "a factor"
+            text = f"{met} latents by names of their own meet in {where}, more than {MEETING}: each pair is a term"
+            if met <= MEETING:
+                text = f"up to {where} {pairs:,} pairs of latents meet by names of their own, more than {PAIRS:,}"
+            problem = Problem("E108", text, f.span, "give those that are alike one name, as an array")
+            raise ModelError(problem, joint.model.source)
 
 
 def _too_many(model: m.ModelText) -> list[Problem]:

@@ -22,6 +22,8 @@ from emdsl.errors import Span
 
 Tied = tuple[Term, Span, str]  # a term, the place of its factor, and whose density that is
 MOST_TOGETHER = 16  # latents of one element that are enumerated together: each is an axis of a table
+TRIED = 40  # choices of latents that are tried where no line says which
+WALKED = 4000  # pairs of latents, for all these choices together: each of them holds every latent against the others
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,11 @@ class Block:
         if self.turns:
             return ()
         return self.home if self.chain is None else self.chain.outer
+
+
+def tries(latents: int) -> int:
+    """How many choices among so many latents are tried, in order of declaration."""
+    return min(TRIED, max(1, WALKED // max(1, latents) ** 2))
 
 
 def gates_outside(block: Block) -> tuple[x.Sel, ...]:

@@ -23,7 +23,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.sides import LATENT, PARAMETER
 from emdsl.derive.joint.terms import Term, terms
-from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches
+from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches, tries
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.discrete import groups
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
@@ -170,7 +170,7 @@ def last_rung(model: m.ModelText, incomplete: tuple[str, ...]) -> Iterator[m.Mod
         return
     base = lines[0] if lines else m.Infer((), (), "saem", ())
     options = tuple(o for o in base.options if o[0] != "kernel")
-    for some in [*([n] for n in _freeing(model, free)), *([free] if len(free) > 1 else [])]:
+    for some in [*([n] for n in _freeing(model, free)[: tries(len(free))]), *([free] if len(free) > 1 else [])]:
         span = model.variable(some[0]).span
         line = m.Infer(tuple((n,) for n in some), (False,) * len(some), base.method, options, span)
         yield replace(model, infer=(*model.infer, line))

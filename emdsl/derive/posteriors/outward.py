@@ -18,25 +18,26 @@ def outward(
 ) -> dict[str, Problem]:
     """The reasons in which a tie between numbers that may be one Gaussian yields to one that leads out of it."""
     out = dict(reasons)
+    lines = _lines(joint, pool, kinds) if any(isinstance(p, Within) for p in reasons.values()) else {}
     for name, problem in reasons.items():
         if isinstance(problem, Within):
-            line = _on_the_line(name, joint, pool, kinds)
+            line = lines.get(name, frozenset())
             out[name] = (_way_out(name, line, pool, kinds) if problem.partner in line else None) or problem
     return out
 
 
-def _on_the_line(name: str, joint: LogJoint, pool: Sequence[Tied], kinds: Mapping[str, str]) -> set[str]:
-    """The real numbers that terms hold together with this latent."""
-    line = {v.name for v in joint.model.variables if v.domain.kind == "real"}
-    found, more = {name} & line, {name} & line
-    while more:
-        held = (continuous_in(t, kinds) & line for t, _, _ in pool if touches(t, tuple(found)))
-        more = set[str]().union(*held) - found
-        found |= more
+def _lines(joint: LogJoint, pool: Sequence[Tied], kinds: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """For each real number those that terms hold together with it, itself among them, as far as that leads."""
+    found = {v.name: frozenset([v.name]) for v in joint.model.variables if v.domain.kind == "real"}
+    for t, _, _ in pool:
+        met = {found[n] for n in continuous_in(t, kinds) | latents_in(t).keys() if n in found}
+        if len(met) > 1:
+            whole = frozenset().union(*met)
+            found |= dict.fromkeys(whole, whole)
     return found
 
 
-def _way_out(name: str, line: set[str], pool: Sequence[Tied], kinds: Mapping[str, str]) -> Problem | None:
+def _way_out(name: str, line: frozenset[str], pool: Sequence[Tied], kinds: Mapping[str, str]) -> Problem | None:
     """The first tie of a latent that no Gaussian has: a product of more than two numbers, or a latent off the line."""
     mine = [p for p in pool if touches(p[0], (name,))]
     for inside in (True, False):

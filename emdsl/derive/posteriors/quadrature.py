@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -18,7 +18,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.sides import classes
 from emdsl.derive.joint.vectors import rejoined
-from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.block import Block, tries
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.falls import falls_otherwise
@@ -31,7 +31,6 @@ from emdsl.language import model as m
 
 POINTS = 15  # in each dimension
 MOST = 2  # dimensions of one element: the points are a product of those in each
-TRIED = 40  # choices of latents that are tried where no line says which
 NO_NUMBER = {"simplex": "a vector of probabilities", "spd": "a positive definite matrix", "count": "several counts"}
 WAYS_OUT = "infer ... by saem or mcmc samples them; meanfield factorises where every factor is conjugate"
 
@@ -268,9 +267,9 @@ def finest(joint: LogJoint) -> int:
 
 def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
     """Quadrature over as few latents as let the rest be exact; None where no choice of one or two dimensions does."""
-    for n, clouds in enumerate(_choices(joint)):
-        if n == TRIED:
-            break
+    free = [v.name for v in joint.model.of_kind("latent")
+            if v.name not in joint.discrete | joint.deterministic and not _unfit(v.name, joint)]  # fmt: skip
+    for clouds in islice(_choices(free, joint), tries(len(free))):
         try:
             return by_quadrature(joint, clouds, weighted)
         except ModelError:
@@ -278,10 +277,8 @@ def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Eli
     return None
 
 
-def _choices(joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
+def _choices(free: Sequence[str], joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
     """One latent, then two, ...: those of one plate that meet are one cloud."""
-    free = [v.name for v in joint.model.of_kind("latent")
-            if v.name not in joint.discrete | joint.deterministic and not _unfit(v.name, joint)]  # fmt: skip
     for count in range(1, len(free) + 1):
         for chosen in combinations(free, count):
             groups: list[tuple[str, ...]] = []
