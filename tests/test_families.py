@@ -14,6 +14,8 @@ from natural import NATURALS, STATISTICS
 from emdsl.families import PRELUDE, RECORDS, form, record
 from emdsl.families.density import arrange, expression_log_density, limits, log_density
 from emdsl.families.drawing import draw
+from emdsl.families.evaluate import evaluate
+from emdsl.families.moments import MOMENTS, moments
 from emdsl.families.normalised import check_normalised, integral, quadrature, random_arguments
 from emdsl.families.scope import Scope
 
@@ -144,6 +146,39 @@ def test_signatures_agree_through_canonical_arguments(name, signature):
     through = by.canonical(*args, x.shape[1:]) if by.event else by.canonical(*args)
     value = record(family).kernel.log_density(x, *through)
     np.testing.assert_allclose(value, log_density(family, signature, x, args), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "signature"), [f for f in FORMS if moments(PRELUDE()[f[0]], f[1])])
+def test_moments_in_the_language_are_those_of_the_kernel(name, signature):
+    """What is missing is told by these: mean and spread of the Gaussian, where both exist."""
+    family, rng = PRELUDE()[name], np.random.default_rng(signature)
+    known, sizes, checked = moments(family, signature), dict.fromkeys(family.sizes, 3), 0
+    for _ in range(ROWS):
+        drawn = random_arguments(family, signature, sizes, rng)
+        values, x = {n: v[0] for n, v in drawn.items()}, family.x.domain
+        if not all(e is None or evaluate(e, values, sizes) for e in (known.mean_exists, known.variance_finite)):
+            continue
+        told = {n: evaluate(e, values, sizes) for n, e in known.gaussian.args}
+        ranks = {a.name: len(a.domain.dims) for a in family.signatures[signature].arguments}
+        args = arrange(family, signature, {n: (v, ranks[n]) for n, v in drawn.items()}, len(x.dims))
+        by = form(family, signature)
+        canonical_args = args if by.canonical is None else by.canonical(*args, *[x.dims and (3,)] * by.event)
+        kernel = record(family).kernel
+        mean, variance = kernel.mean(*canonical_args)[0], kernel.variance(*canonical_args)[0]
+        np.testing.assert_allclose(told.get("mean", told.get("value")), mean, rtol=1e-10)
+        least = (np.eye(3) if x.dims else 1.0) if (x.discrete or x.kind == "simplex") else 0.0
+        spreads = {"sd": np.square, "var": np.asarray, "cov": np.asarray,
+                   "precision": np.linalg.inv if x.dims else np.reciprocal}  # fmt: skip
+        for word in told.keys() & spreads.keys():
+            np.testing.assert_allclose(spreads[word](told[word]), variance + least, rtol=1e-9, atol=1e-12)
+        checked += 1
+    assert checked
+
+
+def test_numbers_have_moments_in_the_language():
+    """A direction has a mean of its own kind, and a label has probabilities."""
+    numbers = {n for n, f in PRELUDE().items() if not f.x.domain.dims and f.x.domain.kind not in ("bool", "category")}
+    assert numbers - MOMENTS.keys() == {"VonMises"}
 
 
 @pytest.mark.parametrize(("name", "signature"), FORMS)
