@@ -22,6 +22,14 @@ POINTS_OUT = (
     "write out what it stands for where it is read (`l0 + sum(b[s] for s in T if s < t)` for a running sum), "
     "or give it a small noise: `Normal(value, sd)`"
 )
+ELEMENTS_OUT = (
+    "give each of the elements a latent of its own: the least or the largest of `a[n]` and `b[n]`, "
+    "`Delta(min(a[n], b[n]))`, is exact"
+)
+LIMIT_OUT = (
+    "where it is known which of them it was, or none, see each up to a limit of its own: `Delta(min(a[n], limit[n]))`, "
+    "its limit what was seen of the others"
+)
 Conditions = tuple[tuple[m.Expr, bool], ...]
 
 
@@ -77,7 +85,18 @@ def refuse_points(joint: LogJoint, names: Collection[str]) -> None:
         if held:
             text = f"the posterior of {min(held)} is not tractable: a point mass sets it equal to a number, "
             text += "which no exact method takes here and no draw hits"
-            raise ModelError(Problem("E112", text, f.span, POINTS_OUT), joint.model.source)
+            latents = {v.name for v in joint.model.of_kind("latent")}
+            raise ModelError(Problem("E112", text, f.span, _way_out(f.body, latents)), joint.model.source)
+
+
+def _way_out(body: Expr, latents: Collection[str]) -> str:
+    """What else to write: of a least or largest, what is exact."""
+    chosen = [e for e in x.walk(body) if isinstance(e, x.Fn) and e.name in ("min", "max")]
+    found = {e for c in chosen for e in x.walk(c) if isinstance(e, El) and e.var in latents}
+    if len(found) > len({e.var for e in found}):
+        return ELEMENTS_OUT
+    limited = any(not x.variables(a) & set(latents) for c in chosen for a in c.args)
+    return LIMIT_OUT if limited and len(found) > 1 else POINTS_OUT
 
 
 def refuse_apart(joint: LogJoint, groups: Sequence[Collection[str]]) -> None:
