@@ -16,10 +16,12 @@ import emdsl
 from emdsl.errors import DataError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance, mass
+from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _no_end, m_step
+from emdsl.fit.verify.setting import Drawn
 from emdsl.fit.verify.world import Unchecked
 from emdsl.runtime.numeric.ascent import newton_steps
 from emdsl.runtime.numeric.updates import best_root
@@ -498,3 +500,16 @@ def test_a_mean_of_zero_at_infinity_is_no_fall_of_q() -> None:
     found = {c.name: c for c in m_step(find_case(emdsl.compile(text=text), 0))}
     assert {c.status for c in found.values()} == {"passed", "not checked"}
     assert "r goes to infinity" in found["M-step: Q rises"].note
+
+
+def test_data_on_which_an_m_step_goes_far_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by chance: twelve draws, each of twice as many rows as the last, which no oracle reaches."""
+    model, rows = emdsl.compile(text="model M\nparam m : real\nfor n in N:\n    observed y[n] ~ Normal(m, 1)\n"), []
+
+    def far(_: object, data: Drawn, *beside: object, **more: object) -> bool:
+        rows.append(data.setting.sizes["N"])
+        return True
+
+    monkeypatch.setattr(case_of_verify, "far_out", far)
+    find_case(model, 0)
+    assert sorted(set(rows)) == [6, 12, 24, 48]

@@ -37,6 +37,7 @@ DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more
 SETTLED = 1e-10  # of a log-likelihood by points, of which slopes and moments are compared with exact ones
 MANY = "the configurations of these data are more than are enumerated unasked: a fit goes the next way"
 DRAWS = 12  # data on which a component is empty are drawn again
+DOUBLED = 3  # times that data are twice as many where an M-step goes far: more rows than that no oracle reaches
 
 
 class Compiled(Protocol):
@@ -315,6 +316,8 @@ def _draw(
         if not far_out(model, drawn, third):
             return found
         first, lost = first or found, lost + 1
+        if lost > DOUBLED:
+            break
     if first is not None:
         return first
     assert last is not None
