@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.algebra.scalars import slope, solve_score
 from emdsl.families.special import ELEMENTARY, OPEN, SPECIAL, TAILS
+from emdsl.runtime.numeric.ascent import ascend
 from emdsl.runtime.numeric.unconstrained import maximise_elements
 from emdsl.runtime.numeric.updates import maximise_scalar
 
@@ -312,6 +314,26 @@ COLLAPSED = """
 
 
 @pytest.mark.filterwarnings("ignore:not converged")
+def test_numbers_in_order_step_straight_where_one_of_them_goes_far() -> None:
+    """Found by chance: by logs of distances the ridge is bent, and Newton went from side to side along it."""
+    asked = []
+
+    def objective(values: Mapping[str, np.ndarray]) -> Any:
+        low, high = values["level"]
+        asked.append(high)
+        p = special.expit(-high)
+        slopes = np.array([-10 * (low - 0.3), p])
+        return (-5 * (low - 0.3) ** 2, -np.log1p(np.exp(-high))), {"level": slopes}, {
+            ("level", "level"): np.diag([-10.0, -p * (1 - p)])
+        }  # fmt: skip
+
+    found = ascend(
+        objective, {"level": np.array([-1.0, 0.5])}, {"level": "ordered"}, {"level": (None, None)}, {"level": ()}
+    )
+    assert found["level"][0] == pytest.approx(0.3, abs=1e-9) and found["level"][1] > 20
+    assert len(asked) < 60  # each step is one further, where the slope is exp(-level)
+
+
 def test_a_step_that_halves_to_nothing_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """A component on one point, where Q is a wall: 3901 evaluations in one M-step, for 1e-7 of Q in all."""
     y = np.array([60.05, 1.28, -9.14, 0.2, 4.78, 1.1, 2.88, 1.89, 1.35, 0.39, -1.14, -0.31])

@@ -26,6 +26,7 @@ NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
 HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
 LOST = 1e-3  # of 1 + |Q|: rounding that is more leaves nothing to climb by
 SHORT = 1e-11  # of 1 + |Q|: a halved step that rises by less is the last
+PROMISED = 0.25  # of what the slope promises: where Q is a parabola it is half
 VECTORS = ("ordered", "zero_sum", "simplex")  # domains whose numbers are moved together
 BROADEST = 300  # numbers in one block: above it a Hessian costs more than it saves, and gradients alone are used
 
@@ -82,6 +83,13 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
             # a curvature that is rounding leads anywhere
             there = tried(layout, objective, new) if gain > noise else here
             return (new, there) if gain > noise and there[0] >= value else (t, here)
+        straight = layout.straight(t, gradient, hessian, reach)
+        if straight is not None and (np.abs(straight - first) <= far).all():
+            there = layout.at(objective, straight)
+            if there[4] and there[0] - value >= max(PROMISED * gain, noise):
+                t, here = straight, there
+                value, gradient, hessian, size, sound = here
+                continue
         fine = gain <= max(1e-10 * (1 + abs(value)), 10 * noise)  # the value cannot tell
         whole = new
         for _ in range(60):
@@ -279,6 +287,28 @@ class FreeTable:
             if sound and np.isfinite(value) and not np.isfinite(hessian).all():
                 hessian = self._by_differences(objective, t)
         return value, gradient, np.nan_to_num(hessian), size, sound
+
+    def straight(self, t: Array, gradient: Array, hessian: Any, reach: Array) -> Array | None:
+        """Where Newton's step leads by numbers in order as they are; None where there are none, or it leaves the order.
+
+        Of logs of their distances Q is no parabola: where one of them goes far and the others stay, a ridge is bent.
+        """
+        ordered = [n for n in self.order if self.domains[n] == "ordered"]
+        if not ordered or not isinstance(hessian, np.ndarray):
+            return None
+        values, plain = self.values(t), hessian.copy()
+        vectors = {n: self._vectors(n, values[n]) for n in ordered}
+        for n, v in vectors.items():
+            at = np.arange(self.cuts[n].start, self.cuts[n].stop).reshape(v.shape[1:])
+            plain[:, at[:, :, None], at[:, None, :]] -= bent(v, gradient[:, at], "ordered")
+        step = newton_steps(gradient, plain, reach)
+        new = t + step
+        for n, v in vectors.items():
+            moved = v + (tangent(v, "ordered") @ step[:, self.cuts[n]].reshape(v.shape)[..., None])[..., 0]
+            if not (np.diff(moved) > 0).all():
+                return None
+            new[:, self.cuts[n]] = to_free(moved, "ordered", (None, None)).reshape(self.rows, -1)
+        return new
 
     def _by_differences(self, objective: Callable[..., Any], t: Array) -> Array:
         """The Hessian by differences of slopes, where a power in it overflows that cancels in these."""
