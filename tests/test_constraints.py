@@ -196,6 +196,30 @@ def test_parts_without_noise(name: str) -> None:
     assert (np.diff(steps.history_) > -1e-9).all()
 
 
+SPELT = {
+    "diag([q, 0, 0])": (
+        "let v = [q, 0, 0]\nlet C = diag(v)\n", "C", "diag([2 * q, 0, 0]) / 2", "q * [[1, 0, 0], [0, 0, 0], [0, 0, 0]]",
+        "q / 2 * outer([1, 0, 0], [1, 0, 0]) + diag([q / 2, 0, 0])", "diag([q, 0, 0]) + 0 * eye(3)"),
+    "diag([q, r, 0])": (
+        "let G = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\n", "G @ diag([q, r, 0]) @ G.T",
+        "q * outer([1, 0, 0], [1, 0, 0]) + r * outer([0, 1, 0], [0, 1, 0])"),
+    "zeros(3, 3)": ("", "0 * eye(3)", "outer(zeros(3), zeros(3))"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("covariance", SPELT)
+def test_parts_without_noise_however_they_are_written(covariance: str) -> None:
+    """A noise of 0 times a matrix was refused, in directions that depend on nothing at all."""
+    lets, *others = SPELT[covariance]
+    turn, data = "[[1, 1, 0], [0, 1, 0.5], [0, 0.3, 0.6]]", {"y": np.array([0.3, 2.0, np.nan, 4.5, 3.0, 5.0])}
+    found = []
+    for spelt in (covariance, *others):
+        text = series(spelt, "MvNormal([1, 2, 0], 3 * eye(3))", turn, "Normal(s[t][0] + s[t][2], var = r)")
+        fitter = written(text.replace("for t", f"{lets}for t", 1)).fitter(init={"q": 0.5, "r": 0.8}, max_iter=2, tol=0)
+        found.append(fitter.fit(data).history_)
+    np.testing.assert_allclose(found[1:], found[:1] * len(others), rtol=1e-10)
+
+
 def test_data_without_noise_that_follow_from_one_another() -> None:
     text = "param q : positive\nlatent b ~ Normal(0, q)\nfor n in N:\n    latent u[n] ~ Normal(0, 1)\n"
     text = f"model M\n{text}    observed x[n] ~ Delta(b + u[n])\n    observed y[n] ~ Delta(b + u[n] + 1)\n"

@@ -210,7 +210,9 @@ def _range(e: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> Range | 
 
 
 def _scaled(e: m.Call, matrix: m.Expr, lets: Mapping[str, m.Let], model: m.ModelText) -> Range | None:
-    """A matrix times or over a number."""
+    """A matrix times or over a number, which may be 0."""
+    if (c := _numbers(e, model)) is not None:
+        return _of_numbers(c, e)
     inner = _range(matrix, lets, model)
     if inner is None:
         return None
