@@ -630,6 +630,7 @@ for n in N:
         "log1p(1/4 (y[n] - mu[z[n]])² / s²) ties mu, s to the data",
         "Σ_n q(z[n] = 1) φ(x[n]ᵀ gamma)² x[n] x[n]ᵀ / Φ(x[n]ᵀ gamma)²",
         "Q is concave in gamma, because -log Φ is convex, and subtracted",
+        "Its other entries are 0.",
     ),
     """size K = 2
 param lead[K] : spd[D] ~ Wishart(5, eye(D))

@@ -19,6 +19,7 @@ from emdsl.report.derivation import Derivation
 FUNCTIONS = {
     "exp": np.exp,
     "log": np.log,
+    "log1p": np.log1p,
     "Gamma": sc.gamma,
     "digamma": sc.digamma,
     "trigamma": lambda a: sc.polygamma(1, a),
@@ -72,6 +73,15 @@ for i in I:
 """,
         {"a": "J", "b": "J", "t": "I", "S y_t": "J", "S y": "J"},
     ),
+    "Student's t by class": (
+        """param mu[K] : real
+param s : positive
+for n in N:
+    latent z[n] ~ Categorical(ones(K) / K)
+    observed y[n] ~ StudentT(4, mu[z[n]], s)
+""",
+        {"mu": "K", "s": "", "y": "N", "q": "NK", "S n_y": ""},
+    ),
     "Dirichlet": (
         """param alpha[K] : positive
 for n in N:
@@ -110,6 +120,9 @@ def value(t: Mapping[str, Any], at: Mapping[str, Any]) -> Any:
             return value(t["base"], at).T
         case "raised":
             return value(t["base"], at) ** value(t["exponent"], at)
+        case "apply" if t["function"] == {"kind": "word", "text": "q"}:  # q(z[n] = k)
+            event = t["arguments"][0]
+            return at["q"][int(value(event["left"]["places"][0], at)), int(value(event["right"], at))]
         case "apply":
             return FUNCTIONS[t["function"]["text"]](*(value(e, at) for e in t["arguments"]))
         case "bracket":

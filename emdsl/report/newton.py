@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Idx, Ix
+from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.curvature import Curvature, Part, curvature
 from emdsl.language import model as m
@@ -51,10 +53,14 @@ def hessian_of(
     Of the terms of Q as it is shown, which are opened less than those of the rule, whose `own` Hessian stands for it
     where there are so many of them that none is made.
     """
-    shown = list(_entries(curvature(held, variables) or own, variables, t))
+    found = curvature(held, variables) or own
+    parts = found.parts if found.low else tuple(_on_diagonal(p, found, variables, t) for p in found.parts)
+    shown = list(_entries(replace(found, parts=parts), variables, t))
     if sum(map(measure, shown)) <= LONGEST:
         yield Say("and the Hessian")
         yield from (Show(e, part="curvature") for e in shown)
+        if parts != found.parts:
+            yield Say("Its other entries are 0.")
         return
     yield Say("and the Hessian, the derivative of the gradient once more, which is too long to be written out:")
     yield Show(f.Relation("=", f.Word("Hessian"), f.Slope(f.Word("Q"), xi, 2)), part="curvature")
@@ -89,6 +95,22 @@ def _entries(found: Curvature, variables: Sequence[m.Variable], t: Typeset) -> I
         return
     for part in found.parts:
         yield _entry(found, by_name[part.left], by_name[part.right], part.axes, _total(part), t)
+
+
+def _on_diagonal(part: Part, found: Curvature, variables: Sequence[m.Variable], t: Typeset) -> Part:
+    """Of elements of one parameter whose second derivatives are 0 but on a diagonal, that; matrices stay whole."""
+    batch = len(found.batch)
+    mine = part.axes[batch:]
+    v = next(v for v in variables if v.name == part.left)
+    plates = len(mine) // 2 - t.own(El(v.name, axes_of(v)))
+    if part.left != part.right or plates < 1:
+        return part
+    for left, right in zip(mine[:plates], mine[len(mine) // 2 :], strict=False):
+        if all(x.Delta(left, right) in p.factors or x.Delta(right, left) in p.factors for p in part.products):
+            to: dict[Ix, Idx] = {right: left}
+            products = tuple(replace(p, factors=tuple(x.substitute(f, to) for f in p.factors)) for p in part.products)
+            part = replace(part, axes=tuple(left if i == right else i for i in part.axes), products=products)
+    return part
 
 
 def _total(part: Part) -> x.Expr:

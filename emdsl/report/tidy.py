@@ -11,7 +11,7 @@ from math import prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import FIRST, PRESENT, WEIGHT
+from emdsl.derive.algebra.made import FIRST, PRESENT, STATISTIC, WEIGHT
 from emdsl.report.alike import statistics_met
 from emdsl.report.conditions import (
     compared,
@@ -264,6 +264,8 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
         return there
     if isinstance(body, x.Sum) and _pointed_at(ix, body.body, facts):
         return x.total(body.ix, _total(ix, body.body, facts, written))
+    if (turned := _in_order_of_statistic(ix, body)) is not None:
+        return turned
     ahead = moved(ix, body)
     if ahead is not body and ix not in x.free(ahead):
         return ahead
@@ -272,6 +274,16 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
         if found is not None:
             return found
     return counted_out(ix, body)
+
+
+def _in_order_of_statistic(ix: Ix, body: Expr) -> Expr | None:
+    """`sum_j b[j] sum_i a[i] S[i, j]` as `sum_i a[i] sum_j b[j] S[i, j]`, so that the two are seen to be one."""
+    for inner in (p for p in x.factors_of(body) if isinstance(p, x.Sum)):
+        held = (n.idx for n in x.walk(inner.body) if isinstance(n, El) and n.var in STATISTIC)
+        if any(ix in idx and inner.ix in idx and idx.index(inner.ix) < idx.index(ix) for idx in held):
+            rest = (p for p in x.factors_of(body) if p is not inner)
+            return x.total(inner.ix, x.total(ix, x.mul(*rest, inner.body)))
+    return None
 
 
 def _one_level(ix: Ix, body: Expr, facts: Known) -> Expr | None:
