@@ -17,6 +17,7 @@ import emdsl
 from emdsl.families import PRELUDE
 from emdsl.graph.build import graph
 from emdsl.graph.diagram import Diagram
+from emdsl.graph.dot import dot
 from emdsl.graph.layout import Layout, layout
 from emdsl.language import parse_model
 from emdsl.language.columns import columns
@@ -228,3 +229,18 @@ def test_a_sum_of_many_terms_is_drawn() -> None:
     terms = " + ".join(["m"] * 3_000)
     svg = Diagram.of(parse_model(f"model M\nparam m : real\nobserved x ~ Normal({terms}, 1)\n", "m.em", PRELUDE()))
     assert [(a.source, a.target) for a in read(svg).arrows] == [("m", "x")]
+
+
+NAMED = ["u[{}] * b[0] if w[{}] > 0 else a", "[exp(u[{}]), w[{}]][0]", "sum(u[{}] * b[j] for j in 2 if w[{}] > j)"]
+
+
+@pytest.mark.parametrize("body", NAMED)
+def test_a_let_at_an_index_is_drawn_as_what_it_stands_for(body: str) -> None:
+    """`f[of[n]]` reads `u[of[n]]`, whatever the body of f is made of: each kind of it is opened at the index."""
+    groups = "model M\nparam a : real\nparam b[2] : real\nfor g in G:\n    latent u[g] ~ Normal(0, 1)\n"
+    groups += "    given w[g] : real\n"
+    rows = "for n in N:\n    given of[n] : index[G]\n    observed y[n] ~ Normal({}, 1)\n"
+    named = f"{groups}    let f[g] = {body.format('g', 'g')}\n{rows.format('f[of[n]]')}"
+    written_out = groups + rows.format(body.format("of[n]", "of[n]"))
+    one, other = (graph(parse_model(source, "m.em", PRELUDE())) for source in (named, written_out))
+    assert dot(one) == dot(other) and "of" in dot(one)
