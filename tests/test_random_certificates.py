@@ -15,12 +15,12 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance, mass
+from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance, mass, on_average
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.grids import grid
-from emdsl.fit.verify.m_step import _no_end, m_step
+from emdsl.fit.verify.m_step import _level, _no_end, m_step
 from emdsl.fit.verify.setting import Drawn
 from emdsl.fit.verify.world import Unchecked
 from emdsl.runtime.numeric.ascent import newton_steps
@@ -368,6 +368,38 @@ def test_a_fall_with_gaps_where_a_scale_was_kept_from_zero_is_no_fault() -> None
     fit = SimpleNamespace(history_=[0.0], message_="it fell")
     assert gaps._fell(case, case.drawn._replace(data=data), fit).status == "not checked"
     assert gaps._fell(case, case.drawn, fit).status == "failed"
+
+
+def test_rows_in_another_order_end_a_search_at_a_kink_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by chance: at the kink of a Laplace prior, where a start off by 1e-15 moves an M-step by 1e-6."""
+    case = find_case(emdsl.compile(text="model M\nparam m : real\nfor n in N:\n    observed y[n] ~ Normal(m, 1)\n"), 0)
+    fit = case.fit(case.start, 1)
+    moved = SimpleNamespace(params_={"m": fit.params_["m"] + 1e-6})
+    monkeypatch.setattr(invariance, "_climbs_apart", lambda *_: 2.5e-8)
+    for beside, status in (([moved], "passed"), ([fit], "failed")):
+        monkeypatch.setattr(invariance, "_beside", lambda *_, beside=beside: beside)
+        assert invariance._permuted(case, "N").status == status
+
+
+def test_where_a_scale_collapses_the_end_of_em_is_no_level_place() -> None:
+    """Found by chance: a precision of 4e7 beside a limit, where log p(x) jumps and steps of EM are 1e-4 long."""
+    text = """
+        model Sharp
+        param r : real
+        param u : unit
+        param p : positive
+        for n in N:
+            latent other[n] ~ Binomial(3, u)
+            given e[n] : positive
+            latent time[n] ~ Normal(r + other[n], precision = p)
+            observed y[n] ~ Delta(time[n] > e[n])
+    """
+    case = find_case(emdsl.compile(text=text), 0)
+    far = case.drawn._replace(setting=case.drawn.setting._replace(params={**case.start, "p": 1e-9}))
+    with pytest.MonkeyPatch.context() as patch:  # from there any end is far
+        patch.setattr(on_average, "many", lambda *_: (far, case.start))
+        found = list(_level(case))
+    assert {c.status for c in found} == {"not checked"} and len(found) == 1
 
 
 def test_starts_beside_shares_and_correlations() -> None:
