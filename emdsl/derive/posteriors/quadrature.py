@@ -346,5 +346,5 @@ def denser(joint: LogJoint, points: tuple[int, int], nested: int = 0) -> m.Model
 
 def _tailed(cloud: Cloud, joint: LogJoint) -> bool:
     v = joint.model.variable(cloud.name)
-    single = len(cloud.latents) == 1 and not cloud.shared and not v.domain.dims and v.domain.kind != "count"
+    single = len(cloud.latents) == 1 and not cloud.shared and v.domain.kind != "count"
     return single and range_of(v) == EVERYWHERE and falls_otherwise(joint, cloud.name, classes(joint))

@@ -105,11 +105,14 @@ def unseen(case: Case) -> Iterator[Check]:
     try:
         _one_plate(case)
         drawn, start = by_rows(case, GONE * EVERY)
-        fit, data = fitted(case.model.fitter, case.model, drawn, start, 0), dict(drawn.data)
+        data = dict(drawn.data)
         for v, values in _observed(case, drawn):
             data[v.name] = values.copy()
             data[v.name][::EVERY] = np.nan
-        rows = np.asarray(fit.score_samples(as_data(case.model.resolved, drawn._replace(data=data))))
+        holed = drawn._replace(data=data)
+        by_points = case.model.derived.joint.clouds  # as many as the data of the fit ask for
+        fit = fitted(case.model.fitter, case.model, holed if by_points else drawn, start, 0)
+        rows = np.asarray(fit.score_samples(as_data(case.model.resolved, holed)))
     except (Unchecked, EmdslError, faults.DataError) as why:  # no gaps are taken
         yield skipped(NAME, UNSEEN, reason(why))
         return
