@@ -194,9 +194,11 @@ def test_npz_with_objects_or_cut_short_is_refused(tmp_path: Path, monkeypatch: p
         assert "no whole saved fit" in refused(path) or "is no saved fit" in refused(path)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**14,)})
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("document.npy", header.getvalue() + bytes(8))
-    assert "no whole saved fit" in refused(path)
+    unclosed = header.getvalue().replace(b")", b" ").replace(b"}", b" ")  # numpy raised what it reads headers by
+    for bad in (header.getvalue(), unclosed):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("document.npy", bad + bytes(8))
+        assert "no whole saved fit" in refused(path)
     monkeypatch.setattr(storage, "MEGABYTES", 0)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("document.npy", bytes(10**6))

@@ -313,6 +313,7 @@ def _no_number(word: str) -> Any:
 def _from_npz(path: object, content: bytes) -> Any:
     import zipfile
     import zlib
+    from tokenize import TokenError
 
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -326,7 +327,7 @@ def _from_npz(path: object, content: bytes) -> Any:
             return {**document, **held} if isinstance(document, dict) else document
     except BROKEN as error:
         raise DataError(f"{path}: is no whole saved fit: {why_no_json(error)}", code="D020") from None
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # the last of what is locked
+    except (zipfile.BadZipFile, zlib.error, TokenError, RuntimeError) as error:  # the last of what is locked
         why = str(error) if isinstance(error, RuntimeError) else "the archive is damaged"
         raise DataError(f"{path}: is no whole saved fit: {why}", code="D020") from None
 
