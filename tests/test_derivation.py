@@ -383,6 +383,7 @@ def test_markup_in_comments_is_text() -> None:
     d = emdsl.compile(text=text).derivation
     check_forms(d)
     assert "<script>" not in d.to_html()
+    assert "h1,h2,p{overflow-wrap:anywhere}" in d.to_html()  # a long name made the page wider than a telephone
     assert "\n````\n" in d.to_markdown()
 
 

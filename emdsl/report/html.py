@@ -12,7 +12,7 @@ from emdsl.report.places import anchor
 Line = tuple[str | Formula, str, str]  # a sentence, or an equation with its name in the code and its number
 STYLE = (
     "body{font:16px/1.5 Georgia,serif;max-width:52em;margin:2em auto;padding:0 1em;color:#111}"
-    "h1{font-size:1.5em;overflow-wrap:anywhere}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
+    "h1,h2,p{overflow-wrap:anywhere}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.8em}code{font-size:.9em}"
     "pre{background:#f5f5f2;padding:.8em;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}"
     "math{font-size:1.1em}h2{display:flex;justify-content:space-between;gap:1em}h2>code{font-weight:normal;color:#666}"
     ".show{display:flex;align-items:center;margin:.3em 0;padding:.2em 0;overflow:auto hidden;break-inside:avoid}"
@@ -29,7 +29,7 @@ IN_A_CELL = (
     ".emdsl h2{font-size:1.15em;display:flex;justify-content:space-between}.emdsl h2>code{font-weight:normal}"
     ".emdsl .show{display:flex;align-items:center;margin:.3em 0;overflow:auto hidden}.emdsl .show math{flex:1}"
     ".emdsl .show>span{margin-left:1em;white-space:nowrap}.emdsl .show code{margin-right:.8em}"
-    ".emdsl math{font-size:1.1em}"
+    ".emdsl math{font-size:1.1em}.emdsl h2,.emdsl p{overflow-wrap:anywhere}"
 )
 
 
