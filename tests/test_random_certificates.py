@@ -15,7 +15,7 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import alone, answers, bounds, drawn, gaps, invariance, mass, on_average
+from emdsl.fit.verify import _guarded, alone, answers, bounds, drawn, gaps, invariance, mass, on_average
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
@@ -545,3 +545,54 @@ def test_data_on_which_an_m_step_goes_far_do_not_grow_without_end(monkeypatch: p
     monkeypatch.setattr(case_of_verify, "far_out", far)
     find_case(model, 0)
     assert sorted(set(rows)) == [6, 12, 24, 48]
+
+
+def test_thirty_elements_of_which_each_pair_is_tied_are_too_many() -> None:
+    """Found by chance: a start of its own was looked for in so many, and that their sum is refused was a failure."""
+    text = """
+        model Pairs
+        param s : simplex[2]
+        param link[2, 2] : unit
+        for i in G:
+            for j in G if j < i:
+                observed edge[i, j] ~ Bernoulli(link[kind[i], kind[j]])
+        for a in G:
+            latent kind[a] ~ Categorical(s)
+    """
+    found = list(invariance.climbs(find_case(emdsl.compile(text=text), 0)))
+    assert [c.subject for c in found if c.status == "passed"] == ["8 steps", "4 steps from its own start"]
+
+
+def test_a_row_twice_may_be_one_too_many() -> None:
+    """Found by chance: with it there are 2^17 configurations, which are not summed over; the others were 2^14."""
+    text = """
+        model Shared
+        param s : simplex[2]
+        param share : unit
+        param p[2] : positive
+        latent top ~ Normal(0, 1)
+        for a in G:
+            latent kind[a] ~ Categorical(s)
+        for n in N:
+            given of[n] : index[G]
+            latent other[n] ~ Binomial(3, share)
+            observed y[n] ~ Normal(other[n] - top, p[kind[of[n]]])
+    """
+    found = _guarded("rows in another order", invariance.rows, find_case(emdsl.compile(text=text), 0))
+    assert found[-1].status == "not checked"
+    assert "configurations" in found[-1].note
+
+
+def test_a_gap_in_what_says_which_part_has_no_noise() -> None:
+    """Found by chance: the oracle had a latent for a point where the missing value, as it was drawn, said so."""
+    text = """
+        model Spike
+        param p : positive
+        param share : simplex[2]
+        for n in N:
+            observed half[n] : category[2] ~ Categorical(share)
+            latent spike[n] ~ Delta(0) if half[n] == 0 else Normal(1, p)
+            observed y[n] ~ Normal(spike[n], 1)
+    """
+    found = list(gaps.gaps(find_case(emdsl.compile(text=text), 0)))
+    assert [c.subject for c in found if c.status == "passed"] == ["half, y", "row by row", "N"]

@@ -19,7 +19,6 @@ from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.invariance import TWICE, outermost, repeated
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data
-from emdsl.fit.verify.tables import tables
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
 
@@ -88,11 +87,14 @@ def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
 
 def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:
     """What is missing and read by others is a latent; the interpreter leaves out the terms of the rest."""
-    world = World.of(case.world.model, case.drawn._replace(data={**data, **{n: case.drawn.data[n] for n in read}}))
+    gone = {n for n, where in read.items() if where.any()}
+    model = case.world.model  # in which points that they may lead to are reached whatever they are
+    kinds = [replace(v, kind="latent") if v.name in gone else v for v in model.variables]
+    drawn = case.drawn._replace(data={**data, **{n: case.drawn.data[n] for n in read}})
+    world = World.of(replace(model, variables=tuple(kinds)), drawn)
     hidden = {**world.latents, **{n: case.drawn.data[n] for n in read}}
-    oracle = Oracle.of(replace(world, latents=hidden, missing=read), case.start, case.rng(6), case.fine)
-    found = tables(oracle.layout, case.start)
-    oracle.settle(found)
+    hidden_world = replace(world, latents=hidden, missing=read)
+    oracle, found, _ = Oracle.settled(hidden_world, case.start, case.seed + 6, case.fine)
     return float(oracle.log_norm(found).real)
 
 

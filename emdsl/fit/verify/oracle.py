@@ -277,6 +277,8 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
     with np.errstate(over="ignore"):
         squares = score + np.log1p(np.minimum(nodes**2, 1e300))  # of a variance the mass may lie far from most of this
     inside = np.flatnonzero((score > score.max() - DEPTH) | (squares > squares.max() - OF_SQUARES))
+    if not inside.size and layout.cells[k].atoms:
+        return s  # all of its mass is at these
     if not inside.size:
         raise Unchecked("its density has no mass at any node: in some rows a latent is known to be one number")
     if layout.cells[k].stick is not None and max(score[0], score[-1]) > score.max() - NEGLIGIBLE:

@@ -54,7 +54,7 @@ class Alike(NamedTuple):
 
 
 def parts_alike(states: Array, members: Sequence[Array]) -> list[Alike]:
-    """The parts of a network, grouped by shape, each shape with its order. Raises `DataError` (D016) for one whose
+    """The parts of a network, grouped by shape, each shape with its order. Raises `DataError` (D022) for one whose
     order needs a table of more than WIDEST entries, with its size."""
     total = len(states)
     part = _parts(total, members)
@@ -132,7 +132,7 @@ def in_order(states: Array, members: Sequence[Array]) -> tuple[tuple[int, ...], 
                 f"the elements are tied too closely to sum over exactly: eliminating one would need a table over "
                 f"{len(tied[v]) + 1} of them with {size:.3g} entries (at most {WIDEST} are allowed)",
                 hint="fewer states, or fewer ties; one element after the other by `infer z by meanfield`, z the latent",
-                code="D016",
+                code="D022",
             )
         place[v] = len(scopes)
         scopes.append((v, *tied[v]))
