@@ -368,6 +368,17 @@ def test_latents_by_names_of_their_own_in_one_sum() -> None:
         emdsl.compile(text=f"model M\n{''.join(many)}observed y ~ Normal(u59, 1)\n").source  # noqa: B018
 
 
+def test_conditions_that_double_the_cases() -> None:
+    """A sum of twenty conditionals was opened into a million factors, for hours; ten took a minute."""
+    text = "model M\nparam m : real\nparam q : real\nfor n in N:\n    given g[n] : real\n"
+    text += "    observed y[n] ~ Normal({}, 1)\n"
+    summed = " + ".join(f"(m if g[n] < {i} else q)" for i in range(11))
+    with pytest.raises(ModelError, match=r":6:\d+: error E109: .* density of y make more than 512 cases"):
+        emdsl.compile(text=text.format(summed)).source  # noqa: B018
+    numbers = " + ".join(f"(m * (g[n] < {i}) + q * (1 - (g[n] < {i})))" for i in range(3))
+    assert emdsl.compile(text=text.format(numbers)).source
+
+
 def test_choices_are_tried_as_long_as_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of 30 latents was drawn, and points for 40 choices of the others were tried under each: minutes."""
     looked = itertools.count()

@@ -12,6 +12,7 @@ CODES: dict[str, str] = {
     "E106": "a log joint that has no value: the log or a root of a negative number",
     "E107": "a bound of a parameter that does not follow from givens",
     "E108": "more names than equations can be written for",
+    "E109": "more cases of a density than equations can be written for",
     # posteriors
     "E110": "a posterior that is not tractable: latents tied to each other, or a term that is no statistic",
     "E111": "a posterior whose statistics are those of no known family",

@@ -34,6 +34,8 @@ from emdsl.families.tails import tails
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 
+MOST_CASES = 512  # of one density, by its conditions: each case is a factor with terms of its own
+
 
 def expand(model: m.ModelText, drawn: Sequence[str] = ()) -> LogJoint:
     """The log joint of a resolved model, in which drawn latents are data. Raises `ModelError` for what has no density
@@ -272,7 +274,7 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
     `f(sum_k d_k a_k) = sum_k d_k f(a_k)` for one-hot d, so the density stays closed and each case splits. What a
     point mass holds under a condition on latents `unseen` stays whole: which case holds is what its value tells.
     """
-    work = [f]
+    work, splits = [f], 0
     while work:
         g = work.pop()
         g = replace(g, body=unrolled(g.body), masks=_where_it_is(g.masks))
@@ -290,6 +292,12 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
             else:
                 work.append(pinned)
         elif isinstance(node, x.Where):
+            splits += 1
+            if splits >= MOST_CASES:
+                where = f"the density of {f.about}" if f.about else "a factor"
+                text = f"the conditions in {where} make more than {MOST_CASES} cases: each beside others doubles them"
+                hint = "write a sum of them as numbers, `a * c + b * (1 - c)` with a condition c, or a given of 0 and 1"
+                raise ModelError(Problem("E109", text, f.span, hint))
             for cond, branch in ((node.cond, node.then), (x.fn("not", node.cond), node.other)):
                 taken = _with_value(g, node, branch)
                 work.append(replace(taken, masks=(*taken.masks, cond)))
