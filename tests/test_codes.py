@@ -45,11 +45,15 @@ def not_there() -> None:
     raise unanswered(NotImplementedError("a module draws no paths"))
 
 
+DOUBLED = " + ".join(f"(m if g < {i} else 2 * m)" for i in range(11))
 EXAMPLES: dict[str, Callable[[], object]] = {
     "E064": lambda: emdsl.compile(text=ONE, infer={"m": "exact; x"}),
     "E090": not_a_density,
     "E091": drawn("latent z ~ Normal(0, 1)\nfactor -abs(z)", {}, {}),
     "E108": lambda: emdsl.compile(text="model M\n" + "".join(f"param a{i} : real\n" for i in range(601))).source,
+    "E109": lambda: (
+        emdsl.compile(text=f"model M\nparam m : real\ngiven g : real\nobserved y ~ Normal({DOUBLED}, 1)").source
+    ),
     "E121": not_there,
     "D050": drawn("param m[K] : real\nfor n in N:\n    given g[n] : index[K]\n    observed x[n] ~ Normal(m[g[n]], 1)",
                   {"m": [1.0, 2.0]}, {"N": 1, "K": 2}, {"g": [2]}),
