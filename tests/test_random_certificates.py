@@ -402,6 +402,30 @@ def test_where_a_scale_collapses_the_end_of_em_is_no_level_place() -> None:
     assert {c.status for c in found} == {"not checked"} and len(found) == 1
 
 
+def test_where_an_element_has_points_inside_points_no_long_fits_of_many_rows_are_made() -> None:
+    """Found by chance: 61 points at each of 61, of 60 rows, to the end of EM, took longer than all other checks."""
+    text = """
+        model Within
+        param m : real
+        param s : positive
+        for g in G:
+            latent a[g] ~ Normal(0, s)
+            for n in N:
+                latent b[g, n] ~ Normal(0, 1)
+                observed y[g, n] ~ Poisson(exp(m + a[g] + b[g, n]))
+        {line}
+    """
+    drawn = SimpleNamespace()
+    for some, points in ((9, 81), (61, 3721)):
+        line = f"infer a by quadrature(points = {some})\n        infer b by quadrature(points = {some})"
+        model = emdsl.compile(text=text.format(line=line))
+        assert case_of_verify.points_of(model) == points
+    case = SimpleNamespace(model=model, drawn=drawn)
+    (found,) = _level(case)
+    assert found.status == "not checked" and "3721 points" in found.note
+    assert invariance._some_rows(case) is drawn
+
+
 def test_starts_beside_shares_and_correlations() -> None:
     """Found by chance: their shares added up to 1 + 1e-7, so that none was tried, and a ridge was called a memory."""
     text = """

@@ -14,7 +14,9 @@ import numpy as np
 
 from emdsl.derive.joint.constraints import seen_exactly
 from emdsl.derive.joint.extremes import which_of_several
+from emdsl.derive.joint.factors import Cloud
 from emdsl.derive.joint.spikes import is_point_mass, leaves
+from emdsl.derive.posteriors.clouds import dimensions
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
@@ -36,6 +38,7 @@ MOST_LATENTS = 200  # numbers of latents: the time of sums over them grows with 
 DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more than the least
 SETTLED = 1e-10  # of a log-likelihood by points, of which slopes and moments are compared with exact ones
 MANY = "the configurations of these data are more than are enumerated unasked: a fit goes the next way"
+MOST_POINTS = 1000  # of an element, with which fits of many rows are made: 31 in each of two dimensions, not 61 in 61
 DRAWS = 12  # data on which a component is empty are drawn again
 DOUBLED = 3  # times that data are twice as many where an M-step goes far: more rows than that no oracle reaches
 
@@ -165,6 +168,18 @@ def is_exact(model: Compiled) -> bool:
     found = model.derived.elimination
     whole = len(found.parts) == 1 and not any(b.apart for b in found.blocks)
     return whole or all(p.method.startswith(("exact", "quadrature")) for p in model.plan.values())
+
+
+def points_of(model: Compiled) -> int:
+    """The points at which an element of the model is integrated: those inside others once for each of the others."""
+    joint = model.derived.joint
+    clouds = {c.name: c for c in joint.clouds}
+
+    def own(cloud: Cloud) -> int:
+        numbers = sum(dimensions(joint.model.variable(n), joint.model) or 1 for n in cloud.latents)
+        return int(cloud.points**numbers) * (own(clouds[cloud.outer]) if cloud.outer else 1)
+
+    return max(map(own, clouds.values()), default=1)
 
 
 def goes_on(model: Compiled, drawn: Drawn) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify import on_average
-from emdsl.fit.verify.case import Case, far_out, told_sizes
+from emdsl.fit.verify.case import MOST_POINTS, Case, far_out, points_of, told_sizes
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import (
     APPROXIMATE,
@@ -56,6 +56,10 @@ def m_step(case: Case) -> Iterator[Check]:
 def _level(case: Case) -> Iterator[Check]:
     """EM ends where log p(x) has no slope: an M-step of another Q has another fixed point."""
     name = "EM ends where log p(x) is level"
+    if (points := points_of(case.model)) > MOST_POINTS:
+        text = f"up to {MOST_STEPS} steps with {SAMPLED} elements at {points} points each are not made"
+        yield skipped(name, "", f"{text}: no more than {MOST_POINTS} points are")
+        return
     drawn, start = on_average.many(case, SAMPLED)
     beside: dict[str, Any] = {"tol": 1e-12, "seed": 0, "sizes": told_sizes(case.model, drawn), "on_degenerate": "keep"}
     data = as_data(case.model.resolved, drawn)
