@@ -617,6 +617,7 @@ def test_a_gap_in_what_says_which_part_has_no_noise() -> None:
             observed half[n] : category[2] ~ Categorical(share)
             latent spike[n] ~ Delta(0) if half[n] == 0 else Normal(1, p)
             observed y[n] ~ Normal(spike[n], 1)
+            observed v[n] : real[2] ~ MvNormal(zeros(2), eye(2))
     """
     found = list(gaps.gaps(find_case(emdsl.compile(text=text), 0)))
-    assert [c.subject for c in found if c.status == "passed"] == ["half, y", "row by row", "N"]
+    assert [c.subject for c in found if c.status == "passed"] == ["half, y, v", "row by row", "N"]

@@ -87,7 +87,7 @@ def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
 
 def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:
     """What is missing and read by others is a latent; the interpreter leaves out the terms of the rest."""
-    gone = {n for n, where in read.items() if where.any()}
+    gone = {n for n, where in read.items() if where.any() and case.world.model.variable(n).domain.discrete}
     model = case.world.model  # in which points that they may lead to are reached whatever they are
     kinds = [replace(v, kind="latent") if v.name in gone else v for v in model.variables]
     drawn = case.drawn._replace(data={**data, **{n: case.drawn.data[n] for n in read}})
