@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, note, settings
 from nights import LIMIT, failures, limited, night_models, smaller, tonight
+from scipy.optimize import minimize_scalar
 from scipy.stats import beta, multivariate_normal, norm
 from strategies import models
 
@@ -621,3 +622,30 @@ def test_a_gap_in_what_says_which_part_has_no_noise() -> None:
     """
     found = list(gaps.gaps(find_case(emdsl.compile(text=text), 0)))
     assert [c.subject for c in found if c.status == "passed"] == ["half, y, v", "row by row", "N"]
+
+
+@pytest.mark.parametrize(("prior", "penalty"), [(" ~ Normal(1, 1)", ""), ("", "factor -0.5 * (below - 1)^2")])
+@pytest.mark.parametrize("covariance", ["L @ L.T", "[[1, below], [below, 1 + below^2]]"])
+def test_a_number_in_a_matrix_and_beside_it_has_no_root_of_what_is_beside(
+    prior: str, penalty: str, covariance: str
+) -> None:
+    """Found by chance: the score was solved where the matrix was held for a constant: below = 1 whatever the data."""
+    text = f"""
+        model Cholesky
+        param a : real
+        param b : real
+        param below : real{prior}
+        let L = [[1, 0], [below, 1]]
+        {penalty}
+        for n in N:
+            observed y[n] ~ MvNormal([a, b], {covariance})
+    """
+    y = np.array([[1.0, -2], [0.5, -0.3], [-1, 1.2]])
+    fit = emdsl.compile(text=text).fitter(tol=1e-12).fit({"y": y})
+
+    def minus_log_posterior(b: float) -> float:
+        density = multivariate_normal([0, 0], [[1, b], [b, 1 + b * b]])
+        return float(0.5 * (b - 1) ** 2 - density.logpdf(y - y.mean(0)).sum())
+
+    best = minimize_scalar(minus_log_posterior)
+    assert fit.params_["below"] == pytest.approx(best.x, abs=1e-6)

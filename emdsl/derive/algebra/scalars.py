@@ -150,7 +150,7 @@ class Solved(NamedTuple):
 def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr, ...]) -> Root | None:
     """The maximum of sum_j c_j f_j(v), in closed form where the score is linear or quadratic in v, 1/v, exp(v).
 
-    Coefficients are plain symbols while solving. None where there is no such form.
+    Coefficients are plain symbols while solving. None where there is no such form, and where v stands in a matrix, too.
     """
     table = Symbols()
     facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
@@ -160,7 +160,7 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
         table.meaning[c] = e
     held: dict[El, Expr] = {}
     fs = [table.to_sympy(x.rebuild(f, lambda n: _held_apart(n, leaf, held))) for f in functions]
-    found = _solved(tuple(fs), tuple(cs), v, leaf.sort)
+    found = None if _hides(table, (leaf,)) else _solved(tuple(fs), tuple(cs), v, leaf.sort)
     if found is None:
         return None
     solved, finite = found
@@ -361,6 +361,10 @@ def _seen(leaves: tuple[El, ...], value: Expr, table: Symbols) -> tuple[sp.Expr,
         facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
         vs.append(table.of(leaf, f"v{n}", **facts))
     s = table.to_sympy(value)
+    return None if _hides(table, leaves) else (s, vs)
+
+
+def _hides(table: Symbols, leaves: tuple[El, ...]) -> bool:
+    """Whether something opaque (a matrix, a sum) holds one of the elements, or others of its array."""
     names = {leaf.var for leaf in leaves}
-    hidden = [e for e in table.symbols if e not in leaves and names & x.variables(e)]
-    return None if hidden else (s, vs)
+    return any(e not in leaves and names & x.variables(e) for e in table.symbols)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -155,7 +156,9 @@ def _around(
     ways = [{n: size * direction(case.space, n, rng) for n in case.step} for size in AROUND]
 
     def higher(way: Mapping[str, Array], part: float = 1.0) -> float:
-        return (q(case.space.at(case.step, {n: part * step for n, step in way.items()})) - top) / scale
+        with suppress(np.linalg.LinAlgError):  # a matrix of it is no covariance there
+            return (q(case.space.at(case.step, {n: part * step for n, step in way.items()})) - top) / scale
+        return -np.inf
 
     rises = [higher(way) for way in ways]
     if max(rises) > 0 and case.model.derived.joint.tails:
