@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import product
 from types import SimpleNamespace
 
@@ -58,6 +59,16 @@ def test_a_model_that_is_wrong_is_made_small(monkeypatch: pytest.MonkeyPatch) ->
     more = "param a : real\nfor g in G:\n    observed y[g] ~ Normal(0, 1)\n"
     monkeypatch.setattr("nights.fault", lambda text: "M-step" if "x[n]" in text else "")
     assert smaller(text + more) == text
+
+
+def test_a_night_goes_on_after_a_model_without_an_end() -> None:
+    def endless() -> None:
+        while True:
+            with suppress(Exception):
+                sum(range(1000))
+
+    with pytest.raises(TimeoutError), limited(0.05):
+        endless()
 
 
 def test_parameters_that_no_data_read() -> None:
