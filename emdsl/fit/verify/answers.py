@@ -49,7 +49,7 @@ def states(case: Case) -> Iterator[Check]:
     quadrature each is the most probable one by itself."""
     name = "most probable states"
     oracle = case.need()
-    counts = {n for n, p in case.model.plan.items() if p.method == "quadrature"}  # without an end: told by moments
+    counts = {n for n, p in case.plan.items() if p.method == "quadrature"}  # without an end: told by moments
     mine = [k for k, c in enumerate(oracle.layout.cells) if c.levels is not None and c.latent not in counts]
     if not mine or not case.exact:
         raise Unchecked("no latent is discrete" if case.exact else "the posterior is approximate by choice")
@@ -58,7 +58,7 @@ def states(case: Case) -> Iterator[Check]:
     if unknown := {oracle.layout.cells[k].latent for k in mine} - set(told):
         raise Unchecked(f"{', '.join(sorted(unknown))} is not told")
     here = {k: int(_flat(told[oracle.layout.cells[k].latent])[oracle.layout.cells[k].at]) for k in mine}
-    if case.model.derived.joint.clouds and not hasattr(case.begun._module, "most_probable"):  # by numbers at points
+    if case.derived.joint.clouds and not hasattr(case.begun._module, "most_probable"):  # by numbers at points
         if len({oracle.layout.cells[k].latent for k in mine}) > 1:
             raise Unchecked("several states of an element are told together, each element by itself")
         each = [(oracle.marginal(case.found, k), v) for k, v in here.items()]

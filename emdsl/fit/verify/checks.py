@@ -158,7 +158,7 @@ def posterior(case: Case) -> Iterator[Check]:
     case.settled()
     for v in case.world.model.of_kind("latent"):
         mine = [k for k, c in enumerate(oracle.layout.cells) if c.latent == v.name][:MOST_CELLS]
-        if v.name not in shown and v.name in case.model.derived.joint.tails:
+        if v.name not in shown and v.name in case.derived.joint.tails:
             yield skipped(name, v.name, "it is integrated out, and told of nowhere")
             continue
         if not mine:
@@ -232,7 +232,7 @@ def fisher(case: Case) -> Iterator[Check]:
     if not case.exact:
         raise Unchecked(APPROXIMATE)
     case.settled()
-    certain, total = certain_of(case), log_likelihood_by(case, oracle) if case.model.derived.joint.tails else None
+    certain, total = certain_of(case), log_likelihood_by(case, oracle) if case.derived.joint.tails else None
     for param in case.start:
         known = param in certain  # the complete data say it without error, and Q of these has no slope
         of_itself = (lambda p: placed_at(case, p).total(p)) if known else total
@@ -262,7 +262,7 @@ def _slope(
 
 def certain_of(case: Case) -> tuple[str, ...]:
     """Parameters in parts without noise, which the likelihood alone moves."""
-    updates = case.model.derived.updates
+    updates = case.derived.updates
     return tuple(n for u in updates if isinstance(u.rule, Numeric) and u.rule.likelihood for n in u.params)
 
 

@@ -12,13 +12,15 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Case, is_exact
+from emdsl.fit.verify.case import Case, far_out, is_exact
 from emdsl.fit.verify.certificate import Check, measured, skipped
-from emdsl.fit.verify.checks import told_of
+from emdsl.fit.verify.checks import posterior, told_of
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.invariance import TWICE, outermost, repeated
+from emdsl.fit.verify.m_step import m_step
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data
+from emdsl.fit.verify.tables import Table
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
 
@@ -26,7 +28,8 @@ SAME = 1e-8
 
 
 def gaps(case: Case) -> Iterator[Check]:
-    """The log-likelihood where entries are missing: they are integrated out, whatever depends on them."""
+    """The log-likelihood where entries are missing: they are integrated out, whatever depends on them; the posterior
+    and the M-step there, of which what is not seen is no part, or a latent."""
     case.need()
     mine = [v for v in case.world.model.of_kind("observed") if v.name not in case.seen]
     if not case.exact:
@@ -43,9 +46,9 @@ def gaps(case: Case) -> Iterator[Check]:
             raise Unchecked("a bound is reported where entries are missing")
         if refused:
             yield skipped("log-likelihood with gaps", "some cells of a vector", refused)
-        total = _with_gaps(
-            case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if _is_read(v, case.world)}
-        )
+        read = {v.name: np.isnan(drawn.data[v.name]) for v in mine if _is_read(v, case.world)}
+        world, oracle, found = _with_gaps(case, drawn.data, read)
+        total = float(oracle.log_norm(found).real)
         off = abs(fit.history_[0] - total) / (1 + abs(total))
         begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)  # what is missing is at points
         yield told_of("log-likelihood with gaps", ", ".join(v.name for v in mine), off, begun, total)
@@ -59,6 +62,9 @@ def gaps(case: Case) -> Iterator[Check]:
                 yield skipped(f"{TWICE}, with gaps", name, str(why))
             except DegenerateError as why:
                 yield skipped(f"{TWICE}, with gaps", name, f"a fit collapses: {why.problems[0].message}")
+        by = fit._variant
+        there = replace(case, drawn=drawn, world=world, oracle=oracle, found=found, variant=by.current)
+        yield from _of_steps(replace(there, left_out=frozenset(read) - set(by.completed)))
         return
     raise Unchecked(refused)
 
@@ -73,6 +79,24 @@ def _fell(case: Case, drawn: Drawn, fit: Any) -> Check:
     return Check(name, at, "failed", note=fit.message_)
 
 
+def _of_steps(case: Case) -> Iterator[Check]:
+    """The posterior and the M-step of data with gaps, as of others."""
+    for name, run in (("posterior", posterior), ("M-step", m_step)):
+        try:
+            if name == "M-step":
+                if case.world.held:
+                    raise Unchecked("latents of which parts have no noise follow from what is missing")
+                case = replace(case, step={n: np.asarray(v, float) for n, v in case.fit(case.start, 1).params_.items()})
+                if far_out(case.model, case.drawn, case.step):
+                    raise Unchecked("of so few rows the step finds no end")
+            for c in run(case):
+                yield replace(c, name=f"{c.name}, with gaps")
+        except Unchecked as why:
+            yield skipped(f"{name}, with gaps", "", str(why))
+        except DegenerateError as why:
+            yield skipped(f"{name}, with gaps", "", f"a fit collapses: {why.problems[0].message}")
+
+
 def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
     """The log-likelihoods of rows with gaps add up to the whole, where rows have one each."""
     begun = case.fit(case.start, 0, drawn)
@@ -85,7 +109,9 @@ def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
     yield measured("log-likelihood with gaps", "row by row", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME)
 
 
-def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:
+def _with_gaps(
+    case: Case, data: Mapping[str, Array], read: Mapping[str, Array]
+) -> tuple[World, Oracle, tuple[Table, ...]]:
     """What is missing and read by others is a latent; the interpreter leaves out the terms of the rest."""
     gone = {n for n, where in read.items() if where.any() and case.world.model.variable(n).domain.discrete}
     model = case.world.model  # in which points that they may lead to are reached whatever they are
@@ -95,7 +121,7 @@ def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array])
     hidden = {**world.latents, **{n: case.drawn.data[n] for n in read}}
     hidden_world = replace(world, latents=hidden, missing=read)
     oracle, found, _ = Oracle.settled(hidden_world, case.start, case.seed + 6, case.fine)
-    return float(oracle.log_norm(found).real)
+    return replace(hidden_world, model=model), oracle, found
 
 
 def _is_read(v: Variable, world: World) -> bool:

@@ -38,7 +38,7 @@ def climbs(case: Case) -> Iterator[Check]:
     starts = ((case.start, 8, ""), (None, 4, " from its own start"))  # many are tried before that one is found
     for start, steps, where in starts if case.first else starts[:1]:
         before, note = steps, ""
-        drawn = case.drawn if start is not None else _some_rows(case)
+        drawn = None if start is not None else _some_rows(case)
         while True:
             try:
                 fit = case.fit(start, before, drawn)

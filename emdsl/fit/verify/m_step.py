@@ -142,7 +142,7 @@ def _maximises(case: Case) -> Iterator[Check]:
         yield skipped("M-step: Q rises", "", f"{endless[0]} goes to infinity, where densities as written have no value")
         return
     yield measured("M-step: Q rises", "", (before - top) / scale, EXACT)
-    if any(u.conditional_on for u in case.model.derived.updates):
+    if any(u.conditional_on for u in case.derived.updates):
         yield skipped("M-step: nothing around is better", "", "parameters are updated one given another (ECM)")
         return
     yield _around(case, oracle, q, top, scale, rng)
@@ -161,12 +161,12 @@ def _around(
         return -np.inf
 
     rises = [higher(way) for way in ways]
-    if max(rises) > 0 and case.model.derived.joint.tails:
+    if max(rises) > 0 and case.derived.joint.tails:
         q = _q(case, oracle, anew=True)  # the nodes at the M-step's result may miss the mass of points far from there
         top, scale = q(case.step), 1 + abs(q(case.start))
         rises = [higher(way) for way in ways]
     better = [way for way, rise in zip(ways, rises, strict=True) if rise > EXACT]
-    climbed = {n for u in case.model.derived.updates if u.kind in CLIMBS for n in u.params}
+    climbed = {n for u in case.derived.updates if u.kind in CLIMBS for n in u.params}
     solved = [{n: step for n, step in way.items() if n not in climbed} for way in better]
     if better and max(map(higher, solved)) <= EXACT:
         if all(min(higher(way, part) for part in PARTS) < -EXACT for way in better):
@@ -180,10 +180,12 @@ def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:
     Nodes stand where the M-step went, or `anew` for each point: slopes are of one function, and far from there its
     nodes may miss the mass. Where tails are all, Q is the log-likelihood.
     """
-    tails = case.model.derived.joint.tails
+    tails = case.derived.joint.tails
     if tails and tails >= {v.name for v in case.world.model.of_kind("latent")}:
         total = log_likelihood_by(case, placed_at(case, case.step), anew)
         return lambda params, near=None: total(params)
+    if tails and case.left_out:
+        raise Unchecked("some latents are integrated out by their tails, and cells of data are left out")
     if tails:
         gone = frozenset(k for k, c in enumerate(oracle.layout.cells) if c.latent in tails)
         grids = any(c.levels is None for k, c in enumerate(oracle.layout.cells) if k not in gone)
@@ -202,6 +204,19 @@ def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:
             return float(rest.log_norm(before, after).imag / STEP)
 
         return without_tails
+
+    if case.left_out:
+        if moves(case):
+            raise Unchecked("latents are measured from places that parameters decide, and cells of data are left out")
+        gone = frozenset(k for k, c in enumerate(oracle.layout.cells) if c.latent in case.left_out)
+        others, known = oracle.without(case.found, gone)
+
+        def of_the_rest(params: Mapping[str, Array], near: Known | None = None) -> float:
+            return float(
+                others.log_norm(known, others.without(tables(oracle.layout, params, near), gone)[1]).imag / STEP
+            )
+
+        return of_the_rest
 
     def q(params: Mapping[str, Array], near: Known | None = None) -> float:
         if moves(case):
@@ -231,7 +246,7 @@ def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]
 
     So had those by which one of them is measured, near zero.
     """
-    updates = case.model.derived.updates
+    updates = case.derived.updates
     mine = next((i for i, u in enumerate(updates) if param in u.params), len(updates))
     later = {n for u in updates[mine + 1 :] for n in u.params}
     old = later.intersection(*(u.conditional_on for u in updates[mine : mine + 1])) if mine < len(updates) else set()

@@ -28,18 +28,18 @@ MOVED = "what is measured from means of data takes another path with other data:
 
 def moves(case: Case) -> bool:
     """Whether any latent's reference point holds a parameter."""
-    return bool(moving(case.model.derived.joint.model, case.model.derived.shifts))
+    return bool(moving(case.derived.joint.model, case.derived.shifts))
 
 
 def another_path(case: Case) -> bool:
     """Whether EM goes another way where means of data are others: latents, or parameters one given another (ECM)."""
-    return moves(case) or bool(_tied(case) and any(u.conditional_on for u in case.model.derived.updates))
+    return moves(case) or bool(_tied(case) and any(u.conditional_on for u in case.derived.updates))
 
 
 def _tied(case: Case) -> dict[str, Shift]:
     """The parameters that are measured from places which other parameters decide, with these."""
     names = set(case.start)
-    return {n: s for n, s in case.model.derived.shifts.items() if n in names and (names - {n}) & x.variables(s.value)}
+    return {n: s for n, s in case.derived.shifts.items() if n in names and (names - {n}) & x.variables(s.value)}
 
 
 def as_measured(case: Case, params: Mapping[str, Array]) -> dict[str, Array]:
@@ -76,7 +76,7 @@ def _points(case: Case) -> dict[str, Array]:
 
 def moved(case: Case, layout: Layout, params: Mapping[str, Array]) -> Layout:
     """The oracle's points where the complete data have them at these parameters."""
-    shifts = moving(case.model.derived.joint.model, case.model.derived.shifts)
+    shifts = moving(case.derived.joint.model, case.derived.shifts)
     if not shifts:
         return layout
     points = _points(case)

@@ -24,7 +24,7 @@ from emdsl.fit.verify.cells import Cell, drawn_values, own_values, placed
 from emdsl.fit.verify.elimination import MOST_STATES, eliminate, eliminated
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
-from emdsl.fit.verify.tables import STEP, Table, add, tables, tops, value_at
+from emdsl.fit.verify.tables import STEP, Table, add, integrated, tables, tops, value_at
 from emdsl.fit.verify.world import Unchecked, World
 
 COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate it
@@ -187,7 +187,14 @@ class Oracle:
         return float(self.log_norm(found, tables(self.layout, params, near)).imag / STEP)
 
     def without(self, found: Sequence[Table], gone: frozenset[int]) -> tuple[Oracle, list[Table]]:
-        """The oracle of the other cells, and the tables when these are summed out. Raises Unchecked."""
+        """The oracle of the other cells, and the tables when these are summed out, Gaussian ones each in its own row.
+
+        Raises Unchecked.
+        """
+        normal = frozenset(k for k in gone if self.layout.gaussian[k])
+        if any(sum(k in t.gaussian for t in found) > 1 for k in normal):
+            raise Unchecked("what is integrated out is read by several terms, and is Gaussian")
+        found, gone = [integrated(t, normal) for t in found], gone - normal
         left = [t for t in found if not gone.intersection((*t.discrete, *t.gaussian))]
         mine = [t for t in found if gone.intersection((*t.discrete, *t.gaussian))]
         if any(t.gaussian for t in mine):
@@ -199,7 +206,7 @@ class Oracle:
         reading = np.zeros((len(left), len(self.layout.cells)), bool)
         for r, t in enumerate(left):
             reading[r, [*t.discrete, *t.gaussian]] = True
-        components = tuple(c for c in _components(reading) if not gone.intersection(c))
+        components = tuple(c for c in _components(reading) if not (gone | normal).intersection(c))
         return replace(self, components=components), left
 
     def moment(self, found: Sequence[Table], tilt: Tilt) -> float:

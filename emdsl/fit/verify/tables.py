@@ -71,6 +71,25 @@ def add(f: Table, g: Table) -> Table:
     return Table(f.discrete, f.gaussian, a, b, A)
 
 
+def integrated(t: Table, gone: frozenset[int]) -> Table:
+    """The table when some of its Gaussian cells are integrated out, which no other table reads."""
+    at = np.array([k in gone for k in t.gaussian], bool)
+    if not at.any():
+        return t
+    to = np.linalg.inv(-t.A[:, at][:, :, at])
+    b, across = t.b[:, at], t.A[:, ~at][:, :, at]
+    size = np.linalg.slogdet(to)[1] + at.sum() * np.log(2 * np.pi)
+    along = np.einsum("zij,zj->zi", to, b)
+    kept = tuple(k for k in t.gaussian if k not in gone)
+    return Table(
+        t.discrete,
+        kept,
+        t.a + (np.einsum("zi,zi->z", b, along) + size) / 2,
+        t.b[:, ~at] + np.einsum("zij,zj->zi", across, along),
+        t.A[:, ~at][:, :, ~at] + across @ to @ np.swapaxes(across, 1, 2),
+    )
+
+
 def value_at(t: Table, at: Array, h: Array, layout: Layout) -> float:
     shape = [len(layout.nodes[d]) for d in t.discrete]
     z = int(np.ravel_multi_index([at[d] for d in t.discrete], shape)) if shape else 0
