@@ -19,11 +19,14 @@ from emdsl.derive.joint.substituted import as_lets
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify.case import Case
+from emdsl.fit.verify.case import Case, far_out
 from emdsl.fit.verify.cells import cells_of
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
+from emdsl.fit.verify.checks import SMALL, direction
 from emdsl.fit.verify.holes import with_holes
+from emdsl.fit.verify.m_step import held
 from emdsl.fit.verify.setting import Drawn, draw, flat
+from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.world import Unchecked, World
 
 DRAWS, STEPS, WIDE = 1000, 1, 0.5  # few steps: later factors are more certain, and tell less apart
@@ -36,6 +39,8 @@ Fields = Mapping[str, Array]
 Draw = tuple[Array, Array]  # (draws, ...) values of all elements, and (draws,) log q of each
 Kind = Callable[[Fields, int, np.random.Generator], Draw]
 NAME = "the bound is the mean of log p - log q"
+ON_AVERAGE = "M-step: the mean of log p over draws of q is level"
+LEVEL = 1e-6  # of slopes: what differences leave where no draw moves them
 BELOW = "the bound is no more than the mean of log p - log q"
 
 
@@ -45,6 +50,7 @@ def bound(case: Case) -> Iterator[Check]:
         raise Unchecked("the objective is no bound")
     drawn, fit = _fitted(case)
     yield from _compared(case, drawn, fit)
+    yield from _stationary(case, drawn)
     for c in _with_gaps(case, drawn):
         yield replace(c, name=f"{c.name}, with gaps")
 
@@ -63,6 +69,7 @@ def _with_gaps(case: Case, drawn: Drawn) -> Iterator[Check]:
             falls = np.maximum(0.0, -np.diff(climb.history_)) / (1 + abs(climb.history_[-1]))
             yield measured("EM climbs", f"{CLIMB} steps", falls.max(initial=0.0), SAME)
         yield from _compared(case, gapped, case.fit(drawn.setting.params, STEPS, gapped))
+        yield from _stationary(case, gapped)
     except (Unchecked, DataError) as why:  # other densities read what is missing
         yield skipped(NAME, "", reason(why))
     except DegenerateError as why:
@@ -91,6 +98,38 @@ def _compared(case: Case, drawn: Drawn, fit: Any) -> Iterator[Check]:
         yield measured(NAME, "term by term as after a sweep", off, SAME)
     if not unnamed:
         yield from _settled(blocks, fit, world, params, case)
+
+
+def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
+    """The M-step is where the mean of the interpreter's log joint over draws from q before it is level."""
+    start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
+    if not start or case.model.derived.joint.unnamed:  # which addend an event is of: Q is of more than this log joint
+        return
+    begun, after = (case.fit(start, steps, drawn) for steps in (0, 1))
+    world = World.of(as_lets(case.world.model), drawn)
+    blocks = sorted(
+        (b for p in case.model.derived.elimination.parts for b in p.blocks), key=lambda b: b.scale is not None
+    )
+    found = _ratios(blocks, begun.posterior_, world, start, DRAWS, case.rng(17)).values
+    values = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in found.items()}
+    step = {n: np.asarray(v, float) for n, v in after.params_.items()}
+    space = Space.of(case.world.model.of_kind("param"), world.scope, start)
+    there = replace(case, drawn=drawn, start=start, step=step, space=space)
+    if far_out(case.model, drawn, step):
+        return
+    rng = case.rng(18)
+    for param in start:
+        here, _ = held(there, param)
+        way = direction(space, param, rng)
+
+        def log_p(side: float, param: str = param, way: Array = way, here: Mapping[str, Array] = here) -> Array:
+            params = space.at(here, {param: side * SMALL * way})
+            rows = world.parts_at(world.declarations(), params, values)
+            return np.asarray(sum(r.sum(axis=1) for r in rows))
+
+        slope = (log_p(1.0) - log_p(-1.0)) / (2 * SMALL)
+        error = float(slope.std(ddof=1) / np.sqrt(DRAWS)) + LEVEL * (1 + float(np.abs(slope).max()))
+        yield measured(ON_AVERAGE, param, abs(float(slope.mean())) / error, 5.0, "standard errors")
 
 
 class Ratios(NamedTuple):

@@ -121,7 +121,7 @@ def _maximises(case: Case) -> Iterator[Check]:
     middle: dict[tuple[str, ...], tuple[Known, float]] = {}
     curves = []
     for param in case.step:
-        here, old = _held(case, param)
+        here, old = held(case, param)
         if old not in middle:
             near = oracle.layout.known(here)
             middle[old] = near, q(here, near)
@@ -241,7 +241,7 @@ def _rises(along: Callable[[float], float]) -> tuple[float, float]:
     return found, curve
 
 
-def _held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]:
+def held(case: Case, param: str) -> tuple[Mapping[str, Array], tuple[str, ...]]:
     """Where a parameter was updated: those that it is conditional on and that came after it had their old values.
 
     So had those by which one of them is measured, near zero.
