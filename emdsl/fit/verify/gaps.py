@@ -64,7 +64,9 @@ def gaps(case: Case) -> Iterator[Check]:
                 yield skipped(f"{TWICE}, with gaps", name, f"a fit collapses: {why.problems[0].message}")
         by = fit._variant
         there = replace(case, drawn=drawn, world=world, oracle=oracle, found=found, variant=by.current)
-        yield from _of_steps(replace(there, left_out=frozenset(read) - set(by.completed)))
+        left_out = frozenset(read) - set(by.completed)
+        several = any(left_out & case.world.reads(d) - {getattr(d, "name", "")} for d in case.world.declarations())
+        yield from _of_steps(replace(there, left_out=left_out), by.tied is not None or several)
         return
     raise Unchecked(refused)
 
@@ -79,11 +81,13 @@ def _fell(case: Case, drawn: Drawn, fit: Any) -> Check:
     return Check(name, at, "failed", note=fit.message_)
 
 
-def _of_steps(case: Case) -> Iterator[Check]:
+def _of_steps(case: Case, tied: bool) -> Iterator[Check]:
     """The posterior and the M-step of data with gaps, as of others."""
     for name, run in (("posterior", posterior), ("M-step", m_step)):
         try:
             if name == "M-step":
+                if tied:  # by rows that end where something is missing, or by a copy: other complete data
+                    raise Unchecked("what is missing ties rows, whose complete data are others")
                 if case.world.held:
                     raise Unchecked("latents of which parts have no noise follow from what is missing")
                 case = replace(case, step={n: np.asarray(v, float) for n, v in case.fit(case.start, 1).params_.items()})

@@ -29,7 +29,7 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
     model = _written_out(model)
     drawn = sorted(model.derived.drawn)
     if drawn:
-        found = certify(model.written(known(model.resolved, drawn)), seed, apart)
+        found = certify(model.written(known(model.resolved, drawn)), seed, apart, seen=frozenset(drawn))
         return with_draws(found, drawing(model, seed))
     if len(model.derived.elimination.parts) > 1:
         found = certify(model, seed, apart)
