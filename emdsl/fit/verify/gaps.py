@@ -65,7 +65,7 @@ def gaps(case: Case) -> Iterator[Check]:
         by = fit._variant
         there = replace(case, drawn=drawn, world=world, oracle=oracle, found=found, variant=by.current)
         left_out = frozenset(read) - set(by.completed)
-        several = any(left_out & case.world.reads(d) - {getattr(d, "name", "")} for d in case.world.declarations())
+        several = any(_is_read(replace(v, domain=replace(v.domain, dims=())), case.world) for v in mine)
         yield from _of_steps(replace(there, left_out=left_out), by.tied is not None or several)
         return
     raise Unchecked(refused)
@@ -130,7 +130,7 @@ def _with_gaps(
 
 def _is_read(v: Variable, world: World) -> bool:
     """Whether a density reads the variable other than at its own place, or it is a vector, missing in part."""
-    others = [d for d in world.declarations() if d is not v]
+    others = [d for d in world.declarations() if getattr(d, "name", "") != v.name]
     return (
         bool(v.domain.dims) or v.name in variable_reads(v, world.model) or any(v.name in world.reads(d) for d in others)
     )
