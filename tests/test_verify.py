@@ -17,7 +17,6 @@ import emdsl
 from emdsl import cli
 from emdsl.derive import plan as planner
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.joint import constraints
 from emdsl.derive.posteriors import numeric_factors
 from emdsl.derive.updates import handed, statistics
@@ -156,19 +155,6 @@ def wrong_factor(q: Any) -> Any:
     """A half lost on one term."""
     k = next(i for i, t in enumerate(q.terms) if abs(t.coef) != 1)
     return replace(q, terms=(*q.terms[:k], replace(q.terms[k], coef=2 * q.terms[k].coef), *q.terms[k + 1 :]))
-
-
-def of_statistic(name: str, change: Callable[[El], Expr]) -> Callable[[pytest.MonkeyPatch], None]:
-    """The first statistic whose name starts so, with each element that it is a sum of changed."""
-
-    def broken(q: Any) -> Any:
-        k = next(i for i, s in enumerate(q.statistics) if s.name.startswith(name))
-        s = q.statistics[k]
-        factors = tuple(change(f) if isinstance(f, El) else f for f in s.factors)
-        assert factors != s.factors
-        return replace(q, statistics=(*q.statistics[:k], replace(s, factors=factors), *q.statistics[k + 1 :]))
-
-    return broken_q(broken)
 
 
 def lost_term(q: Any) -> Any:
@@ -468,15 +454,6 @@ for i in N:
 """
 
 
-TWO_COLUMNS = """model TwoColumns
-param w : simplex[2]
-param m[2] : real
-param s : positive
-for n in N:
-    latent z[n] ~ Categorical(w)
-    for j in J:
-        observed y[n, j] ~ Normal(m[z[n]], s)
-"""
 CAPPED = """model Capped
 param r : positive(max = 0.8)
 for n in N:
@@ -603,16 +580,6 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
         "log-likelihood with gaps",
         "factor_analysis",
         in_text("= present_x[:, rows] * weight[rows]", "= present_x[:, rows]"),
-    ),
-    "a statistic beside gaps, of the first row's gaps": (
-        "log-likelihood with gaps",
-        TWO_COLUMNS,
-        of_statistic("n_y", lambda e: El(e.var, (0, *e.idx[1:])) if e.var == "present:y" else e),
-    ),
-    "a cell that is not seen, counted": (
-        "log-likelihood with gaps",
-        "factor_analysis",
-        of_statistic("n_x", lambda e: x.ONE if e.var == "present:x" else e),
     ),
     "a bound on an estimate": ("two steps are one, twice", CAPPED, in_text("np.minimum(r, 0.8)", "r")),
     "a wrong precision in a factor of q": (

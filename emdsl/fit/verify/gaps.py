@@ -12,15 +12,13 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Case, far_out, is_exact
+from emdsl.fit.verify.case import Case, is_exact
 from emdsl.fit.verify.certificate import Check, measured, skipped
-from emdsl.fit.verify.checks import posterior, told_of
+from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.invariance import TWICE, outermost, repeated
-from emdsl.fit.verify.m_step import m_step
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data
-from emdsl.fit.verify.tables import Table
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
 
@@ -28,8 +26,7 @@ SAME = 1e-8
 
 
 def gaps(case: Case) -> Iterator[Check]:
-    """The log-likelihood where entries are missing: they are integrated out, whatever depends on them; the posterior
-    and the M-step there, of which what is not seen is no part, or a latent."""
+    """The log-likelihood where entries are missing: they are integrated out, whatever depends on them."""
     case.need()
     mine = [v for v in case.world.model.of_kind("observed") if v.name not in case.seen]
     if not case.exact:
@@ -46,9 +43,9 @@ def gaps(case: Case) -> Iterator[Check]:
             raise Unchecked("a bound is reported where entries are missing")
         if refused:
             yield skipped("log-likelihood with gaps", "some cells of a vector", refused)
-        read = {v.name: np.isnan(drawn.data[v.name]) for v in mine if _is_read(v, case.world)}
-        world, oracle, found = _with_gaps(case, drawn.data, read)
-        total = float(oracle.log_norm(found).real)
+        total = _with_gaps(
+            case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if _is_read(v, case.world)}
+        )
         off = abs(fit.history_[0] - total) / (1 + abs(total))
         begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)  # what is missing is at points
         yield told_of("log-likelihood with gaps", ", ".join(v.name for v in mine), off, begun, total)
@@ -62,11 +59,6 @@ def gaps(case: Case) -> Iterator[Check]:
                 yield skipped(f"{TWICE}, with gaps", name, str(why))
             except DegenerateError as why:
                 yield skipped(f"{TWICE}, with gaps", name, f"a fit collapses: {why.problems[0].message}")
-        by = fit._variant
-        there = replace(case, drawn=drawn, world=world, oracle=oracle, found=found, variant=by.current)
-        left_out = frozenset(read) - set(by.completed)
-        several = any(_is_read(replace(v, domain=replace(v.domain, dims=())), case.world) for v in mine)
-        yield from _of_steps(replace(there, left_out=left_out), by.tied is not None or several)
         return
     raise Unchecked(refused)
 
@@ -81,26 +73,6 @@ def _fell(case: Case, drawn: Drawn, fit: Any) -> Check:
     return Check(name, at, "failed", note=fit.message_)
 
 
-def _of_steps(case: Case, tied: bool) -> Iterator[Check]:
-    """The posterior and the M-step of data with gaps, as of others."""
-    for name, run in (("posterior", posterior), ("M-step", m_step)):
-        try:
-            if name == "M-step":
-                if tied:  # by rows that end where something is missing, or by a copy: other complete data
-                    raise Unchecked("what is missing ties rows, whose complete data are others")
-                if case.world.held:
-                    raise Unchecked("latents of which parts have no noise follow from what is missing")
-                case = replace(case, step={n: np.asarray(v, float) for n, v in case.fit(case.start, 1).params_.items()})
-                if far_out(case.model, case.drawn, case.step):
-                    raise Unchecked("of so few rows the step finds no end")
-            for c in run(case):
-                yield replace(c, name=f"{c.name}, with gaps")
-        except Unchecked as why:
-            yield skipped(f"{name}, with gaps", "", str(why))
-        except DegenerateError as why:
-            yield skipped(f"{name}, with gaps", "", f"a fit collapses: {why.problems[0].message}")
-
-
 def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
     """The log-likelihoods of rows with gaps add up to the whole, where rows have one each."""
     begun = case.fit(case.start, 0, drawn)
@@ -113,9 +85,7 @@ def _rows(case: Case, drawn: Drawn) -> Iterator[Check]:
     yield measured("log-likelihood with gaps", "row by row", abs(float(rows.sum()) - whole) / (1 + abs(whole)), SAME)
 
 
-def _with_gaps(
-    case: Case, data: Mapping[str, Array], read: Mapping[str, Array]
-) -> tuple[World, Oracle, tuple[Table, ...]]:
+def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array]) -> float:
     """What is missing and read by others is a latent; the interpreter leaves out the terms of the rest."""
     gone = {n for n, where in read.items() if where.any() and case.world.model.variable(n).domain.discrete}
     model = case.world.model  # in which points that they may lead to are reached whatever they are
@@ -125,12 +95,12 @@ def _with_gaps(
     hidden = {**world.latents, **{n: case.drawn.data[n] for n in read}}
     hidden_world = replace(world, latents=hidden, missing=read)
     oracle, found, _ = Oracle.settled(hidden_world, case.start, case.seed + 6, case.fine)
-    return replace(hidden_world, model=model), oracle, found
+    return float(oracle.log_norm(found).real)
 
 
 def _is_read(v: Variable, world: World) -> bool:
     """Whether a density reads the variable other than at its own place, or it is a vector, missing in part."""
-    others = [d for d in world.declarations() if getattr(d, "name", "") != v.name]
+    others = [d for d in world.declarations() if d is not v]
     return (
         bool(v.domain.dims) or v.name in variable_reads(v, world.model) or any(v.name in world.reads(d) for d in others)
     )
