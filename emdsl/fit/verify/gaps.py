@@ -90,9 +90,11 @@ def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array])
     gone = {n for n, where in read.items() if where.any() and case.world.model.variable(n).domain.discrete}
     model = case.world.model  # in which points that they may lead to are reached whatever they are
     kinds = [replace(v, kind="latent") if v.name in gone else v for v in model.variables]
-    drawn = case.drawn._replace(data={**data, **{n: case.drawn.data[n] for n in read}})
+    known = {n: case.drawn.data[n] for n in read}
+    latents = {**case.drawn.latents, **{n: known[n] for n in gone}}
+    drawn = case.drawn._replace(data={**data, **known}, latents=latents)
     world = World.of(replace(model, variables=tuple(kinds)), drawn)
-    hidden = {**world.latents, **{n: case.drawn.data[n] for n in read}}
+    hidden = {**world.latents, **known}
     hidden_world = replace(world, latents=hidden, missing=read)
     oracle, found, _ = Oracle.settled(hidden_world, case.start, case.seed + 6, case.fine)
     return float(oracle.log_norm(found).real)
