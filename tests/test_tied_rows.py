@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise, product
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from gallery import compiled
 
 import emdsl
+from emdsl.derive.plan import derive
+from emdsl.errors import ModelError
 from emdsl.fit.fitter import Fitter
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
@@ -168,3 +171,18 @@ def test_a_fit_of_rows_that_gaps_tie_goes_on() -> None:
     assert again.sample(4, seed=0, data={"start": 0.0, "spread": 1.0})["y"].shape == (4,)
     assert set(fit.document()["sizes"]) == {"T", "K"}
     assert Fitter(compiled("ar_hmm")).restore(fit.document()).score(data) == pytest.approx(fit.score(data))
+
+
+def test_runs_that_leave_no_one_posterior_are_refused_before_draws_are_prepared() -> None:
+    """Found by chance: 94 densities of runs were prepared to be drawn, where draws were not wanted."""
+    text = """
+        model Drawn
+        param r : real
+        for n in N:
+            latent walk[n] ~ Normal(0, 1) if n == 0 else Normal(walk[n-1], 1)
+            observed y[n] ~ StudentT(5, r + walk[n], 1)
+    """
+    model = emdsl.compile(text=text)
+    assert model.derived.drawn
+    with pytest.raises(ModelError, match="walk"):
+        derive(replace(model.resolved, together=True))

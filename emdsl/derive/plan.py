@@ -207,7 +207,7 @@ def _chosen(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Pl
             except ModelError as further:
                 if further.problems[0].code == "E113":
                     raise further from None
-        if shared or refusal.problems[0].code == "E105":  # nor has what is drawn a slope
+        if shared or model.together or refusal.problems[0].code == "E105":  # nor has what is drawn a slope
             raise
         above = ""
         for drawn in last_rung(model, incomplete):
@@ -320,7 +320,7 @@ def posteriors(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimina
             names = ", ".join(v.name for v in joint.model.variables if v.name in one_by_one[0].configured)
             more = f"; these data have many configurations of {names}: infer {names} by exact takes up to {MOST}"
         at_points = where_possible(joint, weighted)
-        if at_points is None or not quadrature.of_one_mode(joint, at_points[0]):
+        if not (joint.model.together if at_points is None else quadrature.of_one_mode(joint, at_points[0])):
             for counted in map(counting, as_sums_or_addends(joint)):
                 factors = largest_factors(counted, weighted)
                 if factors is not None:

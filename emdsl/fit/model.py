@@ -132,14 +132,14 @@ class Model:
             raise made.refusal
         return by_points
 
-    def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...]) -> Model | None:
+    def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...], drawn: bool = True) -> Model | None:
         """The same model where rows that what is missing ties together are plates of their own; None where it is
-        refused, a bound, or has the configurations of all rows enumerated."""
+        refused, a bound, `drawn` where that is no way, or has the configurations of all rows enumerated."""
 
         def made() -> Model | None:
             resolved, partly = by_runs(without_lets(self.resolved, lags.names), lags, patterns)
-            found = Model(resolved, self.text, self.infer, self.fixed, partly)
-            if found.refusal is not None or found.derived.elimination.parts:
+            found = Model(replace(resolved, together=not drawn), self.text, self.infer, self.fixed, partly)
+            if found.refusal is not None or found.derived.elimination.parts or (found.derived.drawn and not drawn):
                 return None
             return found if found.derived.joint.configurations is None else None
 

@@ -27,7 +27,7 @@ class CompiledModel(Protocol):
     def module(self) -> Any: ...
     @property
     def derived(self) -> Any: ...
-    def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...]) -> Any: ...
+    def by_runs(self, lags: Lags, patterns: tuple[Pattern, ...], drawn: bool = True) -> Any: ...
 
 
 class Tied(NamedTuple):
@@ -57,8 +57,7 @@ def tied(whole: CompiledModel, current: CompiledModel | None, names: Sequence[st
     if found is None:
         return None
     _refuse_many(found, whole.resolved, bound)
-    made = whole.by_runs(found.lags, found.patterns)
-    if made is None or (current is not None and made.derived.drawn):
+    if whole.by_runs(found.lags, found.patterns, drawn=current is None) is None:
         return None
     return Tied(found, with_runs(bound, found, whole.resolved), bound, whole.resolved)
 

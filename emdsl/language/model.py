@@ -267,6 +267,7 @@ class ModelText:
     tails: Literal["", "closed", "kept"] = ""  # how latents known to lie somewhere leave: as is best, by tails, not so
     unreached: tuple[tuple[str, int], ...] = ()  # cases of theirs that no row of the data has
     enumerated: bool = True  # whether configurations may be, unasked: how many there are is known with the data
+    together: bool = False  # whether one posterior of all latents is wanted: neither factors of q nor draws will do
     multiplied: Literal["", "by part", "by row"] = ""  # whether Gaussian densities have multipliers; what weights count
     written_out: tuple[tuple[str, int], ...] = ()  # sizes that are numbers here: what runs over them is written out
     by_name: tuple[Variable, ...] = ()  # the variables of a text that is written out, with these sizes by name
