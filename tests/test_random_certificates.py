@@ -17,7 +17,7 @@ from strategies import models
 import emdsl
 from emdsl.errors import DataError
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import _guarded, alone, answers, bounds, drawn, gaps, invariance, mass, on_average
+from emdsl.fit.verify import _guarded, alone, answers, bounds, checks, drawn, gaps, invariance, mass, on_average
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
@@ -660,3 +660,39 @@ def test_a_number_in_a_matrix_and_beside_it_has_no_root_of_what_is_beside(
 
     best = minimize_scalar(minus_log_posterior)
     assert fit.params_["below"] == pytest.approx(best.x, abs=1e-6)
+
+
+def test_the_level_of_mean_field_is_asked_at_a_q_that_no_sweep_moves() -> None:
+    """Found by chance: two effects that lean on each other take many sweeps, and the M-step had the q of another."""
+    text = """
+        model Leaning
+        param r0 : real
+        param p1 : positive
+        param r4 : real ~ Normal(0.5, 2)
+        for n in N:
+            latent h[n] ~ Normal(r0, p1)
+            latent k[n] ~ Normal(h[n], 1)
+            observed y0[n] ~ Normal(h[n] + k[n], 1)
+            observed y1[n] ~ Normal(r4 + h[n] + k[n], 0.3)
+        infer h, k by meanfield
+    """
+    case = find_case(emdsl.compile(text=text), 0)
+    found = list(bounds._stationary(case, case.drawn))
+    assert {c.status for c in found} == {"passed"}
+
+
+def test_a_latent_direction_has_no_mean() -> None:
+    """Found by chance: beside states its posterior is told by E[cos] and E[sin], and the certificate asked for more."""
+    text = """
+        model Directions
+        param s : simplex[2]
+        param p[2] : positive
+        for a in G:
+            latent own[a] ~ VonMises(0, 2)
+        for n in N:
+            given of[n] : index[G]
+            latent sub[n] ~ Categorical(s)
+            observed c[n] ~ VonMises(own[of[n]], p[sub[n]])
+    """
+    found = {c.subject: c.status for c in checks.posterior(find_case(emdsl.compile(text=text), 0))}
+    assert found["own"] == "not checked"

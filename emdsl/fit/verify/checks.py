@@ -188,7 +188,7 @@ def _distance(case: Case, shown: Any, k: int) -> float:
             raise Unchecked("its posterior is told by means alone")
         row = table.reshape(-1, table.shape[-1])[cell.at][: cell.levels]
         return float(np.abs(row - wanted[: len(row)]).max())
-    if "concentration" in shown:
+    if "mean" not in shown:
         raise Unchecked("its mean is a direction")
     size = case.world.latents[cell.latent].size
     mean = flat(shown["mean"]).reshape(-1)[cell.at]
