@@ -88,18 +88,16 @@ class Case:
     fine: int = FINE  # nodes of the oracle's quadratures
     apart: bool = True  # whether the module is tried in an interpreter of its own, too
     seen: frozenset[str] = frozenset()  # data that stand for latents: they have no gaps
-    variant: Compiled | None = None  # of data with gaps: the model that they are fitted by
-    left_out: frozenset[str] = frozenset()  # of these: variables that lack cells which are no latents to it
     first: bool = True  # of the data drawn: what costs as much as all else and asks little of data is tried there alone
 
     @property
     def derived(self) -> Any:
-        """The derivation that these data are fitted by."""
-        return (self.variant or self.model).derived
+        """The derivation."""
+        return self.model.derived
 
     @property
     def plan(self) -> Mapping[str, Any]:
-        return (self.variant or self.model).plan
+        return self.model.plan
 
     def rng(self, salt: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, salt])
@@ -121,7 +119,7 @@ class Case:
     @cached_property
     def exact(self) -> bool:
         """Whether the objective is the log-likelihood."""
-        return is_exact(self.variant or self.model) and not goes_on(self.model, self.drawn)
+        return is_exact(self.model) and not goes_on(self.model, self.drawn)
 
     def settled(self) -> None:
         """Raises Unchecked where a fit's own points tell that they miss some of the mass: so do moments and slopes."""

@@ -184,8 +184,6 @@ def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:
     if tails and tails >= {v.name for v in case.world.model.of_kind("latent")}:
         total = log_likelihood_by(case, placed_at(case, case.step), anew)
         return lambda params, near=None: total(params)
-    if tails and case.left_out:
-        raise Unchecked("some latents are integrated out by their tails, and cells of data are left out")
     if tails:
         gone = frozenset(k for k, c in enumerate(oracle.layout.cells) if c.latent in tails)
         grids = any(c.levels is None for k, c in enumerate(oracle.layout.cells) if k not in gone)
@@ -204,19 +202,6 @@ def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:
             return float(rest.log_norm(before, after).imag / STEP)
 
         return without_tails
-
-    if case.left_out:
-        if moves(case):
-            raise Unchecked("latents are measured from places that parameters decide, and cells of data are left out")
-        gone = frozenset(k for k, c in enumerate(oracle.layout.cells) if c.latent in case.left_out)
-        others, known = oracle.without(case.found, gone)
-
-        def of_the_rest(params: Mapping[str, Array], near: Known | None = None) -> float:
-            return float(
-                others.log_norm(known, others.without(tables(oracle.layout, params, near), gone)[1]).imag / STEP
-            )
-
-        return of_the_rest
 
     def q(params: Mapping[str, Array], near: Known | None = None) -> float:
         if moves(case):
