@@ -10,7 +10,7 @@ import pytest
 from cases import Case, joint
 from gallery import written
 from scipy import stats
-from scipy.special import logsumexp
+from scipy.special import log_ndtr, logsumexp
 from test_unusual import CASES
 
 import emdsl
@@ -86,3 +86,26 @@ def test_what_a_log_joint_needs_is_said(values: dict[str, Any], sizes: dict[str,
         return
     with pytest.raises(emdsl.DataError, match=words):
         model.log_joint(values, sizes)
+
+
+@pytest.mark.parametrize("mean", [-3.0, -60.0, 60.0, 500.0])
+def test_a_cut_density_far_out_in_its_tail(mean: float) -> None:
+    """Where the mass above or below the cut is less than the least float, its log is known all the same."""
+    above = "model M\ngiven m : real\nfor n in N:\n    observed y[n] : real(min = -2) ~ Normal(m, 0.4)\n"
+    inside = "model M\ngiven m : real\nfor n in N:\n    observed y[n] : real(min = 1, max = 1.5) ~ Normal(m, 0.4)\n"
+    y, values = np.array([1.2, 1.4]), {"m": np.array(mean)}
+    free = stats.norm.logpdf(y, mean, 0.4)
+    cut = (free - log_ndtr((mean + 2) / 0.4)).sum()
+    assert log_joint(written(above).resolved, {"y": y, **values}, {"N": 2}) == pytest.approx(cut, rel=1e-11)
+    ends = (mean - np.array([1, 1.5])) / 0.4
+    near, far = sorted(log_ndtr(-abs(ends)), reverse=True)
+    cut = (free - near - np.log1p(-np.exp(far - near))).sum()
+    assert log_joint(written(inside).resolved, {"y": y, **values}, {"N": 2}) == pytest.approx(cut, rel=1e-11)
+
+
+def test_a_cut_count_far_out_in_its_tail() -> None:
+    text = "model M\nfor n in N:\n    observed y[n] : count(min = 60) ~ Poisson(1e-6)\n"
+    y = np.array([60, 61])
+    terms = stats.poisson.logpmf(np.arange(60, 80), 1e-6)
+    expected = (stats.poisson.logpmf(y, 1e-6) - logsumexp(terms)).sum()
+    assert log_joint(written(text).resolved, {"y": y}, {"N": 2}) == pytest.approx(expected, rel=1e-12)

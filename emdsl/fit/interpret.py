@@ -20,6 +20,7 @@ from emdsl.families.evaluate import evaluate, rows_of
 from emdsl.families.scope import Array, Lengths, Scope, split_rows, stretched
 from emdsl.families.table import form, record
 from emdsl.fit.branches import has_atom, is_density, split_leaves
+from emdsl.fit.cut_mass import interval_mass
 from emdsl.language.bounds import is_cut
 from emdsl.language.model import (
     Branch,
@@ -299,20 +300,6 @@ class Density:
     def on_params(self, call: FamilyCall) -> bool:
         read = set().union(*(read_names(e, self.model) for _, e in call.args))
         return bool(read & {v.name for v in self.model.of_kind("param")})
-
-
-def interval_mass(call: FamilyCall, low: Array, high: Array, args: list[Array], rank: int) -> Array:
-    """log P(low <= x <= high), from the tail that is smaller."""
-    known, by = record(call.family), form(call.family, call.signature)
-    if known is None or by is None or known.kernel.cdf is None or known.kernel.sf is None:
-        raise DataError(Problem("D054", f"the mass of {call.family.name} on a narrower domain is not known", call.span))
-    canonical = list(by.canonical(*args)) if by.canonical is not None else args
-    whole = call.family.x.domain.discrete
-    a, b = (v.reshape(-1, *(1,) * rank) for v in ((low - 1 if whole else low), high))
-    with np.errstate(all="ignore"):
-        below = known.kernel.cdf(b, *canonical) - known.kernel.cdf(a, *canonical)
-        above = known.kernel.sf(a, *canonical) - known.kernel.sf(b, *canonical)
-        return np.asarray(np.log(np.where(known.kernel.cdf(a, *canonical) < 0.5, below, above)))
 
 
 def arguments(call: FamilyCall, s: Scope) -> dict[str, tuple[Array, int]]:
