@@ -229,6 +229,8 @@ def _link(
             continue
         if isinstance(f, El) and f.sort != "spd":
             continue
+        if not set(x.free(f)) <= {*at, *batch}:  # one of several in a sum, as of each class: none comes out
+            continue
         if len(rows) == 2 and set(at) == set(rows) and rows[0] != rows[1]:
             first, other = rows
         elif len(rows) == 1 and rows[0] in at:

@@ -1,0 +1,42 @@
+"""Parameters that stand in two places of different kind: where a fit ends, the interpreter's log joint is level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import emdsl
+
+PLATES = "for n in N:\n  for k in K:\n    "
+MODELS = {  # name of a parameter -> a model
+    "a mean of which each class has a covariance": (
+        "b",
+        f"model Mean\nparam b : real[2]\nparam c[K] : spd[2]\n{PLATES}observed y[n, k] ~ MvNormal(b, c[k])",
+    ),
+    "a mean of which each class has a precision": (
+        "b",
+        f"model Mean\nparam b : real[2]\nparam c[K] : spd[2]\n{PLATES}observed y[n, k] ~ MvNormal(b, precision = c[k])",
+    ),
+    "coefficients of which each class has a covariance": (
+        "b",
+        f"model Lines\nparam b : real[2, 2]\nparam c[K] : spd[2]\n{PLATES}given x[n, k] : real[2]\n"
+        "    observed y[n, k] ~ MvNormal(b @ x[n, k], c[k])",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), MODELS.values(), ids=MODELS)
+def test_a_fit_ends_where_the_log_joint_is_level(name: str, text: str) -> None:
+    """The matrix that joins rows was taken out of equations that hold one for each class: b = the mean of all rows."""
+    rng = np.random.default_rng(3)
+    data = {"y": rng.normal(size=(30, 2, 2)) * [[[1.0], [4.0]]] + [1, 2]}
+    if "given x" in text:
+        data["x"] = rng.normal(size=(30, 2, 2))
+    model = emdsl.compile(text=text)
+    fit = model.fitter(tol=1e-13).fit(data)
+    best, sizes = fit.params_, {"N": 30, "K": 2}
+    for at in np.ndindex(best[name].shape):
+        moved = np.zeros(best[name].shape)
+        moved[at] = 1e-4
+        up, down = (model.log_joint({**best, **data, name: best[name] + s * moved}, sizes) for s in (1, -1))
+        assert (up - down) / 2e-4 == pytest.approx(0, abs=1e-4)
