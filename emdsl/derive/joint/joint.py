@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.joint.constraints import (
     Constrained,
     constrained,
@@ -134,11 +135,25 @@ def _variable_factors(
             idle = idle_where_missing(held.multiplier, home, event, tensors)
             gone = replace(base, masks=(*masks, *conditions, x.add(x.ONE, x.neg(x.mul(*present)))), body=idle)
             lifted += ((g, None) for whole in _with_gates(gone, tensors) for g in _lift(whole))
+    lifted = _seen_alike(v, lifted)
     reached: frozenset[str] = frozenset()
     if v.kind == "observed" and not held:
         closed[v.name], lifted = reached, lifted = short_of_ends(v, lifted)
     several = len(lifted) > 1
     return [guarded(h, tensors, v, reached) for g, _ in lifted for h in within_support(g, tensors, several)]
+
+
+def _seen_alike(v: m.Variable, lifted: list[tuple[Factor, Expr | None]]) -> list[tuple[Factor, Expr | None]]:
+    """Factors that ask alike whether data were seen: cell by cell where all branches can be, else by whole elements."""
+    name = PRESENT.of(v.name)
+    asked = [len(e.idx) for f, _ in lifted for c in f.masks for e in x.walk(c) if isinstance(e, El) and e.var == name]
+
+    def whole(e: Expr) -> Expr | None:
+        return El(name, e.idx[: min(asked)]) if isinstance(e, El) and e.var == name else None
+
+    if len(set(asked)) < 2:
+        return lifted
+    return [(replace(f, masks=tuple(x.rebuild(c, whole) for c in f.masks)), value) for f, value in lifted]
 
 
 def _cut(
