@@ -923,3 +923,37 @@ def test_a_function_of_a_latent_goes_with_it(line: str) -> None:
     told = fit.posterior_["y"]  # of an entry of which nothing is known, by draws
     assert told["mean"][1] == pytest.approx(0.3 * fit.params_["a"] + fit.params_["r"], abs=4 * told["se"][1])
     assert {c.status for c in bounds.bound(find_case(model, 0))} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("density", "seen", "line"),
+    [
+        ("latent h[n] ~ Normal(a[t[n]], s[z[n]])", "h[n]", "t"),
+        ("latent h[n] ~ Normal(a[t[n]] + b[of[n]], s[t[n]])", "h[n]", "b"),
+        ("latent h[n] ~ MvNormal([a[z[n]], b[of[n]]], eye(2))", "h[n][0] - h[n][1]", "b"),
+        ("latent h[n] ~ StudentT(4, a[t[n]], s[z[n]])", "z[n] * h[n]", "t"),
+    ],
+)
+def test_points_beside_states_in_one_factor_start_by_themselves(density: str, seen: str, line: str) -> None:
+    """A fit without a start of its user's: each point of a state had no place to start from, and a KeyError ended it."""
+    text = f"""model M
+param a[2] : real
+param s[2] : positive
+param w : simplex[2]
+param first : simplex[2]
+param next[2] : simplex[2]
+param first_h : real
+for g in G:
+    latent b[g] ~ Normal(0, 1)
+for n in N:
+    given of[n] : index[G]
+    latent z[n] ~ Categorical(w)
+    latent t[n] ~ Categorical(first) if n == 0 else Categorical(next[t[n-1]])
+    {density}
+    observed y[n] ~ Poisson(exp(first_h + {seen}))
+infer {line} by meanfield
+"""
+    rng = np.random.default_rng(0)
+    data = {"of": np.arange(40) % 4, "y": rng.poisson(2, 40)}
+    fit = emdsl.compile(text=text).fitter(max_iter=4, seed=0).fit(data)
+    assert len(fit.history_) == 5 and all(np.diff(fit.history_) > -1e-9), fit.history_

@@ -20,7 +20,7 @@ from emdsl.derive.algebra.made import (
     among,
     made_of,
 )
-from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.joint.factors import POINTS, Cloud
 from emdsl.derive.joint.records import Posterior
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.meanfield import moments_of
@@ -32,15 +32,23 @@ from emdsl.generate.functions.regrouped import divided_rows
 from emdsl.generate.printer import Printer
 
 
-def first_entries(printer: Printer, f: Function, block: Block, after: list[str]) -> list[str]:
-    """Entries of one block; `after` takes the lines that need the probabilities of single elements."""
+def first_entries(printer: Printer, f: Function, block: Block, before: list[str], after: list[str]) -> list[str]:
+    """Entries of one block.
+
+    `before` takes the lines that make points, `after` those that need the probabilities of single elements.
+    """
     model = printer.plan.joint.model
-    cloud = next((c for c in printer.plan.joint.clouds if c.name in block.latents), None)
-    if cloud is not None and len(block.latents) == 1 and not block.gates:
-        return [_points_to_start(printer, f, block, cloud)]
+    clouds = [c for c in printer.plan.joint.clouds if c.name in block.latents]
+    if clouds and len(block.latents) == 1 and not block.gates:
+        return [f"**{_points_to_start(printer, f, block, clouds[0])},"]
+    points = {c.name: f.emitter.namer.fresh(f"first_{c.name}") for c in clouds}
+    before += [f"{points[c.name]} = {_points_to_start(printer, f, block, c)}" for c in clouds]
     out = []
     for key, axes in moments_of(block, model).items():
         if key not in printer.plan.moments:
+            continue
+        if clouds and key in Q:
+            out.append(f'"{key}": {_among_points(printer, f, block, points, axes)},')
             continue
         stored = f.emitter.order(axes)
         if key in CLIQUE:
@@ -52,7 +60,7 @@ def first_entries(printer: Printer, f: Function, block: Block, after: list[str])
             out.append(f'"{key}": {code},')
     if block.record is not None and block.scale is None:
         out.append(_first_member(printer, f, block, block.record))
-    return out
+    return [*out, *(f"**{code}," for code in points.values())]
 
 
 def _first_value(printer: Printer, f: Function, block: Block, key: str, axes: tuple[Ix, ...]) -> str:
@@ -60,7 +68,7 @@ def _first_value(printer: Printer, f: Function, block: Block, key: str, axes: tu
     stored, g = f.emitter.order(axes), block.gaussian
     shape, (_, of) = _shape(f, stored), made_of(key)
     if key in Q:
-        return _first_probabilities(printer, f, block, shape)
+        return _first_probabilities(printer, f, block, shape, len(block.states) + len(block.gates))
     if among(key, (PAIR, FIRST)):
         chained = len([i for i in axes if i in (*block.states, *block.gates, *_before(block))])
         return f"shares_of_ones({shape}, {chained})"
@@ -81,13 +89,13 @@ def _first_value(printer: Printer, f: Function, block: Block, key: str, axes: tu
     return ""
 
 
-def _first_probabilities(printer: Printer, f: Function, block: Block, shape: str) -> str:
-    """Code of seeded probabilities: elements that were seen are what they are, others differ a little."""
+def _first_probabilities(printer: Printer, f: Function, block: Block, shape: str, states: int) -> str:
+    """Code of seeded probabilities over so many states: elements seen are what they are, others differ a little."""
     if block.network:
         return _by_links(shape, seen_of_elements(printer, f, block))
     if block.states and (divided := divided_rows(printer, block, f.emitter.size(block.states[0].dim))):
         return divided
-    states, rows = len(block.states) + len(block.gates), own_data(printer, f, block)
+    rows = own_data(printer, f, block)
     if (ends := ends_of(printer, block)) and not block.gates:
         return _by_ends(printer, f, block, shape, ends, rows)
     if rows == "[]" and len(block.home) == 1 and not block.chain:  # rows or columns of a table
@@ -144,7 +152,23 @@ def _points_to_start(printer: Printer, f: Function, block: Block, cloud: Cloud) 
         cells.append(f'"{n}": ({mine}, {order})')
     bounds = ", ".join(f"({', '.join(b)})" for b in limits(cloud, f))
     rule = f'prepared["the rules"]["{cloud.name}"]'
-    return f'**points_to_start("{cloud.name}", {rule}, [{bounds}], {shape}, {{{", ".join(cells)}}}, rng),'
+    return f'points_to_start("{cloud.name}", {rule}, [{bounds}], {shape}, {{{", ".join(cells)}}}, rng)'
+
+
+def _among_points(printer: Printer, f: Function, block: Block, points: dict[str, str], axes: Sequence[Ix]) -> str:
+    """Code of probabilities of states and points together, as if they were independent: those of states are seeded."""
+    stored = f.emitter.order(axes)
+    own = {n: next(i for i in block.states if i.dim == f"{n}{POINTS}") for n in points}
+    rest = [i for i in stored if i not in own.values()]
+    states = len([i for i in rest if i not in block.home])
+    seeds = _first_probabilities(printer, f, block, _shape(f, rest), states) if states else ""
+    weights = [f'{c}.pop("{Q.of(n)}")[{_stretched(stored, (own[n], *block.home))}]' for n, c in points.items()]
+    return " * ".join([*([f"{seeds}[{_stretched(stored, rest)}]"] if states else []), *weights])
+
+
+def _stretched(stored: Sequence[Ix], own: Sequence[Ix]) -> str:
+    """Code of an index that gives an array over some of the axes all of them."""
+    return ", ".join(":" if i in own else "None" for i in stored)
 
 
 def _before(block: Block) -> tuple[Ix, ...]:

@@ -103,17 +103,18 @@ def _kept(printer: Printer, part: Part) -> list[tuple[str, tuple[Ix, ...]]]:
 def start_lines(printer: Printer) -> list[str]:
     """`start(params, data, prepared, rng, given)`: factors to sweep from, seeded; those of `given` as they are."""
     f = printer.function()
+    before: list[str] = []
     after: list[str] = []
     parts = printer.plan.elimination.parts
     groups = regrouped_of(printer)
-    cells = [line for part in parts for b in part.blocks for line in first_entries(printer, f, b, after)]
+    cells = [line for part in parts for b in part.blocks for line in first_entries(printer, f, b, before, after)]
     cells += [f'"entropy {part.latents[0]}": 0.0,' for part in printer.plan.elimination.parts]
     cells += [f'"normaliser {p.latents[0]}": 0.0,' for p in [settled_last(printer)] if p is not None]
     made = [] if groups else _from_seeds(printer)
     given = [*(["named = set(given)"] if made else []), *given_lines(printer, f)]
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
     lines += division_lines(f.emitter, printer, groups) if groups else []
-    lines += ["factors = {", *indent(cells, 1), "}"]
+    lines += [*before, "factors = {", *indent(cells, 1), "}"]
     told = _told_apart(printer, f)
     lines += [*(after if told else ()), *told, *given, "refuse_factors(given)", *after]
     for h in printer.handed:
