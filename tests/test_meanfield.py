@@ -935,7 +935,7 @@ def test_a_function_of_a_latent_goes_with_it(line: str) -> None:
     ],
 )
 def test_points_beside_states_in_one_factor_start_by_themselves(density: str, seen: str, line: str) -> None:
-    """A fit without a start of its user's: each point of a state had no place to start from, and a KeyError ended it."""
+    """A fit without a start of its user: points of a state had no place to start from, and a KeyError ended it."""
     text = f"""model M
 param a[2] : real
 param s[2] : positive

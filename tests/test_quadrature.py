@@ -922,3 +922,19 @@ def test_a_vector_of_which_nothing_is_seen_falls_as_its_own_density() -> None:
     assert abs(rows[0]) < 1e-5
     fit = model.fitter(max_iter=0, init={"s": 2.0, "r": 0.0}).fit({"c": np.stack([gone, seen["c"][0]]), "y": seen["y"]})
     np.testing.assert_allclose(fit.posterior_["own"]["cov"][0], 2.0 * np.eye(2) * 5 / 3, rtol=1e-7, atol=1e-7)
+
+
+def test_a_state_has_no_mass_where_another_follows_its_tail() -> None:
+    """Of h under z = 0 nothing is seen, and its points go as far as a t does, where exp(h) under z = 1 is infinite."""
+    text = """model M
+param a : real
+param w : simplex[2]
+param c : real
+for n in N:
+    latent z[n] ~ Categorical(w)
+    latent h[n] ~ StudentT(4, a, 1)
+    observed y[n] ~ Poisson(exp(c + z[n] * h[n]))
+"""
+    y = np.random.default_rng(0).poisson(2, 40)
+    fit = emdsl.compile(text=text).fitter(max_iter=5, seed=0).fit({"y": y})
+    assert len(fit.history_) == 6 and all(np.diff(fit.history_) > -1e-9), fit.history_

@@ -36,6 +36,7 @@ from emdsl.derive.joint.plates import dimension, home_of
 from emdsl.derive.numbering import Numbers, numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.quadrature import bounded
 from emdsl.derive.updates.rules import Closed
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.expressions import Emitter
@@ -188,7 +189,9 @@ def function(
     def sized(dim: str, code: str) -> None:
         holder["f"].unpacked.setdefault(code, f"{code} = {size_expression(dim)}")
 
-    made = Function(plan, Emitter(leaf, namer, rows, chunk, sized=sized), told or numbers(plan), helpers=helpers)
+    far = frozenset(AT.of(n) for c in plan.joint.clouds if bounded(c, plan.joint) for n in c.latents)
+    emitter = Emitter(leaf, namer, rows, chunk, sized=sized, far=far)
+    made = Function(plan, emitter, told or numbers(plan), helpers=helpers)
     holder["f"] = made
     return made
 

@@ -68,6 +68,7 @@ class Lines(ABC):
     named: dict[tuple[str, bool], str] = field(default_factory=dict)
     tables: dict[tuple[str, ...], None] = field(default_factory=dict)  # dimensions of what stands beside rows
     guarded: bool = False  # whether 1 / 0 of rows is 0
+    far: frozenset[str] = frozenset()  # points that follow a tail to where an exp of them may be infinite
     sized: Callable[[str, str], object] = lambda dim, code: None  # told of each length that is read
 
     @abstractmethod

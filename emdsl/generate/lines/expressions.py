@@ -190,6 +190,8 @@ class Emitter(Lines):
         if e.name in ("value", "whole"):
             return args[0]
         target = FUNCTIONS.get(e.name)
+        if e.name == "exp" and self.far and self.far & x.variables(e):
+            target = "bounded_exp"  # a state has no mass at points that another follows a tail to, and 0 * inf is NaN
         if target is None:
             raise InternalError("generate", f"no numpy for the function {e.name}")
         if e.name == "pi":
