@@ -1040,6 +1040,36 @@ for n in N:
         "V_f = [[1, rho], [rho, 1]]",
         "tr(V_f⁻¹ S_E_f_f)",
     ),
+    """param t : unit
+param slip : unit
+let seen = [[1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+for n in N:
+    latent cell[n] ~ Categorical([1/2, t/4, (1-t)/4, (1-t)/4, t/4])
+    latent wrong[n] ~ Bernoulli(slip)
+    observed y[n] ~ Categorical(seen[cell[n]]) if wrong[n] == 0 else Categorical(1/4 * ones(4))
+""": ("5 x 2 = 10 states per element", "slip = Σ_n q(wrong[n] = 1) / N"),
+    """param form[K] : positive
+param life[K] : positive
+for n in N:
+    given    until[n] : positive
+    latent   z[n] ~ Categorical(ones(K) / K)
+    latent   t[n] ~ Weibull(form[z[n]], life[z[n]])
+    observed y[n] ~ Delta(min(t[n], until[n]))
+""": (
+        "+ Σ_n [y[n] = until[n]] q(z[n] = k) (until[n] / life[k])^form[k]) / life[k]",
+        "(y[n] / life[k])^form[k] (log y[n] - log life[k])²",
+        "- Σ_n [y[n] ≠ until[n]] [y[n] > 0] q(z[n] = k) (y[n] / life[k])^form[k] log y[n]",
+    ),
+    """param gamma : real[P]
+param tau2 : positive
+for c in C:
+    latent b[c] ~ Normal(0, var = tau2)
+for n in N:
+    given w[n] : real[P]
+    given site[n] : index[C]
+    latent u[n] ~ Normal(w[n] @ gamma + b[site[n]], 1)
+    observed y[n] ~ Delta(u[n] > 0)
+""": ("q(b⁽ⁱ⁾[site[n]]) E[log(2 π) + (u[n] - w[n]ᵀ gamma - b⁽ⁱ⁾[site[n]])² | b⁽ⁱ⁾[site[n]]]",),
     """param a : real
 param s : positive
 for n in N:
@@ -1318,7 +1348,11 @@ for n in N:
     observed y[n] ~ Weibull(shape, scale)
     latent t[n] ~ Exponential(rate)
     observed d[n] ~ Delta(t[n] > lo[n] and t[n] <= hi[n])
-""": ("(y[n] / scale)^shape", "exp(rate lo[n] - rate hi[n]) / (1 - exp(rate lo[n] - rate hi[n]))"),
+""": (
+        "(y[n] / scale)^shape (log y[n] - log scale)²",
+        "(hi[n] - lo[n]) exp(rate lo[n] - rate hi[n]) / R[n]",
+        "(hi[n] - lo[n])² exp(2 rate lo[n] - 2 rate hi[n]) / R[n]²",
+    ),
 }
 
 
@@ -1342,6 +1376,11 @@ for g in G:
     shown = str(emdsl.compile(text=text).derivation)
     assert "h(b[g]) = 2 m + Σ_n y[g, n]  " in shown and "J(b[g], b[g]) = N + 2  " in shown
     assert "A = ½ (tr(W[g] fit(b[g])) - d log J - logdet(W[g]) + d log(2 π))" in shown
+
+
+def test_a_unit_vector_is_explained_where_one_stands() -> None:
+    said = "e with a number is the unit vector"
+    assert said in str(told("mixture_of_regressions").steps[-1]) and said not in str(told("ar_hmm").steps)
 
 
 def test_axes_written_behind_a_name_are_those_of_a_vector() -> None:

@@ -82,6 +82,17 @@ for n in N:
 """,
         {"mu": "K", "s": "", "y": "N", "q": "NK", "S n_y": ""},
     ),
+    "Weibull, censored, by class": (
+        """param form[K] : positive
+param life[K] : positive
+for n in N:
+    given    until[n] : positive
+    latent   z[n] ~ Categorical(ones(K) / K)
+    latent   t[n] ~ Weibull(form[z[n]], life[z[n]])
+    observed y[n] ~ Delta(min(t[n], until[n]))
+""",
+        {"form": "K", "life": "K", "until": "N", "y": "N", "q": "NK", "S z_n_y": "K", "S z_n_y_log_until_y": "K"},
+    ),
     "Dirichlet": (
         """param alpha[K] : positive
 for n in N:
@@ -126,7 +137,8 @@ def value(t: Mapping[str, Any], at: Mapping[str, Any]) -> Any:
         case "apply":
             return FUNCTIONS[t["function"]["text"]](*(value(e, at) for e in t["arguments"]))
         case "bracket":
-            return float(value(t["body"]["left"], at) == value(t["body"]["right"], at))
+            compare = {"=": np.equal, "!=": np.not_equal, ">": np.greater}[t["body"]["op"]]
+            return float(compare(value(t["body"]["left"], at), value(t["body"]["right"], at)))
         case "big":
             names = [i["text"] for i, _ in t["indices"]]
             spans = [range(SIZES[n["text"]]) for _, n in t["indices"]]

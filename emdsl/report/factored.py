@@ -9,6 +9,7 @@ from math import gcd, isfinite, isqrt, lcm
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import PROBABILITIES, among
+from emdsl.report.powers import one_power
 
 LARGE = 8  # a number that no common factor is worth
 
@@ -77,9 +78,9 @@ def other_share(terms: list[Expr]) -> list[Expr]:
 
 
 def without_logs(exponent: x.Add) -> Expr | None:
-    """`exp(a + log b - log c)` as `b exp(a) / c`."""
+    """`exp(a + log b - 2 log c)` as `b exp(a) / c²`."""
     split = [(t, *x.split_number(t)) for t in exponent.terms]
-    logs = [(t, c, of) for t, c, e in split if abs(c) == 1 and (of := _logged(e)) is not None]
+    logs = [(t, c, of) for t, c, e in split if float(c).is_integer() and (of := _logged(e)) is not None]
     if not logs:
         return None
     gone = [t for t, _, _ in logs]
@@ -95,17 +96,6 @@ def _logged(e: Expr) -> Expr | None:
         case x.Fn("log1mexp", (of,)):
             return x.add(x.ONE, x.neg(x.fn("exp", of)))
     return None
-
-
-def one_power(factors: list[Expr]) -> list[Expr]:
-    """`y^s c^(-s)` as `(y / c)^s`."""
-    for p in factors:
-        for q in factors:
-            if isinstance(p, x.Pow) and isinstance(q, x.Pow) and not isinstance(p.exponent, x.Num):
-                if q.exponent == x.neg(p.exponent) and x.split_number(p.exponent)[0] > 0:
-                    both = x.Pow(x.mul(p.base, x.power(q.base, x.num(-1))), p.exponent)
-                    return one_power([*(r for r in factors if r not in (p, q)), both])
-    return factors
 
 
 def ordered(factors: list[Expr]) -> list[Expr]:

@@ -227,6 +227,11 @@ def plus(*terms: Formula) -> Formula:
     return Plus(tuple(flat))
 
 
+def one_letter(word: str) -> bool:
+    """Whether a word is a letter that mathematics sets in italics: of the Greek ones the small."""
+    return len(word) == 1 and word.isalpha() and (word.isascii() or word.islower())
+
+
 def in_rows(terms: Terms, size_of: Callable[[Formula], int], width: int, used: int = 0) -> list[Terms]:
     """The terms of a sum in rows no longer than `width`; each has `used` letters, or as much room, before it."""
     rows: list[list[tuple[bool, Formula]]] = [[]]

@@ -36,7 +36,7 @@ class Known:
     states: Mapping[str, int]
     complete: bool = False
     indices: frozenset[str] = frozenset()  # data that say which element of a plate is meant
-    binary: frozenset[str] = frozenset()  # probabilities of latents with two states
+    binary: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)  # probabilities: which states are of two
     levels: frozenset[str] = frozenset()  # data that are one of the levels of their kind
     places: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)  # states of probabilities
     constants: Mapping[str, Fraction | float] = field(default_factory=dict)  # literal tables of one number
@@ -63,9 +63,11 @@ def known(plan: Plan) -> Known:
     indices = frozenset(v.name for v in kinds("given") if v.domain.kind == "index")
     observed = (*kinds("given"), *kinds("observed"))
     levels = frozenset(v.name for v in observed if v.domain.kind in ("index", "category"))
-    two = [b for b in plan.elimination.blocks if len(b.states) == 1 and b.states[0].dim == "2" and not b.neighbours]
-    binary = frozenset(kind.of(b.name) for b in two for kind in (Q, *(CLIQUE.at(n) for n in range(len(b.network)))))
-    binary |= {PAIR.of(b.name) for b in two if b.chain is not None and b.chain.depth == 1}
+    own = [b for b in plan.elimination.blocks if any(s.dim == "2" for s in b.states) and not b.neighbours]
+    binary = {Q.of(b.name): tuple(s.dim == "2" for s in b.states) for b in own if not b.network}
+    for b in (b for b in own if len(b.states) == 1):
+        binary |= {CLIQUE.at(n).of(b.name): (True,) for n in range(len(b.network))}
+        binary |= {PAIR.of(b.name): (True, True)} if b.chain is not None and b.chain.depth == 1 else {}
     return Known(
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks

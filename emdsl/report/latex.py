@@ -52,7 +52,7 @@ def tex(e: Formula) -> str:
         case f.Number(digits):
             return digits
         case f.Word(word):
-            return WORDS.get(word) or (rf"\text{{{escaped(word)}}}" if word else "")
+            return WORDS.get(word) or (word if f.one_letter(word) else rf"\text{{{escaped(word)}}}" if word else "")
         case f.At(base, places):
             return f"{_based(base)}_{{{', '.join(map(tex, places))}}}"
         case f.Nth(base, numbers):
@@ -219,8 +219,8 @@ def _factors(factors: tuple[Formula, ...]) -> str:
 
 
 def _gap(one: str, other: str) -> str:
-    """The space between two factors: names of several letters stand further apart."""
-    return "" if not one else r"\;" if other.startswith(r"\mathrm{") else r"\,"
+    """The space between two factors: names of several letters stand further apart, words as in a sentence."""
+    return "" if not one else r"\ " if one.startswith(r"\text{") else r"\;" if other.startswith(r"\mathrm{") else r"\,"
 
 
 def _sums(e: f.Big) -> str:

@@ -120,7 +120,8 @@ def _of(e: Formula) -> str:
         case f.Number(digits):
             return f"<mn>{escape(digits).replace('-', '−')}</mn>"
         case f.Word(word):
-            return f'<mi mathvariant="normal">{escape(WORDS.get(word, word))}</mi>'
+            shown = escape(WORDS.get(word, word))
+            return f"<mi>{shown}</mi>" if f.one_letter(shown) else f'<mi mathvariant="normal">{shown}</mi>'
         case f.At(base, places):
             below = f"<mrow>{_listed(places)}</mrow>"
             if isinstance(base, f.Name) and base.text in STATISTIC:  # one sign above the other

@@ -16,6 +16,7 @@ from emdsl.report.formula import Formula, Word
 from emdsl.report.gathered import gathered
 from emdsl.report.measure import measure
 from emdsl.report.page import Say, Show
+from emdsl.report.squares import closed_squares
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import WORDS
@@ -125,7 +126,7 @@ def _entry(found: Curvature, v: m.Variable, w: m.Variable, axes: tuple[Ix, ...],
     rest = list(axes[len(batch) :])
     mine, first = _placed(v, places[v.name], batch, rest)
     other, second = _placed(w, places[w.name], batch, rest)
-    value = gathered(tidy(total, t.known))
+    value = gathered(tidy(closed_squares(tidy(total, t.known)), t.known))
     if first and second and t.own(El(v.name, mine)) == t.own(El(w.name, other)) == 1:
         names = t.letters.extend({}, (*batch, *first[:-1], *second[:-1]))
         matrix = tensor(t, value, (first[-1], second[-1]), names)

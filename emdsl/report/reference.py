@@ -22,8 +22,9 @@ from emdsl.report.meanings import explained
 from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
-from emdsl.report.unicode import text
 from emdsl.report.updates import equation
+from emdsl.report.vectors import UNIT
+from emdsl.report.walking import parts
 
 
 def as_written(plan: Plan, found: list[Step]) -> Step:
@@ -71,7 +72,7 @@ def reference_step(plan: Plan, shifted: bool) -> list[Step]:
     body: tuple[Say | Show, ...] = (Say(say),)
     if shown:
         body = (*body, *_of_points(plan), Say("In place of each stands"), *shown)
-    if any("e[" in text(e.formula) for e in shown):
+    if any(p == UNIT for e in shown for p in parts(e.formula)):
         body = (*body, Say("e with a number is the unit vector with its one there."))
     return [Step("Reference points", body, facts, measured(plan))]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations, permutations
@@ -12,6 +12,9 @@ from math import prod
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import PAIR, Q
+from emdsl.report.marginals import summed_out
+
+Binary = Mapping[str, tuple[bool, ...]]
 
 ANY_OF_TWO = DataIx(x.Fn("any", (x.SizeN("2"),)))  # a state that is summed out
 MOST_ALIKE = 48  # sums of one shape whose pairs are looked through
@@ -23,10 +26,10 @@ def closed(e: Expr) -> Expr:
     return _pairwise(e, frozenset(), False)
 
 
-def cancelled(e: Expr, binary: Collection[str]) -> Expr:
+def cancelled(e: Expr, binary: Binary) -> Expr:
     """Sums that are shorter together: `sum q a + sum q (1 - a)` is `sum q`.
 
-    `binary` are probabilities of latents with two states: those of both sum to one.
+    `binary` says of probabilities which of their states are of two: those of both sum to that of the others, or to one.
     """
     return _pairwise(e, binary, True)
 
@@ -74,7 +77,7 @@ def in_every_state(terms: Sequence[Expr], literal: Mapping[str, int]) -> list[Ex
 Parts = tuple[Fraction | float, list[Expr], list[Ix]]
 
 
-def _pairwise(e: Expr, binary: Collection[str], shorter: bool) -> Expr:
+def _pairwise(e: Expr, binary: Binary, shorter: bool) -> Expr:
     """The sum, pairs of its terms that are sums over the same lengths joined where they can be."""
     if not isinstance(e, x.Add):
         return e
@@ -94,7 +97,7 @@ def _pairwise(e: Expr, binary: Collection[str], shorter: bool) -> Expr:
     return e
 
 
-def _one_sum(one: Parts, other: Parts, binary: Collection[str], shorter: bool) -> Expr | None:
+def _one_sum(one: Parts, other: Parts, binary: Binary, shorter: bool) -> Expr | None:
     (c, mine, sums), (d, theirs, beside) = one, other
     for same in matched(beside, sums):
         moved = [x.substitute(p, same) for p in theirs]
@@ -116,28 +119,28 @@ def _terms(e: Expr) -> int:
     return prod(_terms(p) for p in x.factors_of(e) if isinstance(p, x.Add))
 
 
-def _both_states(
-    mine: Sequence[Expr], theirs: Sequence[Expr], c: Fraction | float, binary: Collection[str]
-) -> Expr | None:
+def _both_states(mine: Sequence[Expr], theirs: Sequence[Expr], c: Fraction | float, binary: Binary) -> Expr | None:
     """`q(z = 0) a + q(z = 1) a` is a, and `q(y = 1, z = 0) a + q(y = 1, z = 1) a` is `q(y = 1) a`."""
-    held = [(p, k) for p in mine if isinstance(p, El) and p.var in binary for k in range(1 + (p.var in PAIR))]
+    held = [(p, k) for p in mine if isinstance(p, El) for k, two in enumerate(binary.get(p.var, ())) if two]
     for p, k in held:
-        if not isinstance(i := p.idx[k], int) or (p.var in PAIR and not isinstance(p.idx[1 - k], int)):
+        others = [i for n, i in enumerate(p.idx[: len(binary[p.var])]) if n != k]
+        if not isinstance(i := p.idx[k], int) or (p.var in PAIR and not isinstance(others[0], int)):
             continue
         twin = replace(p, idx=(*p.idx[:k], 1 - i, *p.idx[k + 1 :]))
         rest, beside = [q for q in mine if q is not p], [q for q in theirs if q != twin]
         if twin in theirs and x.mul(*rest) == x.mul(*beside):
-            left = [replace(p, idx=(*p.idx[:k], ANY_OF_TWO, *p.idx[k + 1 :]))] if p.var in PAIR else []
+            alone = all(map(summed_out, others))  # nothing is left to be said of
+            left = [] if alone else [replace(p, idx=(*p.idx[:k], ANY_OF_TWO, *p.idx[k + 1 :]))]
             return x.mul(x.Num(c), *rest, *left)
     return None
 
 
-def in_both_states(e: Expr, binary: Collection[str]) -> Expr | None:
+def in_both_states(e: Expr, binary: Binary) -> Expr | None:
     """`q(z = 1) (a - b) - q(z = 0) b` is `q(z = 1) a - b`; None where no addend stands in both states."""
     terms = e.terms if isinstance(e, x.Add) else ()
     for one, other in combinations(terms, 2):
         for p in x.factors_of(one):
-            if not isinstance(p, El) or p.var not in binary or p.var in PAIR or not isinstance(p.idx[0], int):
+            if not isinstance(p, El) or len(binary.get(p.var, ())) != 1 or not isinstance(p.idx[0], int):
                 continue
             twin = El(p.var, (1 - p.idx[0], *p.idx[1:]), p.sort)
             if twin not in x.factors_of(other):

@@ -157,7 +157,14 @@ class Typeset(Elements):
 
     def mean(self, value: Formula, given: Sequence[Expr], names: Names) -> Formula:
         """The mean under q of a value, where conditions hold."""
-        return f.Mean(value, f.Listed(tuple(self.condition(g, names) for g in given)) if given else None)
+        return f.Mean(value, f.Listed(tuple(self._held(g, names) for g in given)) if given else None)
+
+    def _held(self, e: Expr, names: Names) -> Formula:
+        """A condition of a mean; of a latent at points the point."""
+        match e:
+            case x.Sel(El(var, idx), at) if var in self.points:
+                return self._event(var, idx, self.index(at, names)[-1], names)
+        return self.condition(e, names)
 
     def condition(self, e: Expr, names: Names) -> Formula:
         match e := only(e, self.known.whole):

@@ -219,6 +219,9 @@ def _between_factors(row: str, width: int, within: tuple[int, ...], home: int) -
     ]
     too_long = len(row) > width + width // SLACK
     places = [i for i in starts if not _leads(row[:i].rpartition(" ")[2])] or (starts if too_long else [])
+    if not places and too_long:  # a logarithm without brackets
+        spaces = [i for i in range(max(start + 24, _related(row)), width) if row.startswith("log ", i + 1)]
+        places = [i for i in spaces if i not in signed and row[i] == " "]
     if not places and too_long:  # names alone: between any two, then between those of a list, then where it may be
         start, end = max(start + 8, _related(row) + 3), min(width, len(row) - 1)
         spaces = [i for i in range(start, end) if row[i] == " " and not row[:i].rpartition(" ")[2].isdigit()]

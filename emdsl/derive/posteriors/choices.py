@@ -154,7 +154,7 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: Refused, averaged: boo
 
 
 def _states(b: Block, joint: LogJoint) -> str:
-    """`A x B (4 by default)`: how many states one element has; and the elements before it, in a chain of some lag."""
+    """`A x B (4 by default)`, `2 x 3 = 6`: states of an element, and of those before it, in a chain of some lag."""
     depth = b.chain.depth if b.chain is not None else 1
     own = [
         joint.levels[n].removesuffix("[max]").replace("[", " ").removesuffix("]")
@@ -169,6 +169,8 @@ def _states(b: Block, joint: LogJoint) -> str:
     known = [n for n in counts if n is not None]
     if b.network or len(own) * depth < 2 or len(known) < len(counts):
         return states
+    if depth == 1 and all(n.isdigit() for n in own):
+        return f"{states} = {prod(known)}"
     return f"{states} ({prod(known)} by default)" if depth == 1 else f"{states} ({prod(known)}^{depth} by default)"
 
 
