@@ -23,7 +23,7 @@ MOST = 3  # indices of one length that are matched in every order
 
 def closed(e: Expr) -> Expr:
     """Sums with a factor in common that no number divides by, joined before a difference."""
-    return _pairwise(e, frozenset(), False)
+    return _pairwise(e, {}, False)
 
 
 def cancelled(e: Expr, binary: Binary) -> Expr:
