@@ -193,6 +193,7 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
     """Save first, then print; False where it could not be saved, and the print is all there is."""
     from emdsl.report.plot import history_svg
     from emdsl.report.summary import print_fit
+    from emdsl.runtime.fitting.sealing import sealed
 
     spec, saved = fitter.model.module.SPEC, True
     if options["output"]:
@@ -202,7 +203,7 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
             saved = False
             click.echo(str(error), err=True)
     if options["as_json"]:
-        click.echo(as_text(fitter.document()))
+        click.echo(as_text(sealed(fitter.document())))
     else:
         print_fit(fitter, spec, data, sys.stdout)
     if options["plot"]:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import random
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,15 @@ from emdsl.fit.fitter import load_fit
 from emdsl.report.summary import all_rows
 from emdsl.runtime.data import faults
 from emdsl.runtime.fitting import storage
+from emdsl.runtime.fitting.sealing import plain_value
 
 RNG = np.random.default_rng(7)
 X = np.concatenate([RNG.normal(0, 1, (60, 2)), RNG.normal(4, 1, (90, 2))])
+
+
+def without_digest(path: Path) -> dict[str, Any]:
+    """A saved fit that is altered on purpose: without its digest it is read as it stands."""
+    return {k: v for k, v in json.loads(path.read_text()).items() if k != "digest"}
 
 
 @pytest.mark.parametrize("name", ["fit.json", "fit.npz"])
@@ -53,8 +60,10 @@ def test_json_holds_what_the_interface_names(tmp_path: Path) -> None:
 
 
 def test_nan_is_null(tmp_path: Path) -> None:
-    storage.write_document(tmp_path / "a.json", {"params": {"a": np.array([np.nan, 1.0])}, "history": [float("inf")]})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"params": {"a": [None, 1.0]}, "history": [None]}
+    storage.write_document(
+        tmp_path / "a.json", {"format": 1, "params": {"a": np.array([np.nan, 1.0])}, "history": [float("inf")]}
+    )
+    assert without_digest(tmp_path / "a.json") == {"format": 1, "params": {"a": [None, 1.0]}, "history": [None]}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +100,7 @@ def refused(path: Path) -> str:
 def test_what_is_no_fit_is_refused(tmp_path: Path) -> None:
     good, path = tmp_path / "good.json", tmp_path / "bad"
     GaussianMixture(seed=0).fit(X).save(good)
-    document = json.loads(good.read_text())
+    document = without_digest(good)
 
     def written(**changes: Any) -> Path:
         path.write_text(json.dumps({**document, **changes}))
@@ -161,10 +170,56 @@ def test_a_fit_with_a_design_is_loaded(tmp_path: Path) -> None:
     fit = emdsl.compile(text=text + "observed y[n] ~ Normal(X[n] @ b, s)").fitter().fit(data)
     fit.save(tmp_path / "fit.json")
     assert emdsl.load(tmp_path / "fit.json").score(data) == fit.score(data)
-    document = json.loads((tmp_path / "fit.json").read_text())
+    document = without_digest(tmp_path / "fit.json")
     (tmp_path / "fit.json").write_text(json.dumps({**document, "reference": {"X": [[0.0, 1.0]]}}))
     with pytest.raises(emdsl.EmdslError, match="reference point of X is none"):
         emdsl.load(tmp_path / "fit.json")
+
+
+def damaged(rng: random.Random, content: bytes) -> bytes:
+    """A file that was cut, has bits or digits changed, or lost or doubled some bytes or a line."""
+    found, at = bytearray(content), rng.randrange(len(content))
+    match rng.randrange(6):
+        case 0:
+            del found[at:]
+        case 1:
+            found[at] ^= 1 << rng.randrange(8)
+        case 2 | 3:
+            at = rng.choice([i for i, c in enumerate(found) if 48 <= c < 58])
+            found[at] = 48 + (found[at] - 48 + rng.randrange(1, 10)) % 10
+        case 4:
+            found[at : at + 8] = found[at : at + 8] * rng.choice([0, 2])
+        case _:
+            lines = content.split(b"\n")
+            del lines[rng.randrange(len(lines))]
+            return b"\n".join(lines)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("name", ["fit.json", "fit.npz"])
+def test_a_damaged_fit_is_refused_or_the_same(tmp_path: Path, name: str) -> None:
+    """A digit that had changed was another parameter, and nothing said so."""
+    path, rng = tmp_path / name, random.Random(5)
+    GaussianMixture(seed=0).fit(X).save(path)
+    whole, good, told = path.read_bytes(), storage.read_document(path), []
+    for _ in range(200):
+        path.write_bytes(damaged(rng, whole))
+        try:
+            assert str(plain_value(storage.read_document(path))) == str(plain_value(good))
+        except faults.DataError as error:
+            told.append(str(error))
+    assert len(told) > 150  # an archive's own sums find nearly all
+    assert name == "fit.npz" or any("is damaged: what it says is not what was saved" in t for t in told)
+
+
+@pytest.mark.parametrize("name", ["fit.json", "fit.npz"])
+def test_what_is_saved_without_a_digest_is_read(tmp_path: Path, name: str) -> None:
+    """A file from before there were digests, or one that was altered by hand and says so."""
+    fit, path = GaussianMixture(seed=0).fit(X), tmp_path / name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage, "sealed", plain_value)
+        fit.save(path)
+    assert GaussianMixture().restore(path).score(X) == fit.score(X)
 
 
 class Runs:
@@ -224,7 +279,7 @@ def test_factors_of_another_model_are_refused_where_they_are_asked(tmp_path: Pat
     data = {"i": [0, 1, 1], "j": [0, 0, 1], "y": [1.0, 2, 4]}
     fit = emdsl.compile(text=TWO_EFFECTS).fitter(max_iter=60).fit(data)
     fit.save(tmp_path / "fit.json")
-    document = json.loads((tmp_path / "fit.json").read_text())
+    document = without_digest(tmp_path / "fit.json")
     name = next(iter(document["factors"]))
     for wrong in ({"b": [1.0]}, {**document["factors"], name: [[[1.0, 2], [3, 4]]] * 5}):
         (tmp_path / "fit.json").write_text(json.dumps({**document, "factors": wrong}))
@@ -239,7 +294,7 @@ def test_an_objective_that_json_cannot_hold_is_told(tmp_path: Path) -> None:
     text = "model M\nparam m : real\nfor n in N: observed y[n] ~ Normal(m, 1)"
     fit = emdsl.compile(text=text).fitter().fit([1.0, 2.0])
     fit.save(tmp_path / "fit.json")
-    document = json.loads((tmp_path / "fit.json").read_text())
+    document = without_digest(tmp_path / "fit.json")
     (tmp_path / "fit.json").write_text(json.dumps({**document, "objective": None}))
     assert "-inf" in emdsl.load(tmp_path / "fit.json")._repr_html_()
 

@@ -22,8 +22,9 @@ from emdsl.runtime.data import faults
 from emdsl.runtime.data.frames import Table
 from emdsl.runtime.data.sizes import ragged_name
 from emdsl.runtime.data.table import read_data
+from emdsl.runtime.fitting.sealing import DIGEST, plain_value
 from emdsl.runtime.fitting.settings import sizes_of_parameters, starting_values
-from emdsl.runtime.fitting.storage import by_unique_names, content_of, numbers_of, plain_value, read_document
+from emdsl.runtime.fitting.storage import by_unique_names, content_of, numbers_of, read_document
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Record = Mapping[str, Any]
@@ -114,7 +115,7 @@ def _tied(spec: Mapping[str, Any]) -> set[str]:
 def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:
     """Parameters and sizes from a saved fit, or from JSON that maps names of parameters to numbers."""
     content = _json_of(path)
-    if isinstance(content, dict) and "format" not in content:
+    if isinstance(content, dict) and not {"format", DIGEST} & set(content):
         params = content.get("params", content)
         sizes = content.get("sizes", {})
         if not isinstance(params, dict):

@@ -68,7 +68,7 @@ def page_columns(path: str | None) -> int:
 
 def as_text(document: Any) -> str:
     """JSON that any program reads: NaN and infinities as null, what a terminal would obey spelled out."""
-    from emdsl.runtime.fitting.storage import plain_value
+    from emdsl.runtime.fitting.sealing import plain_value
 
     text = json.dumps(plain_value(document), allow_nan=False, ensure_ascii=False, indent=1)
     return COMMANDS.sub(lambda c: f"\\u{ord(c[0]):04x}", text)

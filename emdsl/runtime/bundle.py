@@ -10,9 +10,9 @@ BUNDLED = (
     "data/faults", "data/arguments", "data/sizes", "data/columns", "data/advice", "data/domains", "data/plates",
     "data/binding", "data/frames", "data/cells", "data/groups", "data/named", "data/places", "data/layout",
     "data/table", "data/weighed", "numeric/ways", "numeric/infinity", "fitting/climbs", "fitting/endings",
-    "fitting/effects", "fitting/leaps", "fitting/untouched", "fitting/loop", "fitting/reach", "fitting/storage",
-    "fitting/rounding", "fitting/divisions", "fitting/settings", "fitting/symmetry", "fitting/forecast",
-    "fitting/answers", "fitting/estimator",
+    "fitting/effects", "fitting/leaps", "fitting/untouched", "fitting/loop", "fitting/reach", "fitting/sealing",
+    "fitting/storage", "fitting/rounding", "fitting/divisions", "fitting/settings", "fitting/symmetry",
+    "fitting/forecast", "fitting/answers", "fitting/estimator",
 )  # fmt: skip
 IMPORT = re.compile(r"^(?:from [\w.]+ import (?:\([^)]*\)|[^\n]*)|import [^\n]*)\n", re.MULTILINE)
 

@@ -16,6 +16,7 @@ from emdsl.runtime.data.arguments import place
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.sizes import size_value
+from emdsl.runtime.fitting.sealing import DIGEST, is_damaged, sealed
 
 FIT_FORMAT = 1
 PACKED = 100  # an npz may be so many times as large as its file, beside MEGABYTES that any fit may have
@@ -48,7 +49,7 @@ KEYS: dict[str, tuple[type, ...]] = {  # what every saved fit holds
 MORE: dict[str, tuple[type, ...]] = {  # what some hold
     "quadrature_error": (float, int, NO_VALUE), "source": (str,), "infer": (dict,), "fixed": (list,),
     "completed": (list,), "many": (bool,), "multiplied": (str,), "points_times": (int,), "options": (dict,),
-    "monte_carlo": (dict,),
+    "monte_carlo": (dict,), "digest": (str,),
 }  # fmt: skip
 
 
@@ -59,21 +60,6 @@ def spec_hash(spec: Mapping[str, Any]) -> str:
     keys = ("name", "kind", "plates", "array", "event", "domain", "levels")
     shown = [[v.get(k) for k in keys] for v in spec["variables"]]
     return sha256(json.dumps([spec["model"], shown], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def plain_value(value: Any) -> Any:
-    """Arrays and numpy scalars as lists and numbers; NaN and infinities as None, which JSON can hold."""
-    if isinstance(value, np.ndarray):
-        return plain_value(value.tolist())
-    if isinstance(value, np.generic):
-        return plain_value(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(k): plain_value(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_value(v) for v in value]
-    return value
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
@@ -114,15 +100,18 @@ def write_document(path: str | os.PathLike[str], document: Mapping[str, Any]) ->
     """A fit as JSON, or as npz where the path ends so (arrays by name, the rest as JSON inside)."""
     path = place(path)
     if str(path).endswith(".npz"):
-        rest = {k: plain_value(v) for k, v in document.items() if k not in ("params", "history")}
-        arrays: dict[str, Any] = {f"params/{n}": np.asarray(v, np.float64) for n, v in document["params"].items()}
+        params = {n: np.asarray(v, np.float64) for n, v in document["params"].items()}
+        history = np.asarray(document["history"], np.float64)
+        rest = sealed({**document, "params": params, "history": history})
+        rest = {k: v for k, v in rest.items() if k not in ("params", "history")}
+        arrays: dict[str, Any] = {f"params/{n}": v for n, v in params.items()}
         arrays["document"] = np.frombuffer(json.dumps(rest, allow_nan=False).encode(), np.uint8)
-        arrays["history"] = np.asarray(document["history"], np.float64)
+        arrays["history"] = history
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
         write_whole(path, buffer.getvalue())
         return
-    text = json.dumps(plain_value(document), allow_nan=False, indent=1, ensure_ascii=False)
+    text = json.dumps(sealed(document), allow_nan=False, indent=1, ensure_ascii=False)
     write_whole(path, (text + "\n").encode())
 
 
@@ -186,6 +175,13 @@ def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str,
     fault = _no_fit(document)
     if fault:
         raise DataError(f"{shown}: {fault}", code="D020")
+    if is_damaged(document):
+        raise DataError(
+            f"{shown}: is damaged: what it says is not what was saved",
+            hint=f"take another copy; if it was altered on purpose, delete its entry {DIGEST!r}",
+            code="D020",
+        )
+    document = {k: v for k, v in document.items() if k != DIGEST}
     document["params"] = {n: _array(shown, n, v) for n, v in document["params"].items()}
     if "monte_carlo" in document:
         document["monte_carlo"] = _told_by_draws(document["monte_carlo"])
