@@ -23,6 +23,7 @@ from emdsl.report.output import (
     page_columns,
     problem_facts,
     put,
+    status_of,
     stop_when_told,
 )
 
@@ -149,7 +150,7 @@ def fit(model: str, data: str, **options: Any) -> None:
     if model == data == "-":
         raise click.UsageError("the model and the data cannot both be standard input")
     from emdsl.fit.readers import read_table_file
-    from emdsl.fit.tables import fit_table, imputed_text
+    from emdsl.fit.tables import fit_table
 
     for path in (options["output"], options["plot"], options["imputed"]):
         check_output(path, model, data, options["init"])
@@ -162,8 +163,6 @@ def fit(model: str, data: str, **options: Any) -> None:
     fitter = prepared_fitter(built, sizes, options)
     fit_table(fitter, table, columns, index, options["weights"])
     saved = report_fit(fitter, data, options)
-    if options["imputed"]:
-        put(options["imputed"], imputed_text(fitter, options["imputed"]))
     if fitter.status_ == "interrupted":
         raise KeyboardInterrupt
     if not saved:
@@ -190,25 +189,30 @@ def prepared_fitter(built: Model, sizes: Mapping[str, int], options: Mapping[str
 
 
 def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
-    """Save first, then print; False where it could not be saved, and the print is all there is."""
+    """Write files first, then print; False where one could not be written, and the print is all there is."""
+    from emdsl.fit.tables import imputed_text
     from emdsl.report.plot import history_svg
     from emdsl.report.summary import print_fit
     from emdsl.runtime.fitting.sealing import sealed
 
-    spec, saved = fitter.model.module.SPEC, True
-    if options["output"]:
+    spec, whole = fitter.model.module.SPEC, True
+    files: dict[str, Callable[[str], None]] = {
+        "output": fitter.save,
+        "plot": lambda path: put(path, history_svg(fitter.history_, f"{spec['model']}: objective by iteration")),
+        "imputed": lambda path: put(path, imputed_text(fitter, path)),
+    }
+    for name, write in files.items():
         try:
-            fitter.save(options["output"])
+            if options[name]:
+                write(options[name])
         except EmdslError as error:
-            saved = False
+            whole = False
             click.echo(str(error), err=True)
     if options["as_json"]:
         click.echo(as_text(sealed(fitter.document())))
     else:
         print_fit(fitter, spec, data, sys.stdout)
-    if options["plot"]:
-        put(options["plot"], history_svg(fitter.history_, f"{spec['model']}: objective by iteration"))
-    return saved
+    return whole
 
 
 # ------------------------------------------------------------------ derive, compile, check, format
@@ -369,6 +373,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    output = sys.stdout
     try:
         if any("\0" in a for a in arguments or ()):
             raise click.UsageError("an argument holds a zero character")
@@ -377,18 +382,15 @@ def _run(arguments: Sequence[str] | None) -> int:
             status = commands.main(args=arguments and list(arguments), prog_name="emdsl", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except click.UsageError as error:
-        error.show()
-        return 2
     except click.ClickException as error:
         error.show()
-        return 1
+        return error.exit_code  # 2 of a wrong command line
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    except BrokenPipeError:
+        return status_of(stop, output)
+    except BrokenPipeError:  # of the last flush
         leave_output()
         return 0
     except (EmdslError, InternalError, NotImplementedError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import json
@@ -327,6 +328,30 @@ def test_a_full_standard_output_is_no_bug(run: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("emdsl.report.output.leave_output", lambda: None)
     done = run("compile", "gmm.em")
     assert done.status == 1 and "error D040: standard output: cannot be written: No space left" in done.err
+
+
+@pytest.mark.parametrize("command", ["compile", "fit"])
+def test_a_reader_that_has_seen_enough_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    """`emdsl derive M.em | head -1`: click (rich, of fits) made it status 1 without a word; a plot was not drawn."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    more = (FAITHFUL, "--seed", "0", "--plot", str(tmp_path / "plot.svg")) if command == "fit" else ()
+    with contextlib.suppress(BrokenPipeError), open(writer, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert cli.run((command, "gmm.em", *more)) == 0
+    assert command != "fit" or (tmp_path / "plot.svg").read_text().startswith("<svg")
+
+
+def test_a_fit_that_comes_through_a_pipe_is_read_once(run: Any, tmp_path: Path) -> None:
+    """`--init <(...)` was opened twice, and the second time nothing was left."""
+    assert run("fit", "gmm.em", FAITHFUL, "--seed", "0", "-o", str(tmp_path / "fit.json")).status == 0
+    reader, writer = os.pipe()
+    os.write(writer, (tmp_path / "fit.json").read_bytes())
+    os.close(writer)
+    assert run("fit", "gmm.em", FAITHFUL, "--init", f"/dev/fd/{reader}", "--max-iter", "1").status == 0
+    os.close(reader)
 
 
 # ---------------------------------------------------------------- the other commands

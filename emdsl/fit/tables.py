@@ -95,8 +95,12 @@ def draw_rows(
 
 def start_of(path: str | None) -> Any:
     """What `--init` names, as a fitter takes it: the path of a saved fit, or what JSON has by name."""
-    content = None if path is None else _json_of(path)
-    return content if isinstance(content, dict) and "format" not in content and "params" not in content else path
+    if path is None:
+        return None
+    held, content = _held(path)
+    if isinstance(content, dict) and "format" not in content and "params" not in content:
+        return content
+    return _saved(path, held)
 
 
 def size_names(model: CompiledModel) -> set[str]:
@@ -114,17 +118,14 @@ def _tied(spec: Mapping[str, Any]) -> set[str]:
 
 def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:
     """Parameters and sizes from a saved fit, or from JSON that maps names of parameters to numbers."""
-    content = _json_of(path)
+    held, content = _held(path)
     if isinstance(content, dict) and not {"format", DIGEST} & set(content):
         params = content.get("params", content)
         sizes = content.get("sizes", {})
         if not isinstance(params, dict):
             raise DataError(Problem("D020", f"{path}: its params must be numbers by name"))
     else:
-        try:
-            document = read_document(path)
-        except faults.DataError as error:
-            raise DataError(Problem(error.code, error.message, hint=error.hint)) from None
+        document = _saved(path, held)
         params, sizes = document["params"], document["sizes"]
         if document["model"] != spec["model"]:
             raise DataError(Problem("D020", f"{path}: is a fit of {document['model']}, not of {spec['model']}"))
@@ -134,12 +135,26 @@ def read_parameters(path: str, spec: Mapping[str, Any]) -> tuple[dict[str, Array
     return _checked(path, params, spec), _whole(path, sizes)
 
 
-def _json_of(path: str) -> Any:
-    """The content of a JSON file; None where it is none, which who reads it as a saved fit tells."""
+def _held(path: str) -> tuple[bytes | None, Any]:
+    """The bytes of a file and what they say as JSON; None each where that fails, which who reads a saved fit tells.
+
+    They are read once: a pipe (`--params <(...)`) is empty, or waits for ever, the second time.
+    """
     try:
-        return json.loads(content_of(path), object_pairs_hook=by_unique_names) if not path.endswith(".npz") else None
-    except (OSError, ValueError, RecursionError):
-        return None
+        held = content_of(path)
+    except (OSError, ValueError):
+        return None, None
+    try:
+        return held, json.loads(held, object_pairs_hook=by_unique_names)
+    except (ValueError, RecursionError):
+        return held, None
+
+
+def _saved(path: str, held: bytes | None) -> dict[str, Any]:
+    try:
+        return read_document(path, held)
+    except faults.DataError as error:
+        raise DataError(Problem(error.code, error.message, hint=error.hint)) from None
 
 
 def _checked(path: str, params: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Array]:

@@ -136,6 +136,15 @@ def leave_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def status_of(stop: SystemExit, output: TextIO) -> int:
+    """What a command ends with that has ended itself. Where nobody reads on (`| head -1`) it is done; click, which then
+    wraps standard output, and rich have it fail without a word."""
+    if sys.stdout is not output or isinstance(stop.__context__, BrokenPipeError):
+        leave_output()
+        return 0
+    return stop.code if isinstance(stop.code, int) else 1
+
+
 def last_resort(error: Exception) -> int:
     """Lack of memory, or a bug of ours: one block, no traceback unless EMDSL_DEBUG is set."""
     if isinstance(error, MemoryError):

@@ -157,14 +157,17 @@ def why_no_json(error: Exception) -> str:
     return "a number has thousands of digits" if "set_int_max_str_digits" in str(error) else str(error)
 
 
-def read_document(path: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
-    """A saved fit as a dict, its parameters as arrays; DataError with the reason where it is not one."""
+def read_document(path: str | os.PathLike[str] | Mapping[str, Any], held: bytes | None = None) -> dict[str, Any]:
+    """A saved fit as a dict, its parameters as arrays; DataError with the reason where it is not one.
+
+    `held` are the bytes of the file, where they have been read.
+    """
     if isinstance(path, Mapping):
         document: Any = dict(path)
     else:
         file = place(path)
         try:
-            content = content_of(file)
+            content = content_of(file) if held is None else held
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}", code="D030") from None
         except ValueError as error:
