@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from emdsl.fit.fitter import Fitter
     from emdsl.fit.model import Model
 
-MODEL = click.argument("model", metavar="MODEL.em", type=click.Path())
-OUTPUT = click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write there, not to the terminal.")
+PATH = click.Path(readable=False)  # who reads it tells why it cannot be read, with status 1
+MODEL = click.argument("model", metavar="MODEL.em", type=PATH)
+OUTPUT = click.option("-o", "--output", type=PATH, metavar="FILE", help="Write there, not to the terminal.")
 INFER = click.option(
     "--infer", multiple=True, metavar="NAME=METHOD", help="Infer a latent so, as an `infer` line would."
 )
@@ -116,17 +117,15 @@ def unanswered(error: NotImplementedError) -> EmdslError:
 
 @commands.command()
 @MODEL
-@click.argument("data", metavar="DATA", type=click.Path())
-@click.option("-o", "--output", type=click.Path(), metavar="FIT.json", help="Save the fit there, as JSON or .npz, too.")
+@click.argument("data", metavar="DATA", type=PATH)
+@click.option("-o", "--output", type=PATH, metavar="FIT.json", help="Save the fit there, as JSON or .npz, too.")
 @SIZE
 @click.option("--column", multiple=True, metavar="X=A,B", help="The columns that hold a variable.")
 @click.option("--index", multiple=True, metavar="S=COLUMN", help="The column that tells a plate's elements apart.")
 @click.option("--weights", metavar="COLUMN", help="A column of weights: 2 is the row twice.")
 @INFER
 @SEED
-@click.option(
-    "--init", type=click.Path(), metavar="FIT.json", help="Start from a saved fit, or from JSON of numbers by name."
-)
+@click.option("--init", type=PATH, metavar="FIT.json", help="Start from a saved fit, or from JSON of numbers by name.")
 @click.option(
     "--n-init", type=click.IntRange(1), default=1, show_default=True, help="Number of starts; the best is kept."
 )
@@ -141,8 +140,8 @@ def unanswered(error: NotImplementedError) -> EmdslError:
     show_default=True,
     help="What to do when a component collapses.",
 )
-@click.option("--imputed", type=click.Path(), metavar="FILE.csv", help="Write what is told of missing entries.")
-@click.option("--plot", type=click.Path(), metavar="FILE.svg", help="Draw the objective by iteration.")
+@click.option("--imputed", type=PATH, metavar="FILE.csv", help="Write what is told of missing entries.")
+@click.option("--plot", type=PATH, metavar="FILE.svg", help="Draw the objective by iteration.")
 @click.option("--progress", is_flag=True, help="Say how far the fit is, on standard error.")
 @AS_JSON
 def fit(model: str, data: str, **options: Any) -> None:
@@ -221,7 +220,7 @@ def report_fit(fitter: Fitter, data: str, options: Mapping[str, Any]) -> bool:
 @commands.command()
 @MODEL
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True)
-@click.option("--diff", metavar="OTHER.em", type=click.Path(), help="Which equations change from MODEL to OTHER.")
+@click.option("--diff", metavar="OTHER.em", type=PATH, help="Which equations change from MODEL to OTHER.")
 @INFER
 @OUTPUT
 @AS_JSON
@@ -248,7 +247,7 @@ def compile_(model: str, infer: Sequence[str], output: str | None) -> None:
 
 
 @commands.command()
-@click.argument("models", metavar="MODEL.em...", nargs=-1, required=True, type=click.Path())
+@click.argument("models", metavar="MODEL.em...", nargs=-1, required=True, type=PATH)
 @AS_JSON
 def check(models: Sequence[str], as_json: bool) -> None:
     """Parse and type models; say what is wrong with them."""
@@ -313,12 +312,10 @@ def verify(model: str, infer: Sequence[str], seed: int, output: str | None, as_j
 
 @commands.command()
 @MODEL
-@click.option(
-    "--params", "fit_path", type=click.Path(), required=True, metavar="FIT.json", help="Parameters: a saved fit."
-)
+@click.option("--params", "fit_path", type=PATH, required=True, metavar="FIT.json", help="Parameters: a saved fit.")
 @SIZE
 @SEED
-@click.option("--data", "given_path", type=click.Path(), metavar="GIVENS.csv", help="Columns of the givens.")
+@click.option("--data", "given_path", type=PATH, metavar="GIVENS.csv", help="Columns of the givens.")
 @OUTPUT
 def sample(
     model: str, fit_path: str, size: Sequence[str], seed: int | None, given_path: str | None, output: str | None
@@ -360,8 +357,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if sys.stdout is None:  # closed by who started this: a fit is saved all the same
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
     stop_when_told()
-    status = run(arguments)
-    if status == INTERRUPTED:
+    if (status := run(arguments)) == INTERRUPTED:
         end_at_once(status)
     raise SystemExit(status)
 

@@ -23,6 +23,7 @@ from emdsl import cli
 from emdsl.errors import DataError
 from emdsl.fit import csvfile
 from emdsl.fit.readers import parse_csv, read_table_file
+from emdsl.report.output import stop_when_told
 from emdsl.runtime.data.frames import as_table
 
 ROOT = Path(__file__).parents[1]
@@ -272,6 +273,23 @@ def test_ctrl_c_ends_with_130_wherever_it_comes(tmp_path: Path, body: str) -> No
     assert done.returncode == 130 and b"Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="of terminals")
+def test_a_terminal_that_is_closed_is_ctrl_c_but_for_nohup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fit was lost with the connexion."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        stop_when_told()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        stop_when_told()
+        signal.raise_signal(signal.SIGHUP)
+    finally:
+        for told, handler in before.items():
+            signal.signal(told, handler)
+
+
 def test_ctrl_c_while_the_command_line_is_loaded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -338,7 +356,7 @@ def test_a_reader_that_has_seen_enough_is_no_fault(
     reader, writer = os.pipe()
     os.close(reader)
     more = (FAITHFUL, "--seed", "0", "--plot", str(tmp_path / "plot.svg")) if command == "fit" else ()
-    with contextlib.suppress(BrokenPipeError), open(writer, "w") as out:
+    with contextlib.suppress(BrokenPipeError), open(writer, "w", buffering=1) as out:
         monkeypatch.setattr(sys, "stdout", out)
         assert cli.run((command, "gmm.em", *more)) == 0
     assert command != "fit" or (tmp_path / "plot.svg").read_text().startswith("<svg")

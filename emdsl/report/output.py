@@ -107,7 +107,10 @@ def problem_facts(problem: Problem) -> dict[str, Any]:
 
 
 def stop_when_told() -> None:
-    """SIGTERM is Ctrl-C: a fit that is told to end keeps its best. One that Python lost comes again, a moment later."""
+    """SIGTERM, and a terminal that is closed, are Ctrl-C: a fit that is told to end keeps its best.
+
+    One that Python lost comes again, a moment later. What is ignored (`nohup`) stays so.
+    """
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -120,7 +123,10 @@ def stop_when_told() -> None:
             sys.__unraisablehook__(lost)
 
     sys.unraisablehook = again
-    signal.signal(signal.SIGTERM, stop)
+    for name in ("SIGTERM", "SIGHUP"):
+        told = getattr(signal, name, None)
+        if told is not None and signal.getsignal(told) is not signal.SIG_IGN:
+            signal.signal(told, stop)
 
 
 def end_at_once(status: int) -> NoReturn:
