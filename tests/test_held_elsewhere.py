@@ -48,3 +48,20 @@ def test_a_fit_ends_where_the_log_joint_is_level(name: str, text: str) -> None:
         moved[at] = 1e-4
         up, down = (model.log_joint({**best, **data, name: best[name] + s * moved}, sizes) for s in (1, -1))
         assert (up - down) / 2e-4 == pytest.approx(0, abs=1e-4)
+
+
+def test_an_entry_of_a_matrix_as_a_mean_beside_one_that_goes_far() -> None:
+    """Units of coordinates were looked for with steps of e^60 of others, or where a slope had levelled off: fits told
+    that they had converged where W[1, 0, 1] was 1e-4 whatever the data.
+    """
+    text = """
+        model Entries
+        param w[2] : spd[2]
+        for n in N:
+            given c[n] : category[2]
+            observed seen[n] ~ Bernoulli(exp(-w[0, 0, 0]))
+            observed y[n] ~ Normal(w[c[n], 0, 1], 1)
+    """
+    y, c = np.array([0.3, 0.5, -0.9, -0.7]), np.array([0, 0, 1, 1])
+    fit = emdsl.compile(text=text).fitter(seed=0, tol=1e-13).fit({"y": y, "c": c, "seen": np.array([0, 1, 0, 0])})
+    np.testing.assert_allclose(fit.params_["w"][:, 0, 1], [0.4, -0.8], atol=1e-5)

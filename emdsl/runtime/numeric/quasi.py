@@ -39,7 +39,7 @@ def maximise(
     """
     first, longest, values_at, plain = in_coordinates_of(objective, start, domains, bounds)
     told = _lifted(plain, first)
-    units = units_of(lambda step: told(first + step)[1], longest)
+    units = units_of(lambda step: told(first + step)[1], longest, 1e-4 * (1 + np.abs(first)))
     reach = np.maximum(REACH * (1 + np.abs(first).max(initial=0.0)), WIDE * units)
     reach = np.minimum(reach, near * (1 + np.abs(first)))
 
@@ -125,36 +125,41 @@ def _longest(domain: str, shape: tuple[int, ...]) -> Array:
     return out
 
 
-def units_of(slope: Callable[[Array], Array], longest: Array) -> Array:
+def units_of(slope: Callable[[Array], Array], longest: Array, shortest: Array) -> Array:
     """What each free coordinate is measured by: a step u from 0 over which its slope changes by about 1 / u.
 
     So numbers as small or large as the data are stand beside logarithms. All are tried together, from steps over which
     Q changes by next to nothing; where one was too long for the others, these are found the next time. Slopes that
     jump are tried over several jumps. What is level as far as there are numbers is measured by 1: its own slope is
-    rounding, and what it does far off to those of the others tells nothing of them. `longest` : of the first steps.
+    rounding, and what it does far off to those of the others tells nothing of them.
+
+    Steps are `shortest` at first, and never longer than `longest`: where the log of an entry of a matrix went as far as
+    its own curvature says, the others' slopes were those of e^60. Both are (n,), as is what is returned.
     """
     here = slope(np.zeros_like(longest))
     with np.errstate(all="ignore"):
-        step = np.minimum(np.where(here != 0, 1e-4 / np.abs(here), 1.0), longest)
-    away = np.zeros(step.size, bool)
-    level, near, turned = away, step, np.full(step.size, np.inf)  # the last steps with numbers, and what bent there
+        unit = np.minimum(np.where(here != 0, 1e-4 / np.abs(here), longest), shortest)
+    away = np.zeros(unit.size, bool)
+    level, near, turned = away, unit, np.full(unit.size, np.inf)  # the last steps with numbers, and what bent there
     for k in range(MOST_PROBES):
+        step = np.minimum(unit, longest)
         bend = np.abs(slope(step) - here)
         if np.isfinite(bend).all():
+            longest = np.where((step > near) & (bend < turned), near, longest)  # it levels off there
             near, turned = step, bend
         elif (beyond := (step > near) & (near * turned < 1e-6) & ~level).any():
             level = level | beyond
-            step = np.where(level, np.minimum(longest, 1.0), near)
+            unit = np.where(level, np.minimum(longest, 1.0), near)
             continue
         away = bend <= 1e-14 * np.abs(here)  # nothing happens as far as that
         with np.errstate(all="ignore"):
-            new = np.where(away, 32 * step, np.clip(np.sqrt(step / bend), step / 1e6, step * 1e6))
-        new = np.where(level, step, np.where(np.isfinite(bend), new, step / 1e3))
-        still = np.abs(np.log(new / step)) < 1.5
+            new = np.where(away, 32 * unit, np.clip(np.sqrt(step / bend), unit / 1e6, unit * 1e6))
+        new = np.where(level, unit, np.where(np.isfinite(bend), new, unit / 1e3))
+        still = np.abs(np.log(new / unit)) < 1.5
         if (still | (away & (k > 12))).all():
             break
-        step = new
-    return np.where(away | level | ~np.isfinite(step), 1.0, step)
+        unit = new
+    return np.where(away | level | ~np.isfinite(unit), 1.0, unit)
 
 
 def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tuple[Array, float]:
