@@ -253,7 +253,8 @@ def soft(plan: Plan, w: Any) -> Any:
         own = [w.lengths[i.dim] for i in (*block.gates, *block.home, *block.own)]
         for kind in block.record.moments if block.record else ():
             w.arrays[f"E:{block.name}:{kind}"] = rng.uniform(0.5, 1.5, own)
-    w.arrays.update({given: w.arrays[own] for given, own in twins(plan).items()})
+    for given, (twin, own) in twins(plan).items():
+        w.arrays[given] = lambda *at, twin=twin, own=own: w.value(twin, dict(zip(own, at, strict=True)))
     for e in known(plan).empty:
         w.arrays[e.var] = partial(without_mass, e, w.arrays[e.var])
     return w
@@ -1069,7 +1070,11 @@ for n in N:
     given site[n] : index[C]
     latent u[n] ~ Normal(w[n] @ gamma + b[site[n]], 1)
     observed y[n] ~ Delta(u[n] > 0)
-""": ("q(b⁽ⁱ⁾[site[n]]) E[log(2 π) + (u[n] - w[n]ᵀ gamma - b⁽ⁱ⁾[site[n]])² | b⁽ⁱ⁾[site[n]]]",),
+""": (
+        "log q(b⁽ⁱ⁾[c]) = Σ_{n : site[n] = c} (A(u[n] | b⁽ⁱ⁾[site[n]]) - ½ log(2 π) - ½ (w[n]ᵀ gamma + b⁽ⁱ⁾[c])²)",
+        "q(b⁽ⁱ⁾[site[n]]) E[log(2 π) + (u[n] - w[n]ᵀ gamma - b⁽ⁱ⁾[site[n]])² | b⁽ⁱ⁾[site[n]]]",
+        "Σ_{n, i} q(b⁽ⁱ⁾[site[n]]) (E[u[n] | b⁽ⁱ⁾[site[n]]] - b⁽ⁱ⁾[site[n]]) w[n]",
+    ),
     """param a : real
 param s : positive
 for n in N:

@@ -15,7 +15,7 @@ from emdsl.report.joint import summed
 from emdsl.report.known import known
 from emdsl.report.latents import closed_terms
 from emdsl.report.rank_one import products, sharing
-from emdsl.report.squares import closed_squares
+from emdsl.report.squares import closed_in_rows, closed_squares
 from emdsl.report.supports import apart, unknown
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
@@ -52,6 +52,28 @@ def test_squares_that_are_closed_are_what_stood_open(name: str) -> None:
         at = dict.fromkeys(x.free(x.add(opened, short)), 0) | dict.fromkeys(block.home, 1)
         np.testing.assert_allclose(w.value(short, at), w.value(opened, at), rtol=1e-9)
     assert closed
+
+
+def test_squares_close_in_sums_over_the_rows_of_a_group() -> None:
+    n, c, p, q = Ix("n", "N"), Ix("c", "C"), Ix("p", "P"), Ix("q", "P")
+    e, own = El("e", (c,)), x.Sel(El("g", (n,)), c)
+
+    def line(i: Ix) -> x.Expr:
+        return x.mul(El("a", (n, i)), El("b", (i,)))
+
+    half = x.num(-0.5)
+    rows = (x.total(n, x.mul(x.fn("log", x.num(2)), own)), x.totals((n, p), x.mul(x.num(-1), e, own, line(p)))) + (
+        x.totals((n, p, q), x.mul(half, own, line(p), line(q))),
+        x.total(n, x.mul(half, e, e, own)),
+    )
+    opened = x.add(e, *rows)
+    w = World({"N": 4, "C": 2, "P": 2}, {"a": np.arange(8.0).reshape(4, 2), "b": np.array([0.3, -0.7]),
+                                         "e": np.array([0.4, 1.1]), "g": np.array([0, 1, 1, 0])})  # fmt: skip
+    short = closed_in_rows(opened)
+    assert len(x.terms_of(short)) == 2
+    for k in range(2):
+        assert w.value(short, {c: k}) == pytest.approx(w.value(opened, {c: k}), rel=1e-12)
+    assert closed_in_rows(x.add(e, *rows[:3])) == x.add(e, *rows[:3])
 
 
 def test_entries_at_places_are_products_of_vectors() -> None:

@@ -101,20 +101,25 @@ def averaged_terms(factor: Factor, plan: Plan, names: frozenset[str], side: Call
     return [replace(t, factors=tuple(x.rebuild(e, lambda n: _twin(n, same)) for e in t.factors)) for t in out]
 
 
-def twins(plan: Plan) -> dict[str, str]:
-    """The probability of the state that a block is given is that of the state's own block: `q:b` -> `q:z`."""
+def twins(plan: Plan) -> dict[str, tuple[El, tuple[Ix, ...]]]:
+    """The probability of the state that a block is given is that of the state's own block, at the places that the
+    block's own indices say: `q:b[k, n]` -> `q:z[k, g[n]]`."""
     blocks = {b.name: b for b in plan.elimination.blocks}
-    found: dict[str, str] = {}
+    found: dict[str, tuple[El, tuple[Ix, ...]]] = {}
     for b in blocks.values():
         of = b.neighbours[0].of if len(b.neighbours) == 1 == len(b.gates) and not b.states and not b.field else None
-        other = blocks.get(of.var) if isinstance(of, El) and of.idx == b.home else None
-        if other is not None and other.latents == (other.name,) and not other.gates:
-            found[Q.of(b.name)] = Q.of(other.name)
+        other = blocks.get(of.var) if isinstance(of, El) else None
+        if isinstance(of, El) and other is not None and other.latents == (other.name,) and not other.gates:
+            own = (*b.gates, *b.home)
+            found[Q.of(b.name)] = El(Q.of(other.name), (*b.gates, *of.idx)), own
     return found
 
 
-def _twin(e: Expr, same: Mapping[str, str]) -> Expr | None:
-    return replace(e, var=same[e.var]) if isinstance(e, El) and e.var in same else None
+def _twin(e: Expr, same: Mapping[str, tuple[El, tuple[Ix, ...]]]) -> Expr | None:
+    if not isinstance(e, El) or e.var not in same:
+        return None
+    twin, own = same[e.var]
+    return x.substitute(replace(e, var=twin.var, idx=twin.idx), dict(zip(own, e.idx, strict=True)))
 
 
 def _is_covariance(e: Expr) -> bool:

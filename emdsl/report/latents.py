@@ -38,7 +38,7 @@ from emdsl.report.page import Say, Show, Step, in_part, names_of, worded
 from emdsl.report.pieces import statistic
 from emdsl.report.points import placed
 from emdsl.report.products import second_moments
-from emdsl.report.squares import closed_squares
+from emdsl.report.squares import closed_in_rows, closed_squares
 from emdsl.report.sums import closed
 from emdsl.report.supports import apart, left_out, unknown
 from emdsl.report.tidy import tidy
@@ -230,7 +230,7 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     names = block_names(block, t)
     q = _given_gates(t.of(El(Q.of(block.name), (*block.states, *block.gates, *block.home)), names), block, t, names)
     total = tidy(x.add(*(_inner(p.term, block) for p in closed_terms(plan, block))), t.known)
-    shown = t.of(closed_squares(total), names)
+    shown = t.of(closed_squares(closed_in_rows(total)), names)
     yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(shown, f.Word("const"))), part="joint")
     share = "bound" if plan.elimination.parts else "log-likelihood"
     told = f"the block's share of the {share}" if not block.gates else "the log-normaliser A, given the state"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Idx, Ix
-from emdsl.report.sums import matched, opened
+from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.report.sums import apart, matched, opened
 
 MOST = 40  # terms that are looked through
 
@@ -43,6 +43,49 @@ def closed_squares(e: Expr) -> Expr:
                     left = [t for t in e.terms if t not in (one, other, cross)]
                     return closed_squares(x.add(*left, body))
     return e
+
+
+def closed_in_rows(e: Expr) -> Expr:
+    """Sums over the rows of one group as one sum, where a square closes in it.
+
+    `e² sum_n [g[n] = c] + 2 e sum_n [g[n] = c] a[n] + sum_n [g[n] = c] a[n]²` is `sum_n [g[n] = c] (a[n] + e)²`.
+    """
+    groups: dict[Expr, list[tuple[Expr, Expr]]] = {}
+    leads: dict[str, Ix] = {}
+    for t in x.terms_of(e):
+        c, factors, sums = apart(t)
+        own = [p for p in factors if isinstance(p, x.Sel) and sums and sums[0] in x.free(p.of) and p.at not in sums]
+        if len(own) == 1:
+            row: dict[Ix, Idx] = {sums[0]: leads.setdefault(sums[0].dim, sums[0])}
+            body = x.totals(sums[1:], x.mul(x.Num(c), *(p for p in factors if p is not own[0])))
+            groups.setdefault(x.substitute(own[0], row), []).append((t, x.substitute(body, row)))
+    out = list(x.terms_of(e))
+    for rows, found in groups.items():
+        atoms: dict[Expr, Expr] = {}
+        body = closed_squares(x.add(*(_in_atoms(b, atoms) for _, b in found)))
+        if len(x.terms_of(body)) < len(found):
+            names = {atom: whole for whole, atom in atoms.items()}
+            lead = next(i for i in leads.values() if i in x.free(rows))
+            at, gone = out.index(found[0][0]), [t for t, _ in found]
+            out[at] = x.Sum(lead, x.mul(rows, x.rebuild(body, names.get)))
+            out = [t for t in out if t not in gone]
+    return x.add(*out)
+
+
+def _in_atoms(e: Expr, atoms: dict[Expr, Expr]) -> Expr:
+    """A product of sums with a name for each of these, so that `sum_pq w[p] b[p] w[q] b[q]` is seen to be a square."""
+    c, factors, sums = apart(e)
+    out = [x.Num(c), *(p for p in factors if not {*sums} & {*x.free(p)})]
+    left = list(sums)
+    while left:
+        mine, held = [left[0]], list[Expr]()
+        while more := [p for p in factors if p not in held and {*mine} & {*x.free(p)}]:
+            held += more
+            mine += [i for i in left if i not in mine and any(i in x.free(p) for p in more)]
+        whole = x.alpha(x.totals(mine, x.mul(*held)))
+        out.append(atoms.setdefault(whole, El(f"sum {len(atoms)}", ())))
+        left = [i for i in left if i not in mine]
+    return x.mul(*out)
 
 
 def _twice(square: Square, base: Expr) -> Expr:

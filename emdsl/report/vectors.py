@@ -19,6 +19,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order
 from emdsl.report.pieces import GLYPHS
 from emdsl.report.structured import paired
+from emdsl.report.sums import taken_out
 from emdsl.report.writer import Writer
 
 T = f.Word("T")
@@ -171,7 +172,8 @@ def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula |
     inner = t.letters.extend(names, plates)
     open_ = {*joined, *places}
     tensors = [p for p in flat.factors if open_ & set(x.free(p))]
-    scalars = [p for p in flat.factors if not open_ & set(x.free(p))]
+    alone = [p for p in flat.factors if not open_ & set(x.free(p))]
+    scalars = [q for p in alone for q in (x.factors_of(taken_out(p.terms)) if isinstance(p, x.Add) else (p,))]
     pieces = paths(t, tensors, joined, places, inner)
     if pieces is None:
         return None
