@@ -65,3 +65,19 @@ def test_an_entry_of_a_matrix_as_a_mean_beside_one_that_goes_far() -> None:
     y, c = np.array([0.3, 0.5, -0.9, -0.7]), np.array([0, 0, 1, 1])
     fit = emdsl.compile(text=text).fitter(seed=0, tol=1e-13).fit({"y": y, "c": c, "seen": np.array([0, 1, 0, 0])})
     np.testing.assert_allclose(fit.params_["w"][:, 0, 1], [0.4, -0.8], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("param s : positive ~ Exponential(1)\nfactor log(1 / s)", "s has collapsed"),  # stayed at 1: "converged"
+        ("param s : real\nfactor -a^2 * exp(s)", "s goes to minus infinity"),  # E106: "the log joint has no value"
+    ],
+)
+def test_what_priors_and_penalties_alone_drive_out_of_its_domain_is_told(lines: str, told: str) -> None:
+    model = emdsl.compile(text=f"model Driven\nparam a : real\n{lines}\nfor n in N:\n    observed y[n] ~ Normal(a, 1)")
+    try:
+        said = model.fitter(seed=0).fit({"y": np.array([1.0, 2, 3])}).message_
+    except emdsl.EmdslError as error:
+        said = str(error)
+    assert told in said

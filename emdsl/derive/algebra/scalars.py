@@ -252,7 +252,7 @@ def _polynomial_root(score: sp.Expr, v: sp.Symbol, sort: str) -> Solved | None:
             continue
         poly = sp.Poly(numerator, unknown)
         found = _root(poly, sort if unknown is v else "positive")
-        if found is not None:
+        if found is not None and not (unknown is w and 0 in found[0]):  # exp(v) = 0: Q rises for ever
             roots, evidence, turned = found
             # where the numerator vanishes, the slope of a ratio is the numerator's over the denominator
             slope = poly.diff().as_expr() / denominator * (unknown if unknown is w else 1)

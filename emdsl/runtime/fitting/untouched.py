@@ -43,16 +43,17 @@ class Untouched:
             return {}
 
     def says_nothing(self, here: Point, variable: Mapping[str, Any], mask: Array, state: Any) -> bool:
-        """Whether the likelihood does not move with these elements: what has collapsed stays in an M-step, too."""
+        """Whether the objective does not move with these elements: what has collapsed stays in an M-step, too, as does
+        what priors and penalties alone drive out of its domain."""
         now = here.params[variable["name"]]
         other = _elsewhere(variable, now)
         moved = now if other is None else np.where(mask, other, now)
         try:
             with np.errstate(all="ignore"):
-                there = evaluate(self.setup, {**here.params, variable["name"]: moved}, state).log_likelihood
+                there = evaluate(self.setup, {**here.params, variable["name"]: moved}, state).objective
         except (self.setup.module.Degenerate, np.linalg.LinAlgError):
             return False
-        return bool(mask.any()) and abs(there - here.log_likelihood) <= 1e-12 * (1 + abs(here.log_likelihood))
+        return bool(mask.any()) and abs(there - here.objective) <= 1e-12 * (1 + abs(here.objective))
 
     def kept(self, here: Point) -> Params | None:
         """The M-step where some elements have no statistic; None where data touch one of these."""
