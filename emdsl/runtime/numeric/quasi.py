@@ -182,7 +182,7 @@ def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tup
             inverse = np.eye(at.size)  # what was learned leads nowhere: once more from the slope
             continue
         new, there, turned = found
-        idle = idle + 1 if value - there <= 1e-12 * (1 + abs(value)) else 0
+        idle = idle + 1 if value - there <= 1e-14 * (1 + abs(value)) else 0
         moved, bend = new - at, turned - slope
         at, value, slope = new, there, turned
         if idle > 5:
