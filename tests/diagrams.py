@@ -9,7 +9,22 @@ from itertools import pairwise
 from math import hypot
 
 FORTY = [f"p{i}" for i in range(40)]
+LONG = "the_row_of_the_table_that_was_handed_over_by_the_laboratory"
+COVARIATES = "age income education urban children married tenure health commute".split()
 ODD: dict[str, str] = {
+    "twenty items": "".join(f"param m{i} : real\nparam s{i} : positive\n" for i in range(20))
+    + "for n in N:\n    latent z[n] ~ Normal(0, 1)\n"
+    + "".join(f"    observed y{i}[n] ~ Normal(m{i} + z[n], s{i})\n" for i in range(20)),
+    "names of sixty letters": f"""
+param {LONG}_1[K] : real
+for {LONG} in N:
+    latent {LONG}_2[{LONG}] ~ Categorical(1/K * ones(K))
+    observed {LONG}_3[{LONG}] ~ Normal({LONG}_1[{LONG}_2[{LONG}]], 1)
+""",
+    "covariates by name": "".join(f"param b_{c} : real\n" for c in COVARIATES)
+    + "for n in N:\n"
+    + "".join(f"    given {c}[n] : real\n" for c in COVARIATES)
+    + f"    observed y[n] ~ Normal({' + '.join(f'b_{c} * {c}[n]' for c in COVARIATES)}, 1)\n",
     "to and fro": """
 param ta[2, 2] : simplex[2]
 param tb[2, 2] : simplex[2]

@@ -15,6 +15,7 @@ from gallery import MODELS
 
 import emdsl
 from emdsl.families import PRELUDE
+from emdsl.graph.alike import folded
 from emdsl.graph.build import graph
 from emdsl.graph.diagram import Diagram
 from emdsl.graph.dot import dot
@@ -39,7 +40,7 @@ def text(name: str) -> ModelText:
 
 @cache
 def laid_out(name: str) -> Layout:
-    return layout(graph(text(name)))
+    return layout(folded(graph(text(name))))
 
 
 @cache
@@ -164,6 +165,45 @@ def test_what_is_observed_in_part_is_half_shaded() -> None:
     model = emdsl.compile(text=text + "    observed y[n] ~ Normal(m[x[n]], 1)\n")
     picture = read(model.complete(("x",)).graph())
     assert {n.name: n.mark for n in picture.nodes} == {"w": "param", "m": "param", "x": "partly", "y": "observed"}
+
+
+EIGHT = range(1, 9)
+SERIES = "\n".join(f"param m{i} : real" for i in EIGHT) + """
+for n in N:
+    latent z[n] ~ Normal(0, 1)
+""" + "\n".join(f"    observed y{i}[n] ~ Normal({{}} + z[n], 1)" for i in EIGHT)  # fmt: skip
+SUM = " + ".join(f"m{i}" for i in EIGHT)
+
+
+@pytest.mark.parametrize(
+    ("means", "nodes", "sizes"),
+    [
+        ([f"m{i}" for i in EIGHT], {"m1, …, m8", "z", "y1, …, y8"}, ["N", "1, …, 8"]),
+        ([SUM] * 8, {"m1, …, m8", "z", "y1, …, y8"}, ["N", "1, …, 8", "1, …, 8"]),  # each with all: plates apart
+        ([SUM, *(f"m{i}" for i in EIGHT[1:])], None, ["N"]),  # one is another's like no more
+        ([f"m{i % 8 + 1}" for i in EIGHT], None, ["N"]),
+    ],
+)
+def test_a_series_of_many_is_one_node_in_a_plate_of_its_numbers(
+    means: list[str], nodes: set[str] | None, sizes: list[str]
+) -> None:
+    whole = graph(parse_model("model M\n" + SERIES.format(*means), "m.em", PRELUDE()))
+    found = folded(whole)
+    assert {n.key for n in found.nodes} == (nodes or {n.key for n in whole.nodes})
+    assert [p.size for p in found.plates] == sizes
+
+
+def test_many_with_the_same_arrows_are_a_list() -> None:
+    names = "age income school city home married tenure health way".split()
+    source = "".join(f"param b_{n} : real\n" for n in names) + "param s : positive\nfor n in N:\n"
+    source += "".join(f"    given {n}[n] : real\n" for n in names)
+    source += f"    observed y[n] ~ Normal({' + '.join(f'b_{n} * {n}[n]' for n in names)}, s)\n"
+    found = folded(graph(parse_model(f"model M\n{source}", "m.em", PRELUDE())))
+    assert [n.names for n in found.nodes] == [(*(f"b_{n}" for n in names), "s"), tuple(names), ()]
+    shown = re.sub("<[^>]*>", "", str(Diagram.drawn(layout(found))))
+    assert all(n in shown for n in names) and len(found.edges) == 2
+    few = folded(graph(parse_model("model M\n" + SERIES.format(*["0"] * 8).split("for")[0], "m.em", PRELUDE())))
+    assert len(few.nodes) == 1
 
 
 def test_names_are_set_as_mathematics() -> None:

@@ -62,7 +62,9 @@ def test_squares_close_in_sums_over_the_rows_of_a_group() -> None:
         return x.mul(El("a", (n, i)), El("b", (i,)))
 
     half = x.num(-0.5)
-    rows = (x.total(n, x.mul(x.fn("log", x.num(2)), own)), x.totals((n, p), x.mul(x.num(-1), e, own, line(p)))) + (
+    rows = (
+        x.total(n, x.mul(x.fn("log", x.num(2)), own)),
+        x.totals((n, p), x.mul(x.num(-1), e, own, line(p))),
         x.totals((n, p, q), x.mul(half, own, line(p), line(q))),
         x.total(n, x.mul(half, e, e, own)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emdsl.graph.alike import folded
 from emdsl.graph.build import graph
 from emdsl.graph.dot import dot
 from emdsl.graph.layout import Layout, layout
@@ -16,7 +17,7 @@ class Diagram(str):
 
     @classmethod
     def of(cls, text: ModelText) -> Diagram:
-        return cls.drawn(layout(graph(text)))
+        return cls.drawn(layout(folded(graph(text))))
 
     @classmethod
     def drawn(cls, done: Layout) -> Diagram:

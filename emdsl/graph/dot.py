@@ -80,7 +80,7 @@ def _cluster(graph: Graph, nested: dict[str, tuple[str, ...]], other: dict[str, 
 
 def _node(n: Node, other: Sequence[Plate]) -> str:
     rings = ", peripheries=2" if n.fixed else ""
-    said = _spelt(names.label(n.name, n.at)) + "".join(f", {_spelt((plate_label(p),))}" for p in other)
+    said = _spelt(names.said(n)) + "".join(f", {_spelt((plate_label(p),))}" for p in other)
     label = f", label={_quoted(said)}" if n.name else ""
     return f"{_quoted(n.key)} [{STYLES[n.mark]}{rings}{label}];"
 

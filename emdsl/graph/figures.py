@@ -37,7 +37,7 @@ class Figure:
 
 def figure(node: Node, graph: Graph) -> Figure:
     """The figure of a node."""
-    said = names.label(node.name, node.at, node.squared) if node.name else ()
+    said = names.said(node)
     own = [e for e in graph.edges if e.source == node.key == e.target]
     loop = names.plain(own[0].label) if own else None
     if node.mark in RINGS:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from emdsl.graph.parts import Node
+
 GREEK = dict(zip(
     ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
      "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega").split(),
@@ -20,6 +22,8 @@ SIZE, SMALL = 17.0, 12.0  # of letters and of what is lowered, in the units of t
 BACK = 6.5  # from the end of an exponent of one digit to its beginning
 LINE = 20.0
 LONGEST, LINES = 18, 3  # letters in a line, lines in a label
+WHOLE = 30  # letters of an index or a size that stands whole
+LISTED, ROWS = 18.0, 4  # the width of a list of names in letters, and its rows
 NARROW, WIDE = frozenset("iljtfrI.,:;'|!()[] "), frozenset("mwMW—…")
 
 
@@ -47,6 +51,28 @@ def label(name: str, at: Sequence[str] = (), squared: bool = False) -> Label:
     return (*first[:-1], (*first[-1], *raised, *lowered([*below, *at])))
 
 
+def said(node: Node) -> Label:
+    """The label of a node: its name, or those of all that are drawn as one, in a few lines."""
+    if not node.names:
+        return label(node.name, node.at, node.squared) if node.name else ()
+    every = [label(n, node.at)[-1] if len(n) <= LONGEST else (Span(short(n)), *lowered(node.at)) for n in node.names]
+    rows: list[Line] = [every[0]]
+    for n, one in enumerate(every[1:], 1):
+        if width(rows[-1]) + width(one) > LISTED * SIZE:
+            rows[-1] = (*rows[-1], Span(","))
+            rows.append(())
+        rows[-1] = (*rows[-1], *((Span(", "),) if rows[-1] else ()), *one)
+        if len(rows) == ROWS and len(every) - n > 2:
+            rows[-1] = (*rows[-1], Span(", …, "), *every[-1])
+            break
+    return tuple(rows)
+
+
+def short(word: str) -> str:
+    """A word without its middle, where it is long."""
+    return word if len(word) <= WHOLE else f"{word[: WHOLE // 2 - 2]}…{word[2 - WHOLE // 2 :]}"
+
+
 def parts(name: str) -> tuple[str, tuple[str, ...]]:
     """A letter and what is lowered after it: `sigma_b` -> σ, b; `m0` -> m, 0. A word stays as it is."""
     found = re.fullmatch(r"([^\W\d_]+)(\d*)((?:_[^\W_]+)*)('*)", name)
@@ -64,7 +90,7 @@ def lowered(indices: Sequence[str]) -> Line:
     """Indices below the line, with commas; of `s0` the letter is slanted, and no index has one of its own."""
     out: list[Span] = []
     for n, text in enumerate(indices):
-        head, digits = parts(text)
+        head, digits = parts(short(text))
         out += [Span(",", low=True)] if n else []
         out.append(Span(head, slanted(head), True))
         out += [Span("".join(digits), low=True)] if digits else []
@@ -102,7 +128,7 @@ def plain(text: str) -> Line:
     out: list[Span] = []
     for piece in re.findall(r"[^\W\d_]\w*(?:\[[^\[\]]*\])?|[^\w]+|\w+", text):
         name, _, places = piece.rstrip("]").partition("[") if piece[0].isalpha() else (piece, "", "")
-        head, low = parts(name) if piece[0].isalpha() else (name, ())
+        head, low = parts(short(name)) if piece[0].isalpha() else (name, ())
         out.append(Span(head, slanted(head)))
         out += lowered((*low, *places.replace(" ", "").split(",")) if places else low)
     return tuple(out)

@@ -38,6 +38,7 @@ class Node:
     plates: tuple[str, ...] = ()
     fixed: bool = False  # a function of its parents: a double ring
     squared: bool = False  # `s2` means the square of s
+    names: tuple[str, ...] = ()  # of nodes that are alike, and drawn as one
 
 
 @dataclass(frozen=True)
