@@ -299,6 +299,14 @@ for g in G:
     observed k[g] ~ Delta(e[g] > 0.5)
 infer u by saem(kernel = hmc)
 """, {"G": 3000}, {"s": 0.8}, lambda d: [d["u"], d["u"] ** 2, d["u"] * d["y"], d["u"] * d["k"]]),
+    "logs": ("""
+model M
+param s : positive
+for g in G:
+    latent b[g] ~ LogNormal(0, s)
+    observed x[g] ~ Normal(b[g], 1)
+infer b by saem
+""", {"G": 3000}, {"s": 0.7}, lambda d: [d["b"], d["b"] ** 2, d["b"] * d["x"]]),
     "bounded": ("""
 model M
 param s : positive
@@ -462,7 +470,7 @@ def stale(was: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "of", "function", "wrong"),
     [
-        ("bounded", sampler, "stretch", lambda was: lambda v, *a: (np.ones_like(v), 0 * was(v, *a)[1])),
+        ("logs", sampler, "stretch", lambda was: lambda v, *a: (np.ones_like(v), 0 * was(v, *a)[1])),
         ("shares", sampler, "log_volume", lambda was: lambda *a: 0 * was(*a)),
         ("chains", "module", "draw_chains", lambda was: lambda q, edge, to, *a: was(q, np.ones_like(edge), to, *a)),
         ("counts without an end", "module", "counts_kernel", lambda was: lambda f, *a: was(lambda x: 0.7 * f(x), *a)),

@@ -17,6 +17,7 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.records import Multiple, Posterior, recognise, statistic_of
+from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.derive.joint.terms import continuous_in, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.block import Block, Tied, beside, place, several_of, touches
@@ -125,9 +126,18 @@ def _family(
         held = held_record(variable, statistics, terms, words, totals)
         return _refused(name, held, variable.span, KNOWN_TOTAL) if isinstance(held, str) else held
     found = recognise(statistics, len(own), variable)
+    if isinstance(found, str) and variable.domain.interval and _whole_line(variable):  # `positive ~ Normal`: one cut
+        line = recognise(statistics, len(own), replace(variable, domain=m.Domain("real")))
+        found = found if isinstance(line, str) else line
     if isinstance(found, str):
         return Problem("E111", f"the posterior of {name} is not a known family: {found}", variable.span, WAYS_OUT)
     return found
+
+
+def _whole_line(variable: m.Variable) -> bool:
+    """Whether each family of a latent has a density on the whole line, of which its domain leaves a part."""
+    calls = [c for _, c in leaves(variable.distribution)] if variable.distribution is not None else []
+    return bool(calls) and all(c.family.x.domain.unbounded and not is_point_mass(c.family) for c in calls)
 
 
 def _cut(name: str, record: Posterior, scales: set[str], mine: Sequence[Tied]) -> Problem:
