@@ -280,13 +280,11 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on(rng)
     sums_z = 0.0
-    S_z_first = 0.0
-    S_z_pair = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z.first[0]  # (5.1)
+    S_z_first = chain_z.first[0]  # (5.1)
     pairs_z = chain_z.sums()  # (5.2)
-    S_z_pair = S_z_pair + pairs_z  # (5.2)
+    S_z_pair = pairs_z  # (5.2)
     sums_z = sums_z + chain_z.along(features_2)  # (5.3) to (5.8)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
@@ -323,17 +321,17 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_y_before_y_before = statistics["z_y_before_y_before"]
     S_z_y_y_before = statistics["z_y_y_before"]
     S_z_y_y = statistics["z_y_y"]
-    # (7) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
-    # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9.1), (9.2) level, slope: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (9.1), (9.2) level, slope: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_z_n_y.reshape(K, 1, 1), S_z_y_before.reshape(K, 1, 1)], axis=-1), np.concatenate([S_z_y_before.reshape(K, 1, 1), S_z_y_before_y_before.reshape(K, 1, 1)], axis=-1)], axis=-2)
     right = np.concatenate([S_z_y.reshape(K, 1), S_z_y_y_before.reshape(K, 1)], axis=-1)
     solved = solve_normal(left, right, "level and slope", np.concatenate([np.reshape(level, (K, 1,)), np.reshape(slope, (K, 1,))], axis=-1), policy)
     level = solved[..., 0:1].reshape(K)
     slope = solved[..., 1:1 + 1].reshape(K)
-    # (10) sd: closed form. the score has one positive root
+    # (10) sd: closed form; the score has one positive root
     part = slope * S_z_y_before
     part_2 = level * (part - S_z_y)
     part_3 = slope * S_z_y_y_before

@@ -317,49 +317,33 @@ def e_step(params, data, prepared, rng=None):
     t_2 = (np.logical_not(t) + 0.0)  # (5.1)
     t_3 = ((first_T_5_0 == 0) + 0.0)  # (5.2)
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.2)
-    S_s_0_s_0 = 0.0
-    S_cov_s_0_0 = 0.0
-    S_s_0_s_before = 0.0
-    S_tie_s = 0.0
-    S_s_before_s_before = 0.0
-    S_cov_s_before = 0.0
-    S_y_s_0 = 0.0
-    S_y_s_1 = 0.0
-    S_n_y_s_0 = 0.0
-    S_n_y_s_1 = 0.0
-    S_n_y_s_0_s_0 = 0.0
-    S_n_y_cov_s_0_0 = 0.0
-    S_n_y_s_0_s_1 = 0.0
-    S_n_y_cov_s_0_1 = 0.0
-    S_n_y_s_1_s_1 = 0.0
-    S_n_y_cov_s_1_1 = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     part = t_2 * means_s[0][:, 0]  # (5.1)
-    S_s_0_s_0 = S_s_0_s_0 + means_s[0][:, 0] @ part  # (5.1)
+    S_s_0_s_0 = means_s[0][:, 0] @ part  # (5.1)
     summed = covariances_s.summed(0, t_4, prepared["the kinds"]["T_5"])  # (5.2)
-    S_cov_s_0_0 = S_cov_s_0_0 + summed[0, 0]  # (5.2)
+    S_cov_s_0_0 = summed[0, 0]  # (5.2)
     before_2 = displaced(means_s[0], -1, T, 0)  # (5.3)
-    S_s_0_s_before = S_s_0_s_before + before_2.T @ part  # (5.3)
+    S_s_0_s_before = before_2.T @ part  # (5.3)
     summed_2 = covariances_s.summed(3, t_4, prepared["the kinds"]["T_5"])  # (5.4)
-    S_tie_s = S_tie_s + summed_2[0, :]  # (5.4)
+    S_tie_s = summed_2[0, :]  # (5.4)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_4, prepared["the kinds"]["T_5"])  # (5.5)
-    S_s_before_s_before = S_s_before_s_before + summed_3  # (5.5)
+    S_s_before_s_before = summed_3  # (5.5)
     summed_4 = covariances_s.summed(0, sum_count[first_T_6_0], prepared["the kinds"]["T_6"])  # (5.6)
-    S_cov_s_before = S_cov_s_before + summed_4  # (5.6)
-    S_y_s_0 = S_y_s_0 + y @ means_s[0][:, 0]  # (5.11)
-    S_y_s_1 = S_y_s_1 + y @ means_s[0][:, 1]  # (5.12)
-    S_n_y_s_0 = S_n_y_s_0 + present_y @ means_s[0][:, 0]  # (5.13)
-    S_n_y_s_1 = S_n_y_s_1 + present_y @ means_s[0][:, 1]  # (5.14)
+    S_cov_s_before = summed_4  # (5.6)
+    S_y_s_0 = y @ means_s[0][:, 0]  # (5.11)
+    S_y_s_1 = y @ means_s[0][:, 1]  # (5.12)
+    S_n_y_s_0 = present_y @ means_s[0][:, 0]  # (5.13)
+    S_n_y_s_1 = present_y @ means_s[0][:, 1]  # (5.14)
     part_2 = present_y * means_s[0][:, 0]  # (5.15)
-    S_n_y_s_0_s_0 = S_n_y_s_0_s_0 + means_s[0][:, 0] @ part_2  # (5.15)
+    S_n_y_s_0_s_0 = means_s[0][:, 0] @ part_2  # (5.15)
     summed_5 = covariances_s.summed(0, present_y[first_T_7_0], prepared["the kinds"]["T_7"])  # (5.16)
-    S_n_y_cov_s_0_0 = S_n_y_cov_s_0_0 + summed_5[0, 0]  # (5.16)
-    S_n_y_s_0_s_1 = S_n_y_s_0_s_1 + means_s[0][:, 1] @ part_2  # (5.17)
-    S_n_y_cov_s_0_1 = S_n_y_cov_s_0_1 + summed_5[0, 1]  # (5.18)
+    S_n_y_cov_s_0_0 = summed_5[0, 0]  # (5.16)
+    S_n_y_s_0_s_1 = means_s[0][:, 1] @ part_2  # (5.17)
+    S_n_y_cov_s_0_1 = summed_5[0, 1]  # (5.18)
     part_3 = present_y * means_s[0][:, 1]  # (5.19)
-    S_n_y_s_1_s_1 = S_n_y_s_1_s_1 + means_s[0][:, 1] @ part_3  # (5.19)
-    S_n_y_cov_s_1_1 = S_n_y_cov_s_1_1 + summed_5[1, 1]  # (5.20)
+    S_n_y_s_1_s_1 = means_s[0][:, 1] @ part_3  # (5.19)
+    S_n_y_cov_s_1_1 = summed_5[1, 1]  # (5.20)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_s
     # (5) expected statistics that lack the rows
@@ -435,22 +419,22 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_s_0 = statistics["y_s_0"]
     S_n_y_s_0_s_0 = statistics["n_y_s_0_s_0"]
     S_n_y_cov_s_0_0 = statistics["n_y_cov_s_0_0"]
-    # (7) phi: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7) phi: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_s_before_s_before + S_s_before_s_before.T + S_cov_s_before + S_cov_s_before.T)).reshape(2, 2)
     right = (S_s_0_s_before + S_tie_s).reshape(2)
     solved = solve_normal(left, right, "phi", np.reshape(phi, (2,)), policy)
     phi = solved.reshape(2)
-    # (8) shock: closed form. the score has one root
+    # (8) shock: closed form; the score has one root
     t = phi @ S_s_before_s_before
     t_2 = phi @ S_cov_s_before
     shock = positive((S_s_0_s_0 + S_cov_s_0_0 + phi @ t + phi @ t_2 - 2 * (phi @ S_s_0_s_before + phi @ S_tie_s)) / S_count, "shock", shock, policy, 1e-14 * (S_s_0_s_0 + S_cov_s_0_0) / S_count, -0.5 * S_count)
-    # (9.1), (9.2) level, theta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (9.1), (9.2) level, theta: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_s_1)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_s_1), np.full((1, 1), S_n_y_s_1_s_1 + S_n_y_cov_s_1_1)], axis=-1)], axis=-2)
     right_2 = np.concatenate([np.full((1,), S_y - S_n_y_s_0), np.full((1,), S_y_s_1 - S_n_y_s_0_s_1 - S_n_y_cov_s_0_1)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "level and theta", np.concatenate([np.reshape(level, (1,)), np.reshape(theta, (1,))], axis=-1), policy)
     level = solved_2[..., 0:1][..., 0]
     theta = solved_2[..., 1:1 + 1][..., 0]
-    # (10) noise: closed form. the score has one root
+    # (10) noise: closed form; the score has one root
     noise = positive((S_y_y + (level ** 2) * S_n_y + S_n_y_s_0_s_0 + S_n_y_cov_s_0_0 + (theta ** 2) * S_n_y_s_1_s_1 + (theta ** 2) * S_n_y_cov_s_1_1 + 2 * (level * S_n_y_s_0 + level * theta * S_n_y_s_1 + theta * S_n_y_s_0_s_1 + theta * S_n_y_cov_s_0_1 - level * S_y - S_y_s_0 - theta * S_y_s_1)) / S_n_y, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "level": level + reference_y,  # (12.2)

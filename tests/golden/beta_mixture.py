@@ -242,9 +242,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x_log_x = statistics["z_n_x_log_x"]
     S_z_n_x_log_x_2 = statistics["z_n_x_log_x_2"]
     S_z_n_x = statistics["z_n_x"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8.1) to (8.3) a, b: newton. no closed root where Q holds a[k], log Gamma(a[k]), log Gamma(a[k] + b[k]); a, b together by Newton with step-halving, to convergence
+    # (8.1) to (8.3) a, b: newton; no closed root where Q holds a[k], log Gamma(a[k]), log Gamma(a[k] + b[k]); a, b together by Newton with step-halving, to convergence
     def objective_of_a_b(a_2, b_2):
         part = a_2 * S_z_n_x_log_x
         part_2 = b_2 * S_z_n_x_log_x_2

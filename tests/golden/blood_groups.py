@@ -196,7 +196,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_genotype_3 = statistics["genotype_3"]
     S_genotype_4 = statistics["genotype_4"]
     S_genotype_5 = statistics["genotype_5"]
-    # (7) allele: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) allele: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     allele = shares(S_genotype_1 * ((np.arange(3) == 0) + 0.0) + S_genotype_1 * ((np.arange(3) == 2) + 0.0) + S_genotype_2 * ((np.arange(3) == 0) + 0.0) + S_genotype_2 * ((np.arange(3) == 1) + 0.0) + S_genotype_4 * ((np.arange(3) == 1) + 0.0) + S_genotype_4 * ((np.arange(3) == 2) + 0.0) + 2 * (S_genotype_0 * ((np.arange(3) == 0) + 0.0) + S_genotype_3 * ((np.arange(3) == 1) + 0.0) + S_genotype_5 * ((np.arange(3) == 2) + 0.0)), "allele", allele, policy)
     return {
         "allele": allele,

@@ -297,39 +297,25 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     covariances_u, log_z_u, means_u = on(rng)
     part_2 = present_y * weight  # (5.14)
-    S_u_u = 0.0
-    S_cov_u = 0.0
-    S_v_v = 0.0
-    S_cov_v = 0.0
-    S_y_u = 0.0
-    S_y_v = 0.0
-    S_n_y_u = 0.0
-    S_n_y_v = 0.0
-    S_n_y_u_u = 0.0
-    S_n_y_cov_u = 0.0
-    S_n_y_u_v = 0.0
-    S_n_y_tie_u_v = 0.0
-    S_n_y_v_v = 0.0
-    S_n_y_cov_v = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_u_u = S_u_u + means_u[0] @ means_u[0]  # (5.1)
-    S_cov_u = S_cov_u + covariances_u[0].sum()  # (5.2)
-    S_v_v = S_v_v + means_u[1] @ means_u[1]  # (5.3)
-    S_cov_v = S_cov_v + covariances_u[1].sum()  # (5.4)
-    S_y_u = S_y_u + means_u[0] @ sum_y_row  # (5.8)
-    S_y_v = S_y_v + means_u[1] @ sum_y_column  # (5.9)
-    S_n_y_u = S_n_y_u + means_u[0] @ sum_n_y_row  # (5.10)
-    S_n_y_v = S_n_y_v + means_u[1] @ sum_n_y_column  # (5.11)
+    S_u_u = means_u[0] @ means_u[0]  # (5.1)
+    S_cov_u = covariances_u[0].sum()  # (5.2)
+    S_v_v = means_u[1] @ means_u[1]  # (5.3)
+    S_cov_v = covariances_u[1].sum()  # (5.4)
+    S_y_u = means_u[0] @ sum_y_row  # (5.8)
+    S_y_v = means_u[1] @ sum_y_column  # (5.9)
+    S_n_y_u = means_u[0] @ sum_n_y_row  # (5.10)
+    S_n_y_v = means_u[1] @ sum_n_y_column  # (5.11)
     part = means_u[0] * means_u[0]  # (5.12)
-    S_n_y_u_u = S_n_y_u_u + sum_n_y_row @ part  # (5.12)
-    S_n_y_cov_u = S_n_y_cov_u + covariances_u[0] @ sum_n_y_row  # (5.13)
+    S_n_y_u_u = sum_n_y_row @ part  # (5.12)
+    S_n_y_cov_u = covariances_u[0] @ sum_n_y_row  # (5.13)
     part_3 = means_u[0][row] * means_u[1][column]  # (5.14)
-    S_n_y_u_v = S_n_y_u_v + part_2 @ part_3  # (5.14)
-    S_n_y_tie_u_v = S_n_y_tie_u_v + covariances_u[2] @ part_2  # (5.15)
+    S_n_y_u_v = part_2 @ part_3  # (5.14)
+    S_n_y_tie_u_v = covariances_u[2] @ part_2  # (5.15)
     part_4 = means_u[1] * means_u[1]  # (5.16)
-    S_n_y_v_v = S_n_y_v_v + sum_n_y_column @ part_4  # (5.16)
-    S_n_y_cov_v = S_n_y_cov_v + covariances_u[1] @ sum_n_y_column  # (5.17)
+    S_n_y_v_v = sum_n_y_column @ part_4  # (5.16)
+    S_n_y_cov_v = covariances_u[1] @ sum_n_y_column  # (5.17)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_u
     # (5) expected statistics that lack the rows
@@ -398,13 +384,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_tie_u_v = statistics["n_y_tie_u_v"]
     S_n_y_v_v = statistics["n_y_v_v"]
     S_n_y_cov_v = statistics["n_y_cov_v"]
-    # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (7) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked((S_y - S_n_y_u - S_n_y_v) / S_n_y, "mean", mean, policy, -np.inf, np.inf)
-    # (8) s2_u: closed form. the score has one root
+    # (8) s2_u: closed form; the score has one root
     s2_u = positive((S_u_u + S_cov_u) / I, "s2_u", s2_u, policy, 0.0, -0.5 * I)
-    # (9) s2_v: closed form. the score has one root
+    # (9) s2_v: closed form; the score has one root
     s2_v = positive((S_v_v + S_cov_v) / J, "s2_v", s2_v, policy, 0.0, -0.5 * J)
-    # (10) s2: closed form. the score has one root
+    # (10) s2: closed form; the score has one root
     s2 = positive((S_y_y + (mean ** 2) * S_n_y + S_n_y_u_u + S_n_y_cov_u + S_n_y_v_v + S_n_y_cov_v + 2 * (mean * S_n_y_u + mean * S_n_y_v + S_n_y_u_v + S_n_y_tie_u_v - mean * S_y - S_y_u - S_y_v)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "mean": mean + reference_y,  # (12.2)

@@ -243,11 +243,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     S_z_x = statistics["z_x"]
     S_z_x_x = statistics["z_x_x"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (8) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_z_x / S_z_n_x, "mean", mean, policy, -np.inf, np.inf)
-    # (9) sd: closed form. the score has one positive root
+    # (9) sd: closed form; the score has one positive root
     part = mean * S_z_x
     t = mean ** 2
     part_2 = t * S_z_n_x

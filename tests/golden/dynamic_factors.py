@@ -270,31 +270,23 @@ def e_step(params, data, prepared, rng=None):
     part = t_4 * mean  # (10)
     t_5 = mean ** 2  # (10)
     part_2 = t_4 * t_5  # (10)
-    S_f_f_before = 0.0
-    S_tie_f = 0.0
-    S_f_before_f_before = 0.0
-    S_cov_f_before = 0.0
-    S_x_f = 0.0
-    S_n_x_f = 0.0
-    S_n_x_f_f = 0.0
-    S_n_x_cov_f = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     before_2 = displaced(means_f[0], -1, T, 0)  # (5.1)
     summed = moments_by_kind(means_f[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.1)
-    S_f_f_before = S_f_f_before + summed.T  # (5.1)
+    S_f_f_before = summed.T  # (5.1)
     summed_2 = covariances_f.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.2)
-    S_tie_f = S_tie_f + summed_2  # (5.2)
+    S_tie_f = summed_2  # (5.2)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.3)
-    S_f_before_f_before = S_f_before_f_before + summed_3  # (5.3)
+    S_f_before_f_before = summed_3  # (5.3)
     summed_4 = covariances_f.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.4)
-    S_cov_f_before = S_cov_f_before + summed_4  # (5.4)
-    S_x_f = S_x_f + x @ means_f[0]  # (5.8)
-    S_n_x_f = S_n_x_f + present_x @ means_f[0]  # (5.9)
+    S_cov_f_before = summed_4  # (5.4)
+    S_x_f = x @ means_f[0]  # (5.8)
+    S_n_x_f = present_x @ means_f[0]  # (5.9)
     summed_5 = moments_by_kind(means_f[0].T, means_f[0].T, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.10)
-    S_n_x_f_f = S_n_x_f_f + summed_5  # (5.10)
+    S_n_x_f_f = summed_5  # (5.10)
     summed_6 = covariances_f.summed(0, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.11)
-    S_n_x_cov_f = S_n_x_cov_f + summed_6  # (5.11)
+    S_n_x_cov_f = summed_6  # (5.11)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_f
     # (5) expected statistics that lack the rows
@@ -347,18 +339,18 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x_cov_f = statistics["n_x_cov_f"]
     S_x_f = statistics["x_f"]
     S_x_x = statistics["x_x"]
-    # (7) A: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7) A: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_f_before_f_before + S_f_before_f_before.T + S_cov_f_before + S_cov_f_before.T)).reshape(Q, Q)
     right = (S_f_f_before + S_tie_f.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
-    # (8.1), (8.2) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (8.1), (8.2) mean, load: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_f.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_f.reshape(D, Q, 1), (0.5 * (S_n_x_f_f + S_n_x_f_f.transpose(0, 2, 1) + S_n_x_cov_f + S_n_x_cov_f.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right_2 = np.concatenate([S_x.reshape(D, 1), S_x_f.reshape(D, Q)], axis=-1)
     solved_2 = solve_normal(left_2, right_2, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
     mean = solved_2[..., 0:1].reshape(D)
     load = solved_2[..., 1:1 + Q].reshape(D, Q)
-    # (9) noise: closed form. the score has one root
+    # (9) noise: closed form; the score has one root
     t = (load * S_n_x_f).sum(axis=1)
     part = mean * (2 * (t - S_x))
     t_2 = (load * S_x_f).sum(axis=1)

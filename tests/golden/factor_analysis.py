@@ -328,13 +328,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x_cov_y = statistics["n_x_cov_y"]
     S_x_y = statistics["x_y"]
     S_x_x = statistics["x_x"]
-    # (7.1), (7.2) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7.1), (7.2) mean, load: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_n_x.reshape(D, 1, 1), S_n_x_y.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_y.reshape(D, Q, 1), (0.5 * (S_n_x_y_y + S_n_x_y_y.transpose(0, 2, 1) + S_n_x_cov_y + S_n_x_cov_y.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_x.reshape(D, 1), S_x_y.reshape(D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
     mean = solved[..., 0:1].reshape(D)
     load = solved[..., 1:1 + Q].reshape(D, Q)
-    # (8) noise: closed form. the score has one root
+    # (8) noise: closed form; the score has one root
     t = (load * S_n_x_y).sum(axis=1)
     part = mean * (2 * (t - S_x))
     t_2 = (load * S_x_y).sum(axis=1)

@@ -285,29 +285,19 @@ def e_step(params, data, prepared, rng=None):
     chain_a, log_z_a, features_2 = on(rng)
     t = x ** 2  # (5.6)
     sums_a = 0.0
-    S_a_first = 0.0
-    S_a_pair = 0.0
-    S_b_first = 0.0
-    S_b_pair = 0.0
-    S_n_x = 0.0
-    S_x_x = 0.0
-    S_a_x = 0.0
-    S_b_x = 0.0
-    S_a_n_x = 0.0
-    S_b_n_x = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_a_first = S_a_first + chain_a.first[0].sum(axis=1)  # (5.1)
+    S_a_first = chain_a.first[0].sum(axis=1)  # (5.1)
     pairs_a = chain_a.sums()  # (5.2)
-    S_a_pair = S_a_pair + pairs_a.sum(axis=(1, 3))  # (5.2)
-    S_b_first = S_b_first + chain_a.first[0].sum(axis=0)  # (5.3)
-    S_b_pair = S_b_pair + pairs_a.sum(axis=(0, 2))  # (5.4)
-    S_n_x = S_n_x + present_x @ chain_a.q.sum(axis=(0, 1))  # (5.5)
-    S_x_x = S_x_x + t @ chain_a.q.sum(axis=(0, 1))  # (5.6)
-    S_a_x = S_a_x + x @ chain_a.q.sum(axis=1).T  # (5.7)
-    S_b_x = S_b_x + x @ chain_a.q.sum(axis=0).T  # (5.8)
-    S_a_n_x = S_a_n_x + present_x @ chain_a.q.sum(axis=1).T  # (5.9)
-    S_b_n_x = S_b_n_x + present_x @ chain_a.q.sum(axis=0).T  # (5.11)
+    S_a_pair = pairs_a.sum(axis=(1, 3))  # (5.2)
+    S_b_first = chain_a.first[0].sum(axis=0)  # (5.3)
+    S_b_pair = pairs_a.sum(axis=(0, 2))  # (5.4)
+    S_n_x = present_x @ chain_a.q.sum(axis=(0, 1))  # (5.5)
+    S_x_x = t @ chain_a.q.sum(axis=(0, 1))  # (5.6)
+    S_a_x = x @ chain_a.q.sum(axis=1).T  # (5.7)
+    S_b_x = x @ chain_a.q.sum(axis=0).T  # (5.8)
+    S_a_n_x = present_x @ chain_a.q.sum(axis=1).T  # (5.9)
+    S_b_n_x = present_x @ chain_a.q.sum(axis=0).T  # (5.11)
     sums_a = sums_a + chain_a.along(features_2)  # (5.10)
     # (13) the log-likelihood, added up
     log_likelihood += log_z_a
@@ -351,15 +341,15 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b_x = statistics["b_x"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
-    # (7) first_a: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) first_a: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first_a = shares(S_a_first, "first_a", first_a, policy)
-    # (8) first_b: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) first_b: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first_b = shares(S_b_first, "first_b", first_b, policy)
-    # (9) trans_a: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (9) trans_a: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans_a = shares(S_a_pair, "trans_a", trans_a, policy)
-    # (10) trans_b: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (10) trans_b: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans_b = shares(S_b_pair, "trans_b", trans_b, policy)
-    # (11.1), (11.2) high, low: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (11.1), (11.2) high, low: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     part = S_a_n_x[:, None] * ((np.arange(A)[:, None] == np.arange(A)) + 0.0).T
     part_2 = S_b_n_x[:, None] * ((np.arange(B)[:, None] == np.arange(B)) + 0.0).T
     left = np.concatenate([np.concatenate([part.reshape(A, A), S_a_b_n_x.reshape(A, B)], axis=-1), np.concatenate([S_a_b_n_x.T.reshape(B, A), part_2.reshape(B, B)], axis=-1)], axis=-2)
@@ -367,7 +357,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     solved = solve_normal(left, right, "high and low", np.concatenate([np.reshape(high, (A,)), np.reshape(low, (B,))], axis=-1), policy)
     high = solved[..., 0:A].reshape(A)
     low = solved[..., A:A + B].reshape(B)
-    # (12) sd: closed form. the score has one positive root
+    # (12) sd: closed form; the score has one positive root
     t = high ** 2
     t_2 = high @ S_a_b_n_x
     t_3 = low ** 2

@@ -237,9 +237,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     S_z_x = statistics["z_x"]
     S_z_n_x_log_x = statistics["z_n_x_log_x"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8.1) to (8.3) shape: newton. no closed root where Q holds shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence on the profile over rate
+    # (8.1) to (8.3) shape: newton; no closed root where Q holds shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence on the profile over rate
     t = 1 / S_z_x
     part = S_z_n_x * t
     def objective_of_shape(shape_2):
@@ -256,7 +256,7 @@ def m_step(statistics, params, prepared, policy="raise"):
         part_7 = S_z_n_x * (t_5 - t_6)
         return part_4 - part_5, S_z_n_x_log_x + part_6, part_7
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
-    # (9) rate: closed form. the score has one root
+    # (9) rate: closed form; the score has one root
     t_7 = 1 / S_z_x
     part_8 = shape * S_z_n_x
     part_9 = t_7 * part_8

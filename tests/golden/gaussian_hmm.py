@@ -223,13 +223,11 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on(rng)
     sums_z = 0.0
-    S_z_first = 0.0
-    S_z_pair = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z.first[0]  # (5.1)
+    S_z_first = chain_z.first[0]  # (5.1)
     pairs_z = chain_z.sums()  # (5.2)
-    S_z_pair = S_z_pair + pairs_z  # (5.2)
+    S_z_pair = pairs_z  # (5.2)
     sums_z = sums_z + chain_z.along(features_2)  # (5.3) to (5.5)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
@@ -258,13 +256,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     S_z_x = statistics["z_x"]
     S_z_x_x = statistics["z_x_x"]
-    # (7) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
-    # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (9) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_z_x / S_z_n_x, "mean", mean, policy, -np.inf, np.inf)
-    # (10) sd: closed form. the score has one positive root
+    # (10) sd: closed form; the score has one positive root
     part = mean * S_z_x
     t = mean ** 2
     part_2 = t * S_z_n_x

@@ -181,8 +181,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_cell_4 = statistics["cell_4"]
     S_cell_2 = statistics["cell_2"]
     S_cell_3 = statistics["cell_3"]
-    # (7) t: closed form. the score has one root
-    t = checked((-S_cell_1 - S_cell_4) / (-S_cell_1 - S_cell_4 - S_cell_2 - S_cell_3), "t", t, policy, 0.0, 1.0)
+    # (7) t: closed form; the score has one root
+    t = checked((S_cell_1 + S_cell_4) / (S_cell_1 + S_cell_4 + S_cell_2 + S_cell_3), "t", t, policy, 0.0, 1.0)
     return {
         "t": t,
     }

@@ -241,21 +241,15 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     q_c, log_z_c, chain_z, log_z_z, q_c_joint = on(rng)
     part_2 = x[:, None, :] * x  # (6.5)
-    S_z_first = 0.0
-    S_z_pair = 0.0
-    S_c = 0.0
-    S_c_n_x = 0.0
-    S_c_x_x = 0.0
-    S_c_x = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    S_z_first = S_z_first + chain_z.first[0]  # (6.1)
+    S_z_first = chain_z.first[0]  # (6.1)
     pairs_z = chain_z.sums()  # (6.2)
-    S_z_pair = S_z_pair + pairs_z  # (6.2)
-    S_c = S_c + q_c_joint.sum(axis=2).T  # (6.3)
-    S_c_n_x = S_c_n_x + np.tensordot(present_x, q_c_joint, ([0], [2])).T  # (6.4)
-    S_c_x_x = S_c_x_x + np.tensordot(q_c_joint, part_2, ([2], [2])).transpose(1, 0, 2, 3)  # (6.5)
-    S_c_x = S_c_x + np.tensordot(x, q_c_joint, ([1], [2])).transpose(2, 1, 0)  # (6.6)
+    S_z_pair = pairs_z  # (6.2)
+    S_c = q_c_joint.sum(axis=2).T  # (6.3)
+    S_c_n_x = np.tensordot(present_x, q_c_joint, ([0], [2])).T  # (6.4)
+    S_c_x_x = np.tensordot(q_c_joint, part_2, ([2], [2])).transpose(1, 0, 2, 3)  # (6.5)
+    S_c_x = np.tensordot(x, q_c_joint, ([1], [2])).transpose(2, 1, 0)  # (6.6)
     # (13) the log-likelihood, added up
     log_likelihood += log_z_z
     return {
@@ -284,15 +278,15 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_c_n_x = statistics["c_n_x"]
     S_c_x = statistics["c_x"]
     S_c_x_x = statistics["c_x_x"]
-    # (8) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
-    # (9) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (9) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (10) part: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (10) part: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     part = shares(S_c, "part", part, policy)
-    # (11) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (11) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_c_x / S_c_n_x[:, :, None], "mean", mean, policy, -np.inf, np.inf)
-    # (12) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
+    # (12) cov: closed form; in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part_2 = mean * S_c_n_x[:, :, None]
     part_3 = mean[:, :, :, None] * (part_2 - 2 * S_c_x)[:, :, None, :]
     scatter_cov = S_c_x_x + part_3.transpose(0, 1, 3, 2)

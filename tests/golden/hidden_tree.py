@@ -239,18 +239,13 @@ def e_step(params, data, prepared, rng=None):
     t = ((np.arange(N) == 0) + 0.0)  # (5.2)
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     t_3 = x ** 2  # (5.4)
-    S_z = 0.0
-    S_z_2 = 0.0
-    S_z_n_x = 0.0
-    S_z_x_x = 0.0
-    S_z_x = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z = S_z + cliques_z[0]  # (5.1)
-    S_z_2 = S_z_2 + np.tensordot(t_2, cliques_z[1], ([0], [2]))  # (5.2)
-    S_z_n_x = S_z_n_x + present_x @ cliques_z[2].T  # (5.3)
-    S_z_x_x = S_z_x_x + t_3 @ cliques_z[2].T  # (5.4)
-    S_z_x = S_z_x + x @ cliques_z[2].T  # (5.5)
+    S_z = cliques_z[0]  # (5.1)
+    S_z_2 = np.tensordot(t_2, cliques_z[1], ([0], [2]))  # (5.2)
+    S_z_n_x = present_x @ cliques_z[2].T  # (5.3)
+    S_z_x_x = t_3 @ cliques_z[2].T  # (5.4)
+    S_z_x = x @ cliques_z[2].T  # (5.5)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
     return {
@@ -276,13 +271,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     S_z_x = statistics["z_x"]
     S_z_x_x = statistics["z_x_x"]
-    # (7) root: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) root: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     root = shares(S_z, "root", root, policy)
-    # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_2.T, "trans", trans, policy)
-    # (9) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (9) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_z_x / S_z_n_x, "mean", mean, policy, -np.inf, np.inf)
-    # (10) sd: closed form. the score has one positive root
+    # (10) sd: closed form; the score has one positive root
     part = mean * S_z_x
     t = mean ** 2
     part_2 = t * S_z_n_x

@@ -168,9 +168,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x = statistics["n_x"]
     S_x = statistics["x"]
     S_x_x = statistics["x_x"]
-    # (5) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (5) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_x / S_n_x, "mean", mean, policy, -np.inf, np.inf)
-    # (6) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
+    # (6) cov: closed form; in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = mean[:, None] * (S_n_x * mean - 2 * S_x)
     scatter_cov = S_x_x + part.T
     cov = spread(scatter_cov, S_n_x, "cov", cov, policy, prepared["the scale"])

@@ -219,10 +219,9 @@ def e_step(params, data, prepared, rng=None):
     chain_z, log_z_z, features_2 = on(rng)
     S_z_pair_u = 0.0
     sums_z = 0.0
-    S_z_first = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z.first[0]  # (5.1)
+    S_z_first = chain_z.first[0]  # (5.1)
     sums_z = sums_z + chain_z.along(features_2)  # (5.3), (5.4)
     for rows in chunks(T, max(1, 65536 // (K * K))):
         n_rows = row_count(rows)
@@ -250,13 +249,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_first = statistics["z_first"]
     S_z_y = statistics["z_y"]
     S_z_n_y = statistics["z_n_y"]
-    # (7) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
-    # (8) rate: closed form. the score has one root
+    # (8) rate: closed form; the score has one root
     t = 1 / S_z_n_y
     part = S_z_y * t
     rate = positive(part, "rate", rate, policy, 0.0, S_z_y)
-    # (9.1) to (9.3) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (9.1) to (9.3) change: newton; log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     return {
         "first": first,
         "change": change,
@@ -276,7 +275,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     change = params["change"]
     S_z_pair_u = statistics["z_pair_u"]
     u = prepared["u"]
-    # (9.1) to (9.3) change: newton. log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (9.1) to (9.3) change: newton; log(sum_k exp(change[k', k] @ u[t])) ties change to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         change_2 = values_2["change"]

@@ -278,8 +278,8 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_spot_n_seen_seen_2 = statistics["spot_n_seen_seen_2"]
     S_spot_n_seen_seen = statistics["spot_n_seen_seen"]
     S_spot_seen_2 = statistics["spot_seen_2"]
-    # (7) noise: closed form. the score has one root
-    noise = checked((-S_spot_seen - S_spot_n_seen_seen_2) / (-S_spot_seen - S_spot_n_seen_seen_2 - S_spot_n_seen_seen - S_spot_seen_2), "noise", noise, policy, 0.0, 1.0)
+    # (7) noise: closed form; the score has one root
+    noise = checked((S_spot_seen + S_spot_n_seen_seen_2) / (S_spot_seen + S_spot_n_seen_seen_2 + S_spot_n_seen_seen + S_spot_seen_2), "noise", noise, policy, 0.0, 1.0)
     return {
         "noise": noise,
     }

@@ -227,7 +227,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     slope = params["slope"]
     easy = params["easy"]
-    # (7.1) to (7.3) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
+    # (7.1) to (7.3) slope, easy: newton; log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     return {
         "slope": slope,
         "easy": easy,
@@ -251,7 +251,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_y = statistics["y"]
     present_y = prepared["present y"]
     weight = prepared["the weight"]
-    # (7.1) to (7.3) slope, easy: newton. log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
+    # (7.1) to (7.3) slope, easy: newton; log(1 + exp(slope[j] ability[n] + easy[j])) ties slope, easy to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of J, by passes over the data, to convergence
     def objective(values_2):
         slope_2 = values_2["slope"]
         easy_2 = values_2["easy"]

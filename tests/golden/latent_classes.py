@@ -216,12 +216,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z = statistics["z"]
     S_z_x = statistics["z_x"]
     S_z_n_x_x = statistics["z_n_x_x"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) yes: closed form. the score has one root
-    t = 1 / (-S_z_x - S_z_n_x_x)
+    # (8) yes: closed form; the score has one root
+    t = 1 / (S_z_x + S_z_n_x_x)
     part = S_z_x * t
-    yes = checked(-part, "yes", yes, policy, 0.0, 1.0)
+    yes = checked(part, "yes", yes, policy, 0.0, 1.0)
     return {
         "weights": weights,
         "yes": yes,

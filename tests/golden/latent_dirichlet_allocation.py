@@ -368,9 +368,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_w_w = statistics["z_n_w_w"]
     S_count = statistics["count"]
     S_log_theta = statistics["log_theta"]
-    # (8) topic: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) topic: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     topic = shares(S_z_n_w_w, "topic", topic, policy)
-    # (9.1) to (9.3) alpha: newton. log Gamma(sum_k alpha[k]) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
+    # (9.1) to (9.3) alpha: newton; log Gamma(sum_k alpha[k]) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
     def objective(values_2):
         alpha_2 = values_2["alpha"]
         t = scipy.special.gammaln(alpha_2)

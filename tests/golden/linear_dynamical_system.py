@@ -261,31 +261,23 @@ def e_step(params, data, prepared, rng=None):
     t_3 = start ** 2  # (11)
     t_4 = log0(noise)  # (11)
     t_5 = 1 / noise  # (11)
-    S_h_0 = 0.0
-    S_h_h_before = 0.0
-    S_tie_h = 0.0
-    S_h_before_h_before = 0.0
-    S_cov_h_before = 0.0
-    S_x_h = 0.0
-    S_n_x_h_h = 0.0
-    S_n_x_cov_h = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_h_0 = S_h_0 + means_h[0][0, :]  # (5.1)
+    S_h_0 = means_h[0][0, :]  # (5.1)
     before_2 = displaced(means_h[0], -1, T, 0)  # (5.2)
     summed = moments_by_kind(means_h[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.2)
-    S_h_h_before = S_h_h_before + summed.T  # (5.2)
+    S_h_h_before = summed.T  # (5.2)
     summed_2 = covariances_h.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.3)
-    S_tie_h = S_tie_h + summed_2  # (5.3)
+    S_tie_h = summed_2  # (5.3)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.4)
-    S_h_before_h_before = S_h_before_h_before + summed_3  # (5.4)
+    S_h_before_h_before = summed_3  # (5.4)
     summed_4 = covariances_h.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.5)
-    S_cov_h_before = S_cov_h_before + summed_4  # (5.5)
-    S_x_h = S_x_h + x @ means_h[0]  # (5.8)
+    S_cov_h_before = summed_4  # (5.5)
+    S_x_h = x @ means_h[0]  # (5.8)
     summed_5 = moments_by_kind(means_h[0].T, means_h[0].T, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.9)
-    S_n_x_h_h = S_n_x_h_h + summed_5  # (5.9)
+    S_n_x_h_h = summed_5  # (5.9)
     summed_6 = covariances_h.summed(0, present_x[:, first_T_5_0], prepared["the kinds"]["T_5"])  # (5.10)
-    S_n_x_cov_h = S_n_x_cov_h + summed_6  # (5.10)
+    S_n_x_cov_h = summed_6  # (5.10)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_h
     # (5) expected statistics that lack the rows
@@ -333,19 +325,19 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_h_0 = statistics["h_0"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
-    # (7) A: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7) A: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_h_before_h_before + S_h_before_h_before.T + S_cov_h_before + S_cov_h_before.T)).reshape(Q, Q)
     right = (S_h_h_before + S_tie_h.T).T.reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
-    # (8) C: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (8) C: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left_2 = (0.5 * (S_n_x_h_h + S_n_x_h_h.transpose(0, 2, 1) + S_n_x_cov_h + S_n_x_cov_h.transpose(0, 2, 1))).reshape(D, Q, Q)
     right_2 = S_x_h.reshape(D, Q)
     solved_2 = solve_normal(left_2, right_2, "C", np.reshape(C, (D, Q,)), policy)
     C = solved_2.reshape(D, Q)
-    # (9) start: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (9) start: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     start = checked(S_h_0 / 1, "start", start, policy, -np.inf, np.inf)
-    # (10) noise: closed form. the score has one root
+    # (10) noise: closed form; the score has one root
     t = (C * S_x_h).sum(axis=1)
     t_2 = np.einsum("ab,abc->ac", C, S_n_x_h_h)
     t_3 = (C * t_2).sum(axis=1)

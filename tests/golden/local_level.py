@@ -246,34 +246,25 @@ def e_step(params, data, prepared, rng=None):
     t_2 = (np.logical_not(t) + 0.0)  # (5.2)
     t_3 = ((first_T_3_0 == 0) + 0.0)  # (5.3)
     t_4 = (np.logical_not(t_3) + 0.0)  # (5.3)
-    S_level_level = 0.0
-    S_cov_level = 0.0
-    S_level_level_before = 0.0
-    S_tie_level = 0.0
-    S_level_before_level_before = 0.0
-    S_cov_level_before = 0.0
-    S_flow_level = 0.0
-    S_n_flow_level_level = 0.0
-    S_n_flow_cov_level = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     part = t_2 * means_level[0]  # (5.2)
-    S_level_level = S_level_level + means_level[0] @ part  # (5.2)
+    S_level_level = means_level[0] @ part  # (5.2)
     summed = covariances_level.summed(0, t_4, prepared["the kinds"]["T_3"])  # (5.3)
-    S_cov_level = S_cov_level + summed  # (5.3)
+    S_cov_level = summed  # (5.3)
     before_2 = displaced(means_level[0], -1, T, 0)  # (5.4)
-    S_level_level_before = S_level_level_before + before_2 @ part  # (5.4)
+    S_level_level_before = before_2 @ part  # (5.4)
     summed_2 = covariances_level.summed(1, t_4, prepared["the kinds"]["T_3"])  # (5.5)
-    S_tie_level = S_tie_level + summed_2  # (5.5)
+    S_tie_level = summed_2  # (5.5)
     part_2 = t_2 * before_2  # (5.6)
-    S_level_before_level_before = S_level_before_level_before + before_2 @ part_2  # (5.6)
+    S_level_before_level_before = before_2 @ part_2  # (5.6)
     summed_3 = covariances_level.summed(0, sum_count[first_T_4_0], prepared["the kinds"]["T_4"])  # (5.7)
-    S_cov_level_before = S_cov_level_before + summed_3  # (5.7)
-    S_flow_level = S_flow_level + flow @ means_level[0]  # (5.10)
+    S_cov_level_before = summed_3  # (5.7)
+    S_flow_level = flow @ means_level[0]  # (5.10)
     part_3 = present_flow * means_level[0]  # (5.11)
-    S_n_flow_level_level = S_n_flow_level_level + means_level[0] @ part_3  # (5.11)
+    S_n_flow_level_level = means_level[0] @ part_3  # (5.11)
     summed_4 = covariances_level.summed(0, present_flow[first_T_5_0], prepared["the kinds"]["T_5"])  # (5.12)
-    S_n_flow_cov_level = S_n_flow_cov_level + summed_4  # (5.12)
+    S_n_flow_cov_level = summed_4  # (5.12)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_level
     # (5) expected statistics that lack the rows
@@ -326,9 +317,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_level_before_level_before = statistics["level_before_level_before"]
     S_cov_level_before = statistics["cov_level_before"]
     S_count = statistics["count"]
-    # (7) noise: closed form. the score has one root
+    # (7) noise: closed form; the score has one root
     noise = positive((S_flow_flow + S_n_flow_level_level + S_n_flow_cov_level - 2 * S_flow_level) / S_n_flow, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_flow)
-    # (8) drift: closed form. the score has one root
+    # (8) drift: closed form; the score has one root
     drift = positive((S_level_level + S_cov_level + S_level_before_level_before + S_cov_level_before - 2 * (S_level_level_before + S_tie_level)) / S_count, "drift", drift, policy, 0.0, -0.5 * S_count)
     return {
         "noise": noise,

@@ -451,19 +451,19 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_square_truth = statistics["n_y_square_truth"]
     S_y_truth = statistics["y_truth"]
     S_y_y = statistics["y_y"]
-    # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (7) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_truth / S_count, "mean", mean, policy, -np.inf, np.inf)
-    # (8) s2: closed form. the score has one root
+    # (8) s2: closed form; the score has one root
     s2 = positive((S_square_truth + (mean ** 2) * S_count - 2 * mean * S_truth) / S_count, "s2", s2, policy, 1e-14 * S_square_truth / S_count, -0.5 * S_count)
-    # (9) s2_x: closed form. the score has one root
+    # (9) s2_x: closed form; the score has one root
     s2_x = positive((S_x_x + S_n_x_square_truth - 2 * S_x_truth) / S_n_x, "s2_x", s2_x, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
-    # (10.1), (10.2) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (10.1), (10.2) a, b: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y), np.full((1, 1), S_n_y_truth)], axis=-1), np.concatenate([np.full((1, 1), S_n_y_truth), np.full((1, 1), S_n_y_square_truth)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y), np.full((1,), S_y_truth)], axis=-1)
     solved = solve_normal(left, right, "a and b", np.concatenate([np.reshape(a, (1,)), np.reshape(b, (1,))], axis=-1), policy)
     a = solved[..., 0:1][..., 0]
     b = solved[..., 1:1 + 1][..., 0]
-    # (11) s2_y: closed form. the score has one root
+    # (11) s2_y: closed form; the score has one root
     s2_y = positive((S_y_y + (a ** 2) * S_n_y + (b ** 2) * S_n_y_square_truth + 2 * (a * b * S_n_y_truth - a * S_y - b * S_y_truth)) / S_n_y, "s2_y", s2_y, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "mean": mean + reference_x,  # (13.5)

@@ -271,12 +271,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_y_X = statistics["z_y_X"]
     S_z_y_y = statistics["z_y_y"]
     S_z_n_y = statistics["z_n_y"]
-    # (7) coef: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7) coef: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_z_n_y_X_X + S_z_n_y_X_X.transpose(0, 2, 1))).reshape(K, P, P)
     right = S_z_y_X.reshape(K, P)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, P,)), policy)
     coef = solved.reshape(K, P)
-    # (8) sd: closed form. the score has one positive root
+    # (8) sd: closed form; the score has one positive root
     t = (coef * S_z_y_X).sum(axis=1)
     t_2 = np.einsum("ab,abc->ac", coef, S_z_n_y_X_X)
     t_3 = (coef * t_2).sum(axis=1)
@@ -284,7 +284,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part = (0.5 * (S_z_y_y + t_3) - t) * t_4
     t_5 = np.sqrt(part)
     sd = positive(np.sqrt(2) * t_5, "sd", sd, policy, 1e-7 * prepared["the spread"] ** 1, -S_z_n_y)
-    # (9.1) to (9.3) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9.1) to (9.3) gate: newton; log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "gate": gate,
         "coef": coef + reference_coef,  # (11)
@@ -307,7 +307,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     S_z_X = statistics["z_X"]
     X = prepared["X"]
     weight = prepared["the weight"]
-    # (9.1) to (9.3) gate: newton. log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (9.1) to (9.3) gate: newton; log(sum_k exp(gate[k] @ X[n])) ties gate to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     part = ((np.arange(K)[:, None] == np.arange(K)) + 0.0)[:, :, None, None] * ((np.arange(P)[:, None] == np.arange(P)) + 0.0)
     def objective(values_2):
         gate_2 = values_2["gate"]

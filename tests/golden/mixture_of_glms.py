@@ -234,9 +234,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mixing_X @ params["coef"].T  # (10)
     coef = params["coef"] - t.T  # (10)
     S_z = statistics["z"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8.1) to (8.3) coef: newton. exp(X[n] @ coef[z[n]]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (8.1) to (8.3) coef: newton; exp(X[n] @ coef[z[n]]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     t_2 = mixing_X @ coef.T  # (10)
     return {
         "weights": weights,
@@ -262,7 +262,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     present_y = prepared["present y"]
     X = prepared["X"]
     weight = prepared["the weight"]
-    # (8.1) to (8.3) coef: newton. exp(X[n] @ coef[z[n]]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
+    # (8.1) to (8.3) coef: newton; exp(X[n] @ coef[z[n]]) ties coef to the data: no finite statistics; Newton, its Hessian in blocks, one for each element of K, by passes over the data, to convergence
     def objective(values_2):
         coef_2 = values_2["coef"]
         total = 0.0

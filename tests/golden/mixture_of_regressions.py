@@ -295,9 +295,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_y_x = statistics["z_y_x"]
     S_z_y_x_x = statistics["z_y_x_x"]
     S_z_y_y = statistics["z_y_y"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) coef: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (8) coef: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     part_3 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 0) + 0.0)
     part_4 = S_z_n_y[:, None, None] * (0.5 * (part_3 + part_3.T))
     part_5 = ((np.arange(3) == 0) + 0.0)[:, None] * ((np.arange(3) == 1) + 0.0)
@@ -316,7 +316,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     right = (part_14 + part_15 + part_16).reshape(K, 3)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, 3,)), policy)
     coef = solved.reshape(K, 3)
-    # (9) sd: closed form. the score has one positive root
+    # (9) sd: closed form; the score has one positive root
     part_17 = coef[:, 1] * S_z_n_y_x
     part_18 = coef[:, 2] * S_z_n_y_x_x
     part_19 = coef[:, 0] * (part_17 + part_18 - S_z_y)

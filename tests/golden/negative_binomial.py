@@ -204,9 +204,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_rate = statistics["rate"]
     S_count = statistics["count"]
     S_log_rate = statistics["log_rate"]
-    # (7) mean: closed form. the score has one root
+    # (7) mean: closed form; the score has one root
     mean = positive(S_rate / S_count, "mean", mean, policy, 0.0, -shape * S_count)
-    # (8.1) to (8.3) shape: newton. no closed root where Q holds shape log(shape), shape, log Gamma(shape); Newton with step-halving, to convergence
+    # (8.1) to (8.3) shape: newton; no closed root where Q holds shape log(shape), shape, log Gamma(shape); Newton with step-halving, to convergence
     def objective_of_shape(shape_2):
         return S_count * shape_2 * log0(shape_2) + (S_log_rate - log0(mean) * S_count - (1 / mean) * S_rate) * shape_2 - S_count * scipy.special.gammaln(shape_2), S_count + S_log_rate + S_count * log0(shape_2) - S_count * log0(mean) - S_count * scipy.special.digamma(shape_2) - S_rate / mean, S_count / shape_2 - S_count * trigamma(shape_2)
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)

@@ -222,19 +222,14 @@ def e_step(params, data, prepared, rng=None):
     sum_n_y_lgamma_y = prepared["the sums"]["n_y_lgamma_y"]
     on = expectations(params, prepared)
     moments_rate, log_z_rate, chain_z, log_z_z, q_gates_rate = on(rng)
-    S_z_first = 0.0
-    S_z_pair = 0.0
-    S_z = 0.0
-    S_rate_log_rate = 0.0
-    S_rate_rate = 0.0
     log_likelihood = 0.0
     # (6) expected statistics, added up
-    S_z_first = S_z_first + chain_z.first[0]  # (6.1)
+    S_z_first = chain_z.first[0]  # (6.1)
     pairs_z = chain_z.sums()  # (6.2)
-    S_z_pair = S_z_pair + pairs_z  # (6.2)
-    S_z = S_z + chain_z.q.sum(axis=1)  # (6.3)
-    S_rate_log_rate = S_rate_log_rate + np.einsum("ab,ab->a", moments_rate["log"], q_gates_rate)  # (6.4)
-    S_rate_rate = S_rate_rate + np.einsum("ab,ab->a", moments_rate["id"], q_gates_rate)  # (6.5)
+    S_z_pair = pairs_z  # (6.2)
+    S_z = chain_z.q.sum(axis=1)  # (6.3)
+    S_rate_log_rate = np.einsum("ab,ab->a", moments_rate["log"], q_gates_rate)  # (6.4)
+    S_rate_rate = np.einsum("ab,ab->a", moments_rate["id"], q_gates_rate)  # (6.5)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z
     # (12) the log-likelihood's terms that lack the rows
@@ -261,16 +256,16 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_rate_rate = statistics["rate_rate"]
     S_z = statistics["z"]
     S_rate_log_rate = statistics["rate_log_rate"]
-    # (8) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
-    # (9) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (9) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (10) mean: closed form. the score has one root
+    # (10) mean: closed form; the score has one root
     t = 1 / S_z
     part = S_rate_rate * t
     part_2 = shape * S_z
     mean = positive(part, "mean", mean, policy, 0.0, -part_2)
-    # (11.1) to (11.3) shape: newton. no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence
+    # (11.1) to (11.3) shape: newton; no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence
     t_4 = log0(mean)
     part_5 = t_4 * S_z
     t_5 = 1 / mean

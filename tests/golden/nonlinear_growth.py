@@ -499,11 +499,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     T = sizes["T"]
     S_asymptote = statistics["asymptote"]
     S_asymptote_asymptote = statistics["asymptote_asymptote"]
-    # (6) top: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (6) top: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     top = checked(S_asymptote / T, "top", top, policy, -np.inf, np.inf)
-    # (7) spread: closed form. the score has one positive root
+    # (7) spread: closed form; the score has one positive root
     spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_asymptote_asymptote + (top ** 2) * T) - top * S_asymptote) / T), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_asymptote_asymptote / T), -T)
-    # (8.1) to (8.3) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) middle, pace, s2: newton; (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     return {
         "top": top,
         "spread": spread_,
@@ -527,7 +527,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None, raised_by=
     asymptote = prepared["asymptote"]
     tree = prepared["tree"]
     age = prepared["age"]
-    # (8.1) to (8.3) middle, pace, s2: newton. (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) middle, pace, s2: newton; (trunk[n] - exp(asymptote[tree[n]]) / (exp((middle - age[n]) / pace) + 1))^2 ties middle, pace, s2 to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     def objective(values_2):
         middle_2 = values_2["middle"]
         pace_2 = values_2["pace"]

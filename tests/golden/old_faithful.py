@@ -233,11 +233,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     S_z_x = statistics["z_x"]
     S_z_x_x = statistics["z_x_x"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (8) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_z_x / S_z_n_x[:, None], "mean", mean, policy, -np.inf, np.inf)
-    # (9) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
+    # (9) cov: closed form; in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = mean * S_z_n_x[:, None]
     part_2 = mean[:, :, None] * (part - 2 * S_z_x)[:, None, :]
     scatter_cov = S_z_x_x + part_2.transpose(0, 2, 1)

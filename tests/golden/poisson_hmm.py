@@ -190,13 +190,11 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on(rng)
     sums_z = 0.0
-    S_z_first = 0.0
-    S_z_pair = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z.first[0]  # (5.1)
+    S_z_first = chain_z.first[0]  # (5.1)
     pairs_z = chain_z.sums()  # (5.2)
-    S_z_pair = S_z_pair + pairs_z  # (5.2)
+    S_z_pair = pairs_z  # (5.2)
     sums_z = sums_z + chain_z.along(features_2)  # (5.3), (5.4)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z
@@ -219,11 +217,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_pair = statistics["z_pair"]
     S_z_y = statistics["z_y"]
     S_z_n_y = statistics["z_n_y"]
-    # (7) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
-    # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9) rate: closed form. the score has one root
+    # (9) rate: closed form; the score has one root
     t = 1 / S_z_n_y
     part = S_z_y * t
     rate = positive(part, "rate", rate, policy, 0.0, S_z_y)

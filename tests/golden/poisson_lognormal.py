@@ -230,9 +230,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_count = statistics["count"]
     S_rate_log = statistics["rate_log"]
     S_rate = statistics["rate"]
-    # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (7) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_rate_log / S_count, "mean", mean, policy, -np.inf, np.inf)
-    # (8) spread: closed form. the score has one positive root
+    # (8) spread: closed form; the score has one positive root
     spread_ = positive(np.sqrt(2) * np.sqrt((0.5 * (S_rate + (mean ** 2) * S_count) - mean * S_rate_log) / S_count), "spread", spread_, policy, 1e-7 * np.sqrt(2) * np.sqrt(0.5 * S_rate / S_count), -S_count)
     return {
         "mean": mean,

@@ -214,9 +214,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z = statistics["z"]
     S_z_y = statistics["z_y"]
     S_z_n_y = statistics["z_n_y"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) rate: closed form. the score has one root
+    # (8) rate: closed form; the score has one root
     t = 1 / S_z_n_y
     part = S_z_y * t
     rate = positive(part, "rate", rate, policy, 0.0, S_z_y)

@@ -255,15 +255,12 @@ def e_step(params, data, prepared, rng=None):
     sum_X_y_group = prepared["the sums"]["X_y_group"]
     on = expectations(params, prepared)
     points_b, volume_b, table_b, q_b, log_z_b = on(rng)
-    S_count = 0.0
-    S_b_b_b = 0.0
-    S_y_X_group = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_count = S_count + q_b.sum()  # (5.1)
+    S_count = q_b.sum()  # (5.1)
     t = points_b[0] ** 2  # (5.2)
-    S_b_b_b = S_b_b_b + np.vdot(t, q_b)  # (5.2)
-    S_y_X_group = S_y_X_group + q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
+    S_b_b_b = np.vdot(t, q_b)  # (5.2)
+    S_y_X_group = q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     return {
@@ -283,9 +280,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     tau = params["tau"]
     S_b_b_b = statistics["b_b_b"]
     S_count = statistics["count"]
-    # (7) tau: closed form. the score has one positive root
+    # (7) tau: closed form; the score has one positive root
     tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_count), "tau", tau, policy, 0.0, -S_count)
-    # (8.1) to (8.3) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) beta: newton; exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_2 = mixing_X @ beta  # (10)
     return {
         "beta": beta + t_2,  # (10)
@@ -309,7 +306,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     X = prepared["X"]
     group = prepared["group"]
     weight = prepared["the weight"]
-    # (8.1) to (8.3) beta: newton. exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
+    # (8.1) to (8.3) beta: newton; exp(X[n] @ beta) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     def objective(values_2):
         beta_2 = values_2["beta"]
         total = 0.0

@@ -323,13 +323,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_y = statistics["x_y"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
-    # (7.1), (7.2) mean, load: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7.1), (7.2) mean, load: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([S_n_x_2.reshape(D, 1, 1), S_n_x_y.reshape(D, 1, Q)], axis=-1), np.concatenate([S_n_x_y.reshape(D, Q, 1), (0.5 * (S_n_x_y_y + S_n_x_y_y.transpose(0, 2, 1) + S_n_x_cov_y + S_n_x_cov_y.transpose(0, 2, 1))).reshape(D, Q, Q)], axis=-1)], axis=-2)
     right = np.concatenate([S_x.reshape(D, 1), S_x_y.reshape(D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (D, 1,)), np.reshape(load, (D, Q,))], axis=-1), policy)
     mean = solved[..., 0:1].reshape(D)
     load = solved[..., 1:1 + Q].reshape(D, Q)
-    # (8) s2: closed form. the score has one root
+    # (8) s2: closed form; the score has one root
     t = mean ** 2
     s2 = positive((S_x_x + t @ S_n_x_2 + np.vdot(load, np.einsum("ab,abc->ac", load, S_n_x_y_y)) + np.vdot(load, np.einsum("ab,abc->ac", load, S_n_x_cov_y)) + 2 * (mean @ (load * S_n_x_y).sum(axis=1) - mean @ S_x - np.vdot(load, S_x_y))) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {

@@ -213,7 +213,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_X_X = statistics["X_X"]
     P = sizes["P"]
     S_X_u = statistics["X_u"]
-    # (7) beta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7) beta: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_X_X + S_X_X.T)).reshape(P, P)
     right = S_X_u.reshape(P)
     solved = solve_normal(left, right, "beta", np.reshape(beta, (P,)), policy)

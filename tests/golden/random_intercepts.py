@@ -297,14 +297,14 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_subject_b = statistics["y_subject_b"]
     S_n_y_subject_square_b = statistics["n_y_subject_square_b"]
     S_n_y = statistics["n_y"]
-    # (7) beta: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7) beta: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_n_y_X_X + S_n_y_X_X.T)).reshape(P, P)
     right = (S_y_X - S_n_y_X_subject_b).reshape(P)
     solved = solve_normal(left, right, "beta", np.reshape(beta, (P,)), policy)
     beta = solved.reshape(P)
-    # (8) s2_b: closed form. the score has one root
+    # (8) s2_b: closed form; the score has one root
     s2_b = positive(S_square_b / G, "s2_b", s2_b, policy, 0.0, -0.5 * G)
-    # (9) s2: closed form. the score has one root
+    # (9) s2: closed form; the score has one root
     t_2 = beta @ S_n_y_X_X
     s2 = positive((S_y_y + beta @ t_2 + S_n_y_subject_square_b + 2 * (beta @ S_n_y_X_subject_b - beta @ S_y_X - S_y_subject_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     t_3 = mixing_X @ beta  # (11)

@@ -255,25 +255,18 @@ def e_step(params, data, prepared, rng=None):
     mean_b, cov_b, log_z_b = on(rng)
     cholesky_2 = cholesky(cov)  # (10)
     precision = inverse(cholesky_2)  # (10)
-    S_b_b = 0.0
-    S_b = 0.0
-    S_y_subject_b = 0.0
-    S_y_day_subject_b = 0.0
-    S_n_y_subject_b_b = 0.0
-    S_n_y_day_subject_b_b = 0.0
-    S_n_y_day_day_subject_b_b = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_b_b = S_b_b + mean_b[0] @ mean_b[0].T  # (5.1)
-    S_b = S_b + mean_b[0].sum(axis=1)  # (5.3)
-    S_y_subject_b = S_y_subject_b + mean_b[0][0, :] @ sum_y_subject  # (5.6)
-    S_y_day_subject_b = S_y_day_subject_b + mean_b[0][1, :] @ sum_day_y_subject  # (5.7)
+    S_b_b = mean_b[0] @ mean_b[0].T  # (5.1)
+    S_b = mean_b[0].sum(axis=1)  # (5.3)
+    S_y_subject_b = mean_b[0][0, :] @ sum_y_subject  # (5.6)
+    S_y_day_subject_b = mean_b[0][1, :] @ sum_day_y_subject  # (5.7)
     part = mean_b[0][0, :] * mean_b[0][0, :]  # (5.8)
-    S_n_y_subject_b_b = S_n_y_subject_b_b + sum_n_y_subject @ part  # (5.8)
+    S_n_y_subject_b_b = sum_n_y_subject @ part  # (5.8)
     part_2 = mean_b[0][0, :] * mean_b[0][1, :]  # (5.10)
-    S_n_y_day_subject_b_b = S_n_y_day_subject_b_b + sum_day_n_y_subject @ part_2  # (5.10)
+    S_n_y_day_subject_b_b = sum_day_n_y_subject @ part_2  # (5.10)
     part_3 = mean_b[0][1, :] * mean_b[0][1, :]  # (5.12)
-    S_n_y_day_day_subject_b_b = S_n_y_day_day_subject_b_b + sum_n_y_day_day_subject @ part_3  # (5.12)
+    S_n_y_day_day_subject_b_b = sum_n_y_day_day_subject @ part_3  # (5.12)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     # (5) expected statistics that lack the rows
@@ -330,13 +323,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_day_day_subject_b_b = statistics["n_y_day_day_subject_b_b"]
     S_n_y_day_day_subject_cov_b = statistics["n_y_day_day_subject_cov_b"]
     S_n_y = statistics["n_y"]
-    # (7) beta: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (7) beta: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     beta = checked(S_b / G, "beta", beta, policy, -np.inf, np.inf)
-    # (8) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
+    # (8) cov: closed form; in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = beta[:, None] * (G * beta - 2 * S_b)
     scatter_cov = S_b_b + S_cov_b + part.T
     cov = spread(scatter_cov, G, "cov", cov, policy, prepared["the scale"])
-    # (9) s2: closed form. the score has one root
+    # (9) s2: closed form; the score has one root
     s2 = positive((S_y_y + S_n_y_subject_b_b + S_n_y_subject_cov_b + S_n_y_day_day_subject_b_b + S_n_y_day_day_subject_cov_b + 2 * (S_n_y_day_subject_b_b + S_n_y_day_subject_cov_b - S_y_subject_b - S_y_day_subject_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "beta": beta + (reference_y * ((np.arange(2) == 0) + 0.0)),  # (11.3)

@@ -219,9 +219,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z = statistics["z"]
     S_z_h_h = statistics["z_h_h"]
     S_z_n_h = statistics["z_n_h"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) scale: closed form. the score has one positive root
+    # (8) scale: closed form; the score has one positive root
     t = 1 / S_z_n_h
     part = S_z_h_h * t
     t_2 = np.sqrt(0.25 * part)

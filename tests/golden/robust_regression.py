@@ -292,13 +292,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_y_X_u = statistics["y_X_u"]
     S_y_y_u = statistics["y_y_u"]
     S_n_y = statistics["n_y"]
-    # (7.1), (7.2) a, b: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (7.1), (7.2) a, b: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = np.concatenate([np.concatenate([np.full((1, 1), S_n_y_u), S_n_y_X_u.reshape(1, P)], axis=-1), np.concatenate([S_n_y_X_u.reshape(P, 1), (0.5 * (S_n_y_X_X_u + S_n_y_X_X_u.T)).reshape(P, P)], axis=-1)], axis=-2)
     right = np.concatenate([np.full((1,), S_y_u), S_y_X_u.reshape(P)], axis=-1)
     solved = solve_normal(left, right, "a and b", np.concatenate([np.reshape(a, (1,)), np.reshape(b, (P,))], axis=-1), policy)
     a = solved[..., 0:1][..., 0]
     b = solved[..., 1:1 + P].reshape(P)
-    # (8) s2: closed form. the score has one root
+    # (8) s2: closed form; the score has one root
     t = b @ S_n_y_X_X_u
     s2 = positive((S_y_y_u + (a ** 2) * S_n_y_u + b @ t + 2 * (a * (b @ S_n_y_X_u) - a * S_y_u - b @ S_y_X_u)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {

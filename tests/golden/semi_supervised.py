@@ -225,11 +225,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x_z = statistics["n_x_z"]
     S_x_z = statistics["x_z"]
     S_x_x_z = statistics["x_x_z"]
-    # (5) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (5) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_n_z_z, "weights", weights, policy)
-    # (6) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (6) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_x_z / S_n_x_z[:, None], "mean", mean, policy, -np.inf, np.inf)
-    # (7) cov: closed form. in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
+    # (7) cov: closed form; in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
     part = mean * S_n_x_z[:, None]
     part_2 = mean[:, :, None] * (part - 2 * S_x_z)[:, None, :]
     scatter_cov = S_x_x_z + part_2.transpose(0, 2, 1)

@@ -276,12 +276,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z = statistics["z"]
     S_z_a = statistics["z_a"]
     S_z_n_a_a = statistics["z_n_a_a"]
-    # (7) share: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) share: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     share = shares(S_z, "share", share, policy)
-    # (8) link: closed form. the score has one root
-    t = 1 / (-S_z_a - S_z_n_a_a)
+    # (8) link: closed form; the score has one root
+    t = 1 / (S_z_a + S_z_n_a_a)
     part = S_z_a * t
-    link = checked(-part, "link", link, policy, 0.0, 1.0)
+    link = checked(part, "link", link, policy, 0.0, 1.0)
     return {
         "share": share,
         "link": link,

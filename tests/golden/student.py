@@ -234,9 +234,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_u = statistics["x_u"]
     S_x_x_u = statistics["x_x_u"]
     S_n_x = statistics["n_x"]
-    # (7) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (7) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_x_u / S_n_x_u, "mean", mean, policy, -np.inf, np.inf)
-    # (8) s2: closed form. the score has one root
+    # (8) s2: closed form; the score has one root
     s2 = positive((S_x_x_u + (mean ** 2) * S_n_x_u - 2 * mean * S_x_u) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {
         "mean": mean + reference_x,  # (10.2)

@@ -246,13 +246,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_u = statistics["x_u"]
     S_x_x_u = statistics["x_x_u"]
     S_n_x = statistics["n_x"]
-    # (7.1) to (7.3) df: newton. no closed root where Q holds df, df log(df), log Gamma(1/2 df); Newton with step-halving, to convergence
+    # (7.1) to (7.3) df: newton; no closed root where Q holds df, df log(df), log Gamma(1/2 df); Newton with step-halving, to convergence
     def objective_of_df(df_2):
         return (0.5 * (math.log(0.5) * S_count + S_log_u - S_u)) * df_2 + 0.5 * S_count * df_2 * log0(df_2) - S_count * scipy.special.gammaln((0.5 * df_2)), 0.5 * (S_count + S_log_u + S_count * log0(df_2) - S_u - S_count * math.log(2) - S_count * scipy.special.digamma((0.5 * df_2))), 0.5 * S_count / df_2 - 0.25 * S_count * trigamma((0.5 * df_2))
     df = checked(maximise_scalar(objective_of_df, df, "positive", 0.0, np.inf), "df", df, policy, 0.0, np.inf)
-    # (8) mean: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (8) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_x_u / S_n_x_u, "mean", mean, policy, -np.inf, np.inf)
-    # (9) s2: closed form. the score has one root
+    # (9) s2: closed form; the score has one root
     s2 = positive((S_x_x_u + (mean ** 2) * S_n_x_u - 2 * mean * S_x_u) / S_n_x, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)
     return {
         "df": df,

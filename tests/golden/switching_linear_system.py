@@ -504,11 +504,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_level_level = statistics["n_y_level_level"]
     S_n_y_cov_level = statistics["n_y_cov_level"]
     S_n_y = statistics["n_y"]
-    # (8) stay: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) stay: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     stay = shares(S_rule_pair, "stay", stay, policy)
-    # (9) slope: closed form. Q is quadratic: one equation for each element; concave where its coefficient is positive
+    # (9) slope: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     slope = checked((S_rule_level_level_before + S_rule_tie_level) / (S_rule_level_before_level_before + S_rule_cov_level_before), "slope", slope, policy, -np.inf, np.inf)
-    # (10) drift: closed form. the score has one root
+    # (10) drift: closed form; the score has one root
     part = slope * (-2 * (S_rule_level_level_before + S_rule_tie_level))
     t = slope ** 2
     part_2 = t * S_rule_level_before_level_before
@@ -517,7 +517,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     part_4 = (S_rule_level_level + S_rule_cov_level + part + part_2 + part_3) * t_2
     part_5 = (S_rule_level_level + S_rule_cov_level) * t_2
     drift = positive(part_4, "drift", drift, policy, 1e-14 * part_5, -0.5 * S_rule)
-    # (11) noise: closed form. the score has one root
+    # (11) noise: closed form; the score has one root
     noise = positive((S_y_y + S_n_y_level_level + S_n_y_cov_level - 2 * S_y_level) / S_n_y, "noise", noise, policy, 0.0, -0.5 * S_n_y)
     return {
         "stay": stay,

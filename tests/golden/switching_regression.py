@@ -248,13 +248,11 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     chain_z, log_z_z, features_2 = on(rng)
     sums_z = 0.0
-    S_z_first = 0.0
-    S_z_pair = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
-    S_z_first = S_z_first + chain_z.first[0]  # (5.1)
+    S_z_first = chain_z.first[0]  # (5.1)
     pairs_z = chain_z.sums()  # (5.2)
-    S_z_pair = S_z_pair + pairs_z  # (5.2)
+    S_z_pair = pairs_z  # (5.2)
     sums_z = sums_z + chain_z.along(features_2)  # (5.3) to (5.6)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z
@@ -289,16 +287,16 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_y_X = statistics["z_y_X"]
     S_z_y_y = statistics["z_y_y"]
     S_z_n_y = statistics["z_n_y"]
-    # (7) first: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
-    # (8) trans: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (8) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
-    # (9) coef: linear solve. Q is quadratic: normal equations; concave where their matrix is positive definite
+    # (9) coef: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_z_n_y_X_X + S_z_n_y_X_X.transpose(0, 2, 1))).reshape(K, P, P)
     right = S_z_y_X.reshape(K, P)
     solved = solve_normal(left, right, "coef", np.reshape(coef, (K, P,)), policy)
     coef = solved.reshape(K, P)
-    # (10) sd: closed form. the score has one positive root
+    # (10) sd: closed form; the score has one positive root
     t_2 = (coef * S_z_y_X).sum(axis=1)
     t_3 = np.einsum("ab,abc->ac", coef, S_z_n_y_X_X)
     t_4 = (coef * t_3).sum(axis=1)

@@ -258,12 +258,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x_sin_x = statistics["z_n_x_sin_x"]
     S_z_n_x_cos_x = statistics["z_n_x_cos_x"]
     S_z_n_x = statistics["z_n_x"]
-    # (7) weights: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
-    # (8) mean: closed form. Q is a cosine of it: greatest at the angle of the sums of cosines and sines
+    # (8) mean: closed form; Q is a cosine of it: greatest at the angle of the sums of cosines and sines
     t = np.arctan2(S_z_n_x_sin_x, S_z_n_x_cos_x)
     mean = checked(t, "mean", mean, policy, -np.inf, np.inf)
-    # (9.1) to (9.3) concentration: newton. no closed root where Q holds concentration[k], log I0(concentration[k]); Newton with step-halving, to convergence
+    # (9.1) to (9.3) concentration: newton; no closed root where Q holds concentration[k], log I0(concentration[k]); Newton with step-halving, to convergence
     t_2 = np.cos(mean)
     part = t_2 * S_z_n_x_cos_x
     t_3 = np.sin(mean)

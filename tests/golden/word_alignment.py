@@ -183,12 +183,11 @@ def e_step(params, data, prepared, rng=None):
     on = expectations(params, prepared)
     q_align, log_z_align = on(rng)
     part = present_target * weight[row_M]  # (5)
-    S_align_n_target_source_target = 0.0
     log_likelihood = 0.0
     # (5) expected statistics, added up
     part_2 = q_align * part  # (5)
     sums = segment_sum_nd(part_2, (source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)]) * F + target, E * F, 2).reshape(E, F)  # (5)
-    S_align_n_target_source_target = S_align_n_target_source_target + sums  # (5)
+    S_align_n_target_source_target = sums  # (5)
     # (8) the log-likelihood, added up
     log_likelihood += log_z_align @ weight[row_M]
     return {
@@ -202,7 +201,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     dictionary = params["dictionary"]
     S_align_n_target_source_target = statistics["align_n_target_source_target"]
-    # (7) dictionary: closed form. sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
+    # (7) dictionary: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     dictionary = shares(S_align_n_target_source_target, "dictionary", dictionary, policy)
     return {
         "dictionary": dictionary,

@@ -219,9 +219,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_immune = statistics["immune"]
     S_immune_0_y = statistics["immune_0_y"]
     S_immune_0_n_y = statistics["immune_0_n_y"]
-    # (7) zero: closed form. the score has one root
-    zero = checked(-(np.arange(2) @ S_immune) / (-np.arange(2) @ S_immune - (1 - np.arange(2)) @ S_immune), "zero", zero, policy, 0.0, 1.0)
-    # (8) rate: closed form. the score has one root
+    # (7) zero: closed form; the score has one root
+    zero = checked(S_immune[1] / (S_immune[1] + S_immune[0]), "zero", zero, policy, 0.0, 1.0)
+    # (8) rate: closed form; the score has one root
     rate = positive(S_immune_0_y / S_immune_0_n_y, "rate", rate, policy, 0.0, S_immune_0_y)
     return {
         "zero": zero,

@@ -285,6 +285,7 @@ def _root(poly: sp.Poly, sort: str) -> tuple[list[sp.Expr], str, Turned | None] 
     """The roots of a polynomial of degree 1 or 2 that can lie in the domain; two of them as `Solved` has them, too."""
     if poly.degree() == 1:
         a, b = poly.all_coeffs()
+        a, b = (-a, -b) if a.could_extract_minus_sign() else (a, b)  # `c / (c + d)`, not `-c / (-c - d)`
         return [-b / a], "the score has one root", None
     if poly.degree() != 2:
         return None

@@ -91,8 +91,18 @@ def scalar_term(t: Term, v: m.Variable, axes: tuple[Ix, ...]) -> Scalar | None:
     c = x.mul(x.Num(t.coef), *(x.substitute(f, to) for f in rest), *extra)
     for i in t.ixs:
         if i not in to:
-            c = x.total(i, c)
+            c = _over_states(i, c)
     return Scalar(x.substitute(whole, to), c)
+
+
+def _over_states(i: Ix, e: Expr) -> Expr:
+    """`sum_i i f[i]` of two states is `f[1]`, `sum_i (1 - i) f[i]` is `f[0]`; any other sum as it is."""
+    factors = x.factors_of(e) if i.dim == "2" else ()
+    for state, one in ((1, x.Val(i)), (0, x.add(x.ONE, x.neg(x.Val(i))))):
+        if one in factors:
+            to: dict[Ix, Idx] = {i: state}
+            return x.substitute(x.mul(*(p for p in factors if p != one)), to)
+    return x.total(i, e)
 
 
 def per_element(terms: Sequence[Term], names: frozenset[str], axes: tuple[Ix, ...]) -> Expr | None:

@@ -21,7 +21,7 @@ from emdsl.language import model as m
 
 def emit_update(f: Function, u: Update) -> None:
     """The lines of one update; the parameter's local name is bound to its new value."""
-    f.emitter.comment(f"{references(f.numbers.solved(u))} {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+    f.emitter.comment(f"{references(f.numbers.solved(u))} {', '.join(u.params)}: {u.kind}; {u.reason}", inner=False)
     match u.rule:
         case Simplex():
             _simplex(f, u.params[0], u.rule)

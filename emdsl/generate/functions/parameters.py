@@ -94,7 +94,7 @@ def _by_likelihood(printer: Printer, u: Update, rule: Numeric) -> list[str]:
     limits = ", ".join(f'"{n}": ({", ".join(bounds(model.variable(n)))})' for n in names)
     body = [
         'sizes = prepared["the sizes"]', *f.prologue(),
-        f"# ({number}) {', '.join(u.params)}: {u.kind}. {u.reason}",
+        f"# ({number}) {', '.join(u.params)}: {u.kind}; {u.reason}",
         "def placed(values):", *indent(inner, 1),
         "def risen(values):",
         "    there = placed(values)",
@@ -143,7 +143,7 @@ def refine_lines(printer: Printer) -> list[str]:
     for u in updates:
         assert isinstance(u.rule, Numeric)
         number = printer.numbers.update[u.params[0]]
-        em.comment(f"{references(printer.numbers.solved(u))} {', '.join(u.params)}: {u.kind}. {u.reason}", inner=False)
+        em.comment(f"{references(printer.numbers.solved(u))} {', '.join(u.params)}: {u.kind}; {u.reason}", inner=False)
         with f.printing(number, behind=False):
             emit_numeric(f, u.params, u.rule)
         forget(f, u.params)

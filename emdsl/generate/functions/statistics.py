@@ -112,9 +112,9 @@ def _added_up(
         value = _statistic_value(printer, f, s)
         assert value is not None
         if value.inner:
-            em.lines.append(f"{target} = {target} + {value.code}")
+            em.lines.append(f"{target} = {f'{target} + ' if printer.chunk else ''}{value.code}")
     if value.inner:
-        totals.append(target)
+        totals += [target] if printer.chunk else []
     else:
         outside += numbered([f"{target} = {value.code}"], number)
     return f'"{s.name}": {target},  # ({number})'
