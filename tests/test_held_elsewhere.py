@@ -27,6 +27,11 @@ MODELS = {  # name of a parameter -> a model
         f"model Branches\nparam b : positive\nparam c : spd[2]\n{PLATES}given x[n, k] : real[2]\n"
         "    observed y[n, k] ~ MvNormal([1, 2], b * eye(2)) if x[n, k, 0] > 0 else MvNormal([1, 2], c)",
     ),
+    "the inverse of a product": (  # its transpose times it was taken for no symmetric matrix, without end: E010
+        "b",
+        f"model Product\nparam b : real\nfactor -trace(inv([[2, 0], [b, 1]] @ [[1, 3 + b], [0, 1]]))\n{PLATES}"
+        "observed y[n, k] ~ MvNormal([b, b], 9 * eye(2))",
+    ),
 }
 
 

@@ -73,6 +73,8 @@ def _factors(e: m.Expr) -> list[m.Expr]:
     match e:
         case m.Call("matmul", (a, b)) if len(a.shape) == len(b.shape) == 2:
             return [*_factors(a), *_factors(b)]
+        case m.Call("transpose", (m.Call("matmul", (a, b)),)) if len(a.shape) == len(b.shape) == 2:
+            return [*_factors(_turned(b)), *_factors(_turned(a))]  # (A B)' = B' A'
     return [e]
 
 
