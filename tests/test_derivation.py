@@ -1613,7 +1613,10 @@ def test_a_notebook_shows_equations() -> None:
     assert "Fitter(" in fitter._repr_html_()
     told = fitter.fit(np.eye(4, 2))._repr_html_()
     assert "<table>" in told and fitter.message_ in told and "mean[1]" in told
-    assert "error E1" in emdsl.compile(text=REFUSED)._repr_html_()
+    other = compiled("tied_gaussian_mixture").derivation
+    for typed in (emdsl.compile(text=REFUSED), fitter, model.derivation.difference(other)):  # what columns line up in
+        assert "font-family:monospace" in typed._repr_html_()
+    assert "error E1" in emdsl.compile(text=REFUSED)._repr_html_() and "all c ≥ 0" in model.updates._repr_html_()
 
 
 REFUSED = """model Refused

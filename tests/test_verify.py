@@ -1115,7 +1115,8 @@ def test_a_notebook_shows_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None
     import rich.console
 
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
-    assert "EM climbs" in str(certificate("passed")) and "EM climbs" in certificate("passed")._repr_html_()
+    assert "EM climbs" in str(certificate("passed")) and "<td" in certificate("passed")._repr_html_()
+    assert all("EM climbs" in certificate(end)._repr_html_() for end in ("passed", "failed"))
 
 
 def test_rows_of_a_ragged_plate_are_no_rows_of_a_table() -> None:

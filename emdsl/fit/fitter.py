@@ -56,11 +56,10 @@ class Fitter(TellsMissing, ByMultipliers):
 
     def _repr_html_(self) -> str:
         """For a notebook: the estimates and how the fit ended, once there is one."""
-        from html import escape
-
+        from emdsl.report.html import as_typed
         from emdsl.report.notebook import fit_html
 
-        return fit_html(self, self._module.SPEC) if "params_" in self.__dict__ else f"<pre>{escape(repr(self))}</pre>"
+        return fit_html(self, self._module.SPEC) if "params_" in self.__dict__ else as_typed(repr(self))
 
     def __getstate__(self) -> dict[str, Any]:
         return {n: v for n, v in super().__getstate__().items() if n != "_module"}

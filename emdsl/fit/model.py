@@ -382,12 +382,11 @@ class Model:
 
     def _repr_html_(self) -> str:
         """For a notebook: the diagram, the plan, the updates as equations."""
-        from html import escape
-
+        from emdsl.report.html import as_typed
         from emdsl.report.notebook import model_html
 
         if self.refusal is not None:
-            return f"<pre>{escape(str(self.refusal))}</pre>"
+            return as_typed(str(self.refusal))
         return model_html(self.name, str(self.graph()), self.plan, self.derivation)
 
 

@@ -12,12 +12,12 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from html import escape
 from itertools import takewhile
 from typing import Any
 
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
+from emdsl.report.html import as_typed
 from emdsl.report.latex import inside
 from emdsl.report.page import BESIDE, COLUMNS, SHORT, Say, Show, Step, labels
 from emdsl.report.unicode import lines, text
@@ -73,7 +73,7 @@ class Difference:
         return "\n".join(out).rstrip()
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(str(self))}</pre>"
+        return as_typed(str(self))
 
     def to_dict(self) -> dict[str, Any]:
         """The same as data."""

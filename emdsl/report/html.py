@@ -52,6 +52,11 @@ def step_html(title: str, code: str, lines: Iterable[Line], k: int = 0, where: s
         yield f'<p class="where">{_linked(where)}</p>'
 
 
+def as_typed(text: str) -> str:
+    """Text whose columns mean something, in a notebook, whose own style may set `pre` in a proportional font."""
+    return f'<pre style="font-family:monospace;white-space:pre;overflow-x:auto">{escape(text)}</pre>'
+
+
 def in_a_cell(lines: Iterable[str]) -> str:
     """For a notebook: no page of its own."""
     return "\n".join([f'<div class="emdsl"><style>{IN_A_CELL}</style>', *lines, "</div>"])

@@ -8,8 +8,9 @@ from typing import Any
 
 from emdsl.report.derivation import Derivation
 from emdsl.report.formula import Formula
+from emdsl.report.html import as_typed
 from emdsl.report.mathml import mathml
-from emdsl.report.page import shown_of
+from emdsl.report.page import shown_of, worded
 from emdsl.report.summary import all_rows, outcome_lines, plan_words
 
 LEFT = ' style="text-align:left"'
@@ -26,7 +27,7 @@ def model_html(name: str, diagram: str, plan: Mapping[str, Any], derivation: Der
     """The plate diagram, how each latent is found, and the equation that updates each parameter."""
     out = [f"<b>{escape(name)}</b>", f"<div>{diagram}</div>"]
     if plan:
-        rows = ((f"<code>{escape(n)}</code>", escape(p.method), escape(p.reason)) for n, p in plan.items())
+        rows = ((f"<code>{escape(n)}</code>", escape(p.method), escape(worded(p.reason))) for n, p in plan.items())
         out.append(table(("latent", "found by", "because"), rows))
     found = list(_updates(derivation))
     out += [table(("parameter", "updated by", ""), found)] if found else []
@@ -38,7 +39,7 @@ def records(told: Mapping[str, Mapping[str, str | Sequence[Formula]]]) -> str:
     head = dict.fromkeys(column for cells in told.values() for column in cells)
 
     def cell(found: str | Sequence[Formula]) -> str:
-        return escape(found) if isinstance(found, str) else "".join(map(mathml, dict.fromkeys(found)))
+        return escape(worded(found)) if isinstance(found, str) else "".join(map(mathml, dict.fromkeys(found)))
 
     rows = ([f"<code>{escape(name)}</code>", *map(cell, cells.values())] for name, cells in told.items())
     return table(("", *head), rows)
@@ -62,5 +63,5 @@ def fit_html(fit: Any, spec: Mapping[str, Any]) -> str:
         (f"<code>{escape(label)}</code>", f"<code>{escape(numbers)}</code>") for label, numbers in all_rows(fit, spec)
     ]
     out += [table(("parameter", "estimate"), rows)] if rows else []
-    out.append("<pre>" + escape("\n".join([*outcome_lines(fit), fit.message_])) + "</pre>")
+    out.append(as_typed("\n".join([*outcome_lines(fit), fit.message_])))
     return "<div>" + "<br/>".join(out) + "</div>"

@@ -93,7 +93,17 @@ class Certificate:
     def _repr_html_(self) -> str:
         from html import escape
 
-        return f"<pre>{escape(render(self))}</pre>"
+        from emdsl.report.notebook import table
+
+        rows, before = [], ""
+        for c in self.checks:
+            numbers = [f"{v:.1e}" if v is not None else "" for v in (c.figure, c.tolerance)]
+            said = f"{c.status}: {c.note}" if c.note else c.status
+            said = f"<b>{escape(said)}</b>" if c.status == "failed" else escape(said)
+            rows.append(("" if c.name == before else escape(c.name), escape(c.subject), *numbers, said))
+            before = c.name
+        head, last = escape(headline(self)), escape(verdict(self.checks, self.passed))
+        return f"<div>{head}{table(('check', 'of', 'off by', 'at most', ''), rows)}{last}</div>"
 
 
 def render(c: Certificate, colour: bool = False, width: int = 110) -> str:
@@ -121,11 +131,16 @@ def render(c: Certificate, colour: bool = False, width: int = 110) -> str:
     out = StringIO()
     console = Console(file=out, width=width, force_terminal=colour, force_jupyter=False, highlight=False,
                       no_color=not colour)  # fmt: skip
-    at = ", ".join(f"{n} = {v}" for n, v in c.sizes.items())
-    console.print(Text(f"{c.model}: data drawn with seed {c.seed}" + (f", {at}" if at else "")))
+    console.print(Text(headline(c)))
     console.print(shown)
     console.print(Text(verdict(c.checks, c.passed)))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def headline(c: Certificate) -> str:
+    """Of which model, and on which data."""
+    at = ", ".join(f"{n} = {v}" for n, v in c.sizes.items())
+    return f"{c.model}: data drawn with seed {c.seed}" + (f", {at}" if at else "")
 
 
 def verdict(checks: Sequence[Check], passed: bool) -> str:
