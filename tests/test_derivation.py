@@ -1386,6 +1386,7 @@ for g in G:
 def test_a_unit_vector_is_explained_where_one_stands() -> None:
     said = "e with a number is the unit vector"
     assert said in str(told("mixture_of_regressions").steps[-1]) and said not in str(told("ar_hmm").steps)
+    assert said in str(told("arma").steps[3])
 
 
 def test_axes_written_behind_a_name_are_those_of_a_vector() -> None:

@@ -68,8 +68,6 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
     for a in block.latents:
         h = _entries("h", ((a, block.home, g.rows[a]),), found.get(linear_in(a), []), t, names)
         yield Show(h, part="linear")
-    if any(isinstance(n, x.Delta) and _one_place(n) for parts in found.values() for p in parts for n in x.walk(p)):
-        yield Say("e with a number is the unit vector with its one there.")
     yield _in_the_code(len(block.latents) > 1)
     if g.seen:
         yield from in_part("moments", conditional(g.seen, [n for n in block.latents if n not in g.seen]))

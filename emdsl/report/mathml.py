@@ -232,7 +232,8 @@ def _factors(factors: tuple[Formula, ...]) -> str:
     for n, e in enumerate(factors):
         open_end = (isinstance(e, f.Big) or f.plain_log(e)) and n < len(factors) - 1
         out.append(_round(_of(e)) if open_end else _in(e, f.PRODUCT))
-    return "<mspace width='0.17em'/>".join(out)
+    words = factors and isinstance(factors[0], f.Word) and " " in factors[0].text
+    return f"<mspace width='{0.33 if words else 0.17}em'/>".join(out)
 
 
 def _sums(e: f.Big) -> str:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.page import Say, Show, Step
+from emdsl.report.vectors import UNIT
 from emdsl.report.walking import parts
 
+PLACE = "e with a number is the unit vector with its one there."
 BRACKET = "`[...]` is 1 where it holds, else 0."
 WORDS = {
     "softplus": "softplus(a) = log(1 + exp(a)).",
@@ -41,6 +43,8 @@ def _meaning(e: Formula) -> str:
     match e:
         case f.Bracket(body) if not isinstance(body, f.Listed):
             return BRACKET
+        case f.At(base, (f.Number(),)) if base == UNIT:
+            return PLACE
         case f.Word("I0" | "I1"):
             return "I₀ and I₁ are modified Bessel functions of the first kind."
         case f.Word(text):

@@ -18,7 +18,7 @@ from emdsl.derive.posteriors.tails import closed
 from emdsl.report import formula as f
 from emdsl.report.gathered import gathered
 from emdsl.report.joint import joint_step, told_apart
-from emdsl.report.meanings import explained
+from emdsl.report.meanings import PLACE, explained
 from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
@@ -73,7 +73,7 @@ def reference_step(plan: Plan, shifted: bool) -> list[Step]:
     if shown:
         body = (*body, *_of_points(plan), Say("In place of each stands"), *shown)
     if any(p == UNIT for e in shown for p in parts(e.formula)):
-        body = (*body, Say("e with a number is the unit vector with its one there."))
+        body = (*body, Say(PLACE))
     return [Step("Reference points", body, facts, measured(plan))]
 
 

@@ -13,6 +13,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import PRESENT
 from emdsl.derive.algebra.show import arguments
+from emdsl.derive.joint.factors import POINTS
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.clouds import without_clouds
 from emdsl.language import model as m
@@ -74,6 +75,8 @@ class Typeset(Elements):
         """What a sum over an index says: the index with its length."""
         if i.dim.endswith("[]"):
             return ranges(self, f.Name(names[i]), i.dim[:-2])
+        if i.dim.endswith(POINTS):  # how many there are, no size of the model says
+            return ((f.Name(names[i]), f.Word("")),)
         dim = i.dim.removesuffix("[max]")
         return ((f.Name(names[i]), f.Number(dim) if dim.isdigit() else f.Name(dim)),)
 
