@@ -34,7 +34,13 @@ def beside_rounding(case: Case, check: Check, scale: float = 1.0) -> Check:
     """
     if check.status != "failed" or check.figure is None or check.tolerance is None:
         return check
-    most = OTHERS * scale * blur(case)
+    return within(check, scale * blur(case))
+
+
+def within(check: Check, moved: float) -> Check:
+    """A failed check, judged by how far other last digits have `moved` its figure."""
+    assert check.figure is not None and check.tolerance is not None
+    most = OTHERS * moved
     if not check.tolerance < check.figure <= most:
         return check
     told = f"other last digits of the data move it by {most / OTHERS:.0e}"
@@ -53,7 +59,7 @@ def _range(case: Case, here: Mapping[str, Array]) -> float:
     off, size = [], 0.0
     for k in range(PLACES):
         rng = case.rng(90 + k)
-        params, drawn = _params(case, here, rng), _data(case, rng)
+        params, drawn = params_beside(case, here, rng), _data(case, rng)
         with suppress(DataError, DegenerateError, Unchecked, NotImplementedError, np.linalg.LinAlgError):
             oracle = case.need()
             there = replace(oracle, layout=replace(oracle.layout, world=World.of(case.world.model, drawn)))
@@ -63,15 +69,18 @@ def _range(case: Case, here: Mapping[str, Array]) -> float:
     return float(np.ptp(off)) / size if off else 0.0
 
 
-def _params(case: Case, here: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
-    """Each number a little nearer to 0; what is tied to others by a step along its domain."""
+def params_beside(
+    case: Case, here: Mapping[str, Array], rng: np.random.Generator, by: float = LAST_DIGITS
+) -> dict[str, Array]:
+    """Parameters with other last digits: each number a little nearer to 0; what is tied to others by a step along its
+    domain."""
     out = {n: np.asarray(v) for n, v in here.items()}
     for n, value in out.items():
         if case.world.model.variable(n).domain.interval:
-            out[n] = _nearer(value, rng)
+            out[n] = _nearer(value, rng, by)
         else:
             with suppress(NotImplementedError, np.linalg.LinAlgError):
-                out[n] = case.space.at(out, {n: LAST_DIGITS * case.space.direction(n, rng)})[n]
+                out[n] = case.space.at(out, {n: by * case.space.direction(n, rng)})[n]
     return out
 
 
@@ -83,5 +92,5 @@ def _data(case: Case, rng: np.random.Generator) -> Drawn:
     return case.drawn._replace(data={n: _nearer(a, rng) if n in free else a for n, a in data.items()})
 
 
-def _nearer(value: Array, rng: np.random.Generator) -> Array:
-    return np.asarray(value * (1 - LAST_DIGITS * rng.uniform(0.2, 1, np.shape(value))))
+def _nearer(value: Array, rng: np.random.Generator, by: float = LAST_DIGITS) -> Array:
+    return np.asarray(value * (1 - by * rng.uniform(0.2, 1, np.shape(value))))

@@ -105,7 +105,9 @@ class World:
         return set().union(*(read_names(e, self.model) for e in every))
 
     def priors(self, params: Mapping[str, Array]) -> float:
-        """The log density of what is declared of the parameters."""
+        """The log density of what is declared of the parameters, and the factors that no latent is in: penalties."""
         scope = replace(self.scope, values={**self.scope.values, **params})
         mine = [v for v in self.model.of_kind("param") if v.distribution is not None]
-        return float(sum(part.sum() for v in mine for part in log_prob(self.model, v, scope)))
+        penalties = [p for p in self.model.potentials if self.reads(p).isdisjoint(self.latents)]
+        declared = sum(part.sum() for v in mine for part in log_prob(self.model, v, scope))
+        return float(declared + sum(part.sum() for part in self.parts(penalties, params, self.latents)))
