@@ -957,3 +957,22 @@ infer {line} by meanfield
     data = {"of": np.arange(40) % 4, "y": rng.poisson(2, 40)}
     fit = emdsl.compile(text=text).fitter(max_iter=4, seed=0).fit(data)
     assert len(fit.history_) == 5 and all(np.diff(fit.history_) > -1e-9), fit.history_
+
+
+def test_twice_the_points_of_factors_that_read_each_other() -> None:
+    """The factor that is made first reads the points of the other as they were: an IndexError beside twice as many."""
+    text = """model M
+param a : real
+param s : positive
+for g in G:
+    latent b[g] ~ Normal(0, s)
+for n in N:
+    given of[n] : index[G]
+    latent h[n] ~ Normal(0, 1)
+    observed y[n] ~ Bernoulli(logit = a + b[of[n]] + h[n])
+infer h by meanfield
+"""
+    rng = np.random.default_rng(0)
+    data = {"of": np.arange(40) % 4, "y": rng.integers(0, 2, 40)}
+    fit = emdsl.compile(text=text).fitter(max_iter=3, seed=0).fit(data)
+    assert abs(fit.quadrature_error_) < 1e-3, fit.quadrature_error_

@@ -17,6 +17,7 @@ from emdsl.derive.algebra.made import (
     Q,
     made_of,
 )
+from emdsl.derive.joint.factors import POINTS
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.posteriors.meanfield import moments_of
 from emdsl.generate.blocks.clouds import density_name, emit_points
@@ -182,6 +183,15 @@ def _means(printer: Printer, part: Part, home: list[str]) -> list[str]:
 def sweep_lines(printer: Printer) -> list[str]:
     """The lines at the head of `e_step`: each factor in turn."""
     lines = ["factors = dict(settle(params, data, prepared) if factors is None else factors)"]
+    at_points = [
+        f'("{key}", {k}, prepared["the sizes"]["{axis.dim}"])'
+        for p in printer.plan.elimination.parts
+        for key, axes in _kept(printer, p)
+        for k, axis in enumerate(printer.inference.emitter.order(axes))
+        if axis.dim.endswith(POINTS)
+    ]
+    if at_points:
+        lines.append(f"factors = with_points(factors, [{', '.join(at_points)}])")
     for p in printer.plan.elimination.parts:
         when = 'if sweep == "all":' if is_shared(printer, p) else "if sweep:"
         if when not in lines[-2:]:

@@ -101,6 +101,19 @@ def settled(sweep: Callable[[Any], Mapping[str, Any]], factors: Any, tol: float 
     return factors
 
 
+def with_points(factors: dict[str, Array], axes: Sequence[tuple[str, int, int]]) -> dict[str, Array]:
+    """Factors that a rule of fewer points has made under one of more: those that are added have no probability.
+
+    axes : of each array that lies at points its name, the axis of the points, and how many there are now.
+    """
+    for name, axis, count in axes:
+        if name in factors and (more := count - factors[name].shape[axis]) > 0:
+            width = [(0, more if k == axis else 0) for k in range(factors[name].ndim)]
+            mode: Any = "constant" if name.startswith("q:") else "edge"
+            factors[name] = np.pad(factors[name], width, mode)
+    return factors
+
+
 def as_seen(factors: Mapping[str, Any], latent: str) -> dict[str, Any]:
     """The factors as they were when that of `latent` was made, where others have moved on since."""
     mark = f"{latent} saw "
