@@ -222,6 +222,13 @@ def test_a_step_is_the_solution_of_newtons_equation() -> None:
     assert (short * [-161, 119]).sum() > 0 and np.abs(short).max() == 4  # cut as a whole, its direction kept
 
 
+def test_a_distance_next_to_none_holds_no_other_number_back() -> None:
+    """Its log has next to no curvature, and would go 5e14 far: shortened with it, all others stood still, told as
+    converged (two numbers in order that both tend to 0)."""
+    bend = np.array([[[-2.0, -1e-16], [-1e-16, -1e-31]]])
+    np.testing.assert_allclose(newton_steps(np.array([[1.0, 0.0]]), bend, np.array([[4.0]])), [[0.5, -4.0]])
+
+
 def test_flat_directions_carry_nothing_away() -> None:
     """Softmax weights are known up to a shift."""
     y = np.array([0, 1, 1, 2])

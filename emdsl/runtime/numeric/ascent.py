@@ -21,6 +21,7 @@ STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on
 STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
 FLAT = 1e-4  # of the largest curvature: less is hardly any
 TOGETHER = 2e-14  # of it: less is none, Q is the same all along (numbers that are known only together)
+AFIELD = 1e6  # times how far a number may go in one step: the others do not wait for it
 GONE = 1e-16  # the most that a number adds to Q however far it steps, alone or with others, of which nothing is left
 NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
 HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
@@ -327,6 +328,20 @@ class FreeTable:
 def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
     """Newton's steps: (batch, n), (batch, n, n) -> (batch, n). By Cholesky where that is safe, else by eigenvalues.
 
+    What would go very far (the log of a distance that is next to 0) goes as far as it may, and the others where they go
+    without it: shortened together, these would stand still.
+    """
+    step = _whole_steps(gradient, hessian, reach)
+    far = np.abs(step) > AFIELD * reach
+    if far.any():
+        apart = np.where(far[..., :, None] | far[..., None, :], -np.eye(step.shape[-1]), hessian)
+        step = np.where(far, np.sign(step) * reach, _whole_steps(np.where(far, 0.0, gradient), apart, reach))
+    return within(step, reach)
+
+
+def _whole_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
+    """Newton's steps, however far they lead.
+
     Directions in which Q is flat (parameters that are known only together) are left alone, and numbers so far out that
     nothing is left of their slope and curvature.
     """
@@ -344,7 +359,7 @@ def newton_steps(gradient: Array, hessian: Array, reach: Array) -> Array:
         scale = np.where(gone, 0.0, scale)  # its square root would make rounding of eigenvectors longer than any step
         scaled = hessian * scale[..., :, None] * scale[..., None, :]
         step = uphill(gradient * scale, scaled, np.full_like(reach[:, :1], np.inf), flat=TOGETHER) * scale
-    return within(step, reach)
+    return step
 
 
 def within(step: Array, reach: Array) -> Array:
