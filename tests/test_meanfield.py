@@ -959,20 +959,28 @@ infer {line} by meanfield
     assert len(fit.history_) == 5 and all(np.diff(fit.history_) > -1e-9), fit.history_
 
 
-def test_twice_the_points_of_factors_that_read_each_other() -> None:
+@pytest.mark.parametrize(
+    ("effect", "own", "line"),
+    [
+        ("MvNormal(zeros(2), eye(2))", "Normal(0, s)", "w[of[n]][0] - w[of[n]][1]"),
+        ("Normal(0, 1)", "Delta(0) if kind[of[n]] == 0 else Normal(0, s)", "kind[of[n]] * w[of[n]]"),
+    ],
+)
+def test_twice_the_points_of_factors_that_read_each_other(effect: str, own: str, line: str) -> None:
     """The factor that is made first reads the points of the other as they were: an IndexError beside twice as many."""
-    text = """model M
+    text = f"""model M
 param a : real
 param s : positive
 for g in G:
-    latent b[g] ~ Normal(0, s)
+    latent kind[g] ~ Bernoulli(0.4)
+    latent w[g] ~ {effect}
 for n in N:
     given of[n] : index[G]
-    latent h[n] ~ Normal(0, 1)
-    observed y[n] ~ Bernoulli(logit = a + b[of[n]] + h[n])
+    latent h[n] ~ {own}
+    observed y[n] ~ Bernoulli(logit = a + {line} + h[n])
 infer h by meanfield
 """
     rng = np.random.default_rng(0)
     data = {"of": np.arange(40) % 4, "y": rng.integers(0, 2, 40)}
-    fit = emdsl.compile(text=text).fitter(max_iter=3, seed=0).fit(data)
+    fit = emdsl.compile(text=text).fitter(max_iter=2, seed=0).fit(data)
     assert abs(fit.quadrature_error_) < 1e-3, fit.quadrature_error_
