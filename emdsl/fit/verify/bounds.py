@@ -24,6 +24,7 @@ from emdsl.fit.verify.case import Case, far_out
 from emdsl.fit.verify.cells import cells_of
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.checks import SMALL, direction
+from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.m_step import held
 from emdsl.fit.verify.moved import moves
@@ -124,9 +125,13 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
     if moves(case):
         yield skipped(ON_AVERAGE, "", "where a latent is measured from moves with parameters, and so does q")
         return
+    world = World.of(as_lets(case.world.model), drawn)
+    gapped = [v for v in world.model.of_kind("observed") if np.isnan(np.asarray(drawn.data[v.name], float)).any()]
+    if lost := [v.name for v in gapped if is_read(v, world)]:
+        yield skipped(ON_AVERAGE, "", f"what is missing of {lost[0]}, which others read, is in q, and its terms in Q")
+        return
     begun = _at_rest(case, start, drawn)
     after = case.fit({**start, **begun.posterior_}, 1, drawn)
-    world = World.of(as_lets(case.world.model), drawn)
     blocks = sorted(
         (b for p in case.model.derived.elimination.parts for b in p.blocks), key=lambda b: b.scale is not None
     )

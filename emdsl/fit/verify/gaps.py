@@ -44,7 +44,7 @@ def gaps(case: Case) -> Iterator[Check]:
         if refused:
             yield skipped("log-likelihood with gaps", "some cells of a vector", refused)
         total = _with_gaps(
-            case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if _is_read(v, case.world)}
+            case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if is_read(v, case.world)}
         )
         off = abs(fit.history_[0] - total) / (1 + abs(total))
         begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)  # what is missing is at points
@@ -100,7 +100,7 @@ def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array])
     return float(oracle.log_norm(found).real)
 
 
-def _is_read(v: Variable, world: World) -> bool:
+def is_read(v: Variable, world: World) -> bool:
     """Whether a density reads the variable other than at its own place, or it is a vector, missing in part."""
     others = [d for d in world.declarations() if d is not v]
     return (
