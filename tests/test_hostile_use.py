@@ -18,6 +18,7 @@ import emdsl
 from emdsl import cli
 from emdsl.derive.posteriors import quadrature
 from emdsl.errors import DataError, ModelError
+from emdsl.report import conditions
 from emdsl.runtime.fitting import storage
 
 ROOT = Path(__file__).parents[1]
@@ -377,6 +378,25 @@ def test_conditions_that_double_the_cases() -> None:
         emdsl.compile(text=text.format(summed)).source  # noqa: B018
     numbers = " + ".join(f"(m * (g[n] < {i}) + q * (1 - (g[n] < {i})))" for i in range(3))
     assert emdsl.compile(text=text.format(numbers)).source
+
+
+def test_many_functions_of_two_parameters_in_one_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The square of 40 of them is 1,600 products, which sympy differentiated, to find out that they are too many."""
+    monkeypatch.setattr("emdsl.derive.algebra.scalars.Symbols.to_sympy", lambda *_: pytest.fail("handed to sympy"))
+    summed = " + ".join(f"min({n + 1}*a, b)" for n in range(40))
+    text = f"model M\nparam a : real\nparam b : real\nfor n in N: observed y[n] ~ Normal({summed}, 1)"
+    model = emdsl.compile(text=text)
+    fit = model.fitter(init={"a": 0.5, "b": 3.0}).fit({"y": [90.0, 100.0, 110.0]})
+    assert np.minimum(np.arange(1, 41) * fit.params_["a"], fit.params_["b"]).sum() == pytest.approx(100, rel=1e-6)
+
+
+def test_conditions_meet_their_opposites_without_trying_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pair of the terms of a slope was tried, one for each of 250 conditions: half a minute."""
+    tried = itertools.count()
+    monkeypatch.setattr(conditions, "_without_sides", lambda *a, f=conditions._without_sides: (next(tried), f(*a))[1])
+    summed = " + ".join(f"min(a, {n}*g[n])" for n in range(30))
+    text = f"model M\nparam a : real\nfor n in N:\n    given g[n] : real\n    observed y[n] ~ Normal({summed}, 1)"
+    assert str(emdsl.compile(text=text).derivation) and next(tried) < 30
 
 
 def test_choices_are_tried_as_long_as_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,15 +26,41 @@ def sides_met(terms: list[Expr], whole: Whole) -> list[Expr]:
         return list(terms)
     out: list[Expr] = []
     left: list[int] = []  # of each that is kept, its number; of none that has met another
+    seen: dict[tuple[str, Expr], list[int]] = {}  # of what would meet a condition: places of kept terms that have it
     for n, t in enumerate(terms):
-        for at, k in enumerate(left):
+        has, meets = _conditions(parts[n])
+        for at in sorted({at for key in meets for at in seen.get(key, ())}):
+            k = left[at]
             if k >= 0 and (asked[n] or asked[k]) and (both := _without_sides(parts[n], parts[k], whole)) is not None:
                 out[at], left[at] = both, -1
                 break
         else:
+            for key in has:
+                seen.setdefault(key, []).append(len(out))
             out.append(t)
             left.append(n)
     return sides_met(out, whole) if -1 in left else out
+
+
+def _conditions(parts: Parts) -> tuple[set[tuple[str, Expr]], set[tuple[str, Expr]]]:
+    """What a term has that may meet its opposite, and what it could meet, whatever its summed indices are named."""
+    _, factors, sums = parts
+    names: dict[Ix, Idx] = {i: Ix("_", i.dim) for i in sums}
+    has, meets = set(), set()
+    for p in (x.substitute(p, names) for p in factors):
+        match p:
+            case x.Fn("not", (a,)):
+                has.add(("not", a))
+                meets.add(("is", a))
+            case x.Fn("eq", (El() as a, x.Num())):  # of two levels, perhaps
+                has.add(("level", a))
+                meets.add(("level", a))
+            case x.Delta(Ix() as at, int() as place) | x.Delta(int() as place, Ix() as at):
+                has.add(("is", x.fn("eq", x.Val(at), x.num(place))))
+                meets.add(("not", x.fn("eq", x.Val(at), x.num(place))))
+        has.add(("is", p))
+        meets.add(("not", p))
+    return has, meets
 
 
 def hazard(e: x.Fn) -> Expr | None:

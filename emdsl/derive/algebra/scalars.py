@@ -152,6 +152,8 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
 
     Coefficients are plain symbols while solving. None where there is no such form, and where v stands in a matrix, too.
     """
+    if len(functions) > MOST_FUNCTIONS:
+        return None
     table = Symbols()
     facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
     v = table.of(leaf, "v", **facts)
@@ -232,6 +234,7 @@ def _turned(e: Expr) -> Expr | None:
     return x.fn("log", x.neg(x.mul(*(turned if f is below else f for f in factors))))
 
 
+MOST_FUNCTIONS = 40  # of the unknown; those of scores with closed roots are a few powers, logs and exponentials
 LONG = 12  # terms beside an unknown from which on they are one symbol
 STEEPEST = 100  # powers beyond this have no roots that are written, and polynomials as long as they are high
 
@@ -356,7 +359,10 @@ def _hessian(s: sp.Expr, vs: tuple[sp.Symbol, ...]) -> tuple[list[sp.Expr], list
 
 
 def _seen(leaves: tuple[El, ...], value: Expr, table: Symbols) -> tuple[sp.Expr, list[sp.Symbol]] | None:
-    """The expression as sympy and the symbols of its elements; None where one hides in something opaque."""
+    """The expression as sympy and the symbols of its elements; None where one hides in something opaque, or where its
+    slopes would be too large: sympy takes seconds to find that out."""
+    if x.count_parts(value, {}) > LONGEST:
+        return None
     vs = []
     for n, leaf in enumerate(leaves):
         facts: dict[str, bool] = {"positive": True} if leaf.sort in ("positive", "unit") else {"real": True}
