@@ -16,9 +16,10 @@ import pytest
 
 import emdsl
 from emdsl import cli
+from emdsl.derive.joint import centre
 from emdsl.derive.posteriors import quadrature
 from emdsl.errors import DataError, ModelError
-from emdsl.report import conditions
+from emdsl.report import conditions, explicit
 from emdsl.runtime.fitting import storage
 
 ROOT = Path(__file__).parents[1]
@@ -397,6 +398,16 @@ def test_conditions_meet_their_opposites_without_trying_all_pairs(monkeypatch: p
     summed = " + ".join(f"min(a, {n}*g[n])" for n in range(30))
     text = f"model M\nparam a : real\nfor n in N:\n    given g[n] : real\n    observed y[n] ~ Normal({summed}, 1)"
     assert str(emdsl.compile(text=text).derivation) and next(tried) < 30
+
+
+def test_what_stands_apart_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 300 densities was opened for each of 300 parameters, and shifts of all looked through for each."""
+    looked = itertools.count()
+    opened, moved = explicit.state_by_state, centre.of_one_number
+    monkeypatch.setattr(explicit, "state_by_state", lambda *a: (next(looked), opened(*a))[1])
+    monkeypatch.setattr(centre, "of_one_number", lambda *a: (next(looked), moved(*a))[1])
+    lines = (f"param m{i} : real\nfor n{i} in N{i}: observed y{i}[n{i}] ~ Normal(m{i}, 1)\n" for i in range(20))
+    assert str(emdsl.compile(text="model M\n" + "".join(lines)).derivation) and next(looked) < 10 * 20
 
 
 def test_choices_are_tried_as_long_as_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,8 @@ def closed_terms(plan: Plan, names: frozenset[str]) -> list[Term] | None:
     None where an expectation of a closed term is not a moment: then only the opened form is known.
     """
     kinds, out = classes(plan.joint), list[Term]()
-    for factor in (one for whole in plan.joint.factors for one in state_by_state(whole)):
+    held = (whole for whole in plan.joint.factors if names & x.variables(whole.body))
+    for factor in (one for whole in held for one in state_by_state(whole)):
         if names & x.variables(factor.body):
             found = averaged_terms(factor, plan, names, lambda n: ASKED if n in names else REST)
             if found is None:

@@ -60,6 +60,8 @@ def with_tensors_named(joint: LogJoint, unknown: Collection[str]) -> LogJoint:
     if any(made) or joint.configurations is not None:
         return joint
     model = spelled(joint.model)
+    if not model.lets:
+        return joint
     lets = [let for let in _nameable(joint, model) if let.body.shape and not _inside(let, model) & {*unknown}]
     if not lets:
         return joint

@@ -102,7 +102,7 @@ def in_coordinates(
 
     latent : data of which some are missing, so that no comparison of them is one of numbers that were handed over.
     """
-    variables = {v.name: v for v in model.variables}
+    variables, alike = {v.name: v for v in model.variables}, of_one_number(shifts)
 
     def moved(factors: tuple[Factor, ...], about: str = "") -> tuple[Factor, ...]:
         def zero(e: Expr) -> Expr | None:
@@ -112,7 +112,7 @@ def in_coordinates(
 
         def centre(e: Expr) -> Expr:
             compared = x.rebuild(e, lambda n: _as_they_came(n, moving, variables))
-            return gathered(_centred(compared, shifts, centred, variables), variables)
+            return gathered(_centred(compared, shifts, centred, variables, alike), variables)
 
         def anew(f: Factor) -> Factor:
             body = centre(f.body)
@@ -280,10 +280,13 @@ def moved_by(shift: Shift, e: El) -> Expr:
 
 
 def _centred(
-    body: Expr, shifts: Mapping[str, Shift], centred: tuple[str, ...], variables: Mapping[str, m.Variable]
+    body: Expr,
+    shifts: Mapping[str, Shift],
+    centred: tuple[str, ...],
+    variables: Mapping[str, m.Variable],
+    alike: Collection[str],
 ) -> Expr:
-    """The body with data and parameters written in the new coordinates."""
-    alike = of_one_number(shifts)
+    """The body with data and parameters written in the new coordinates; `alike` as `of_one_number` has them."""
 
     def move(e: Expr) -> Expr | None:
         if isinstance(e, El):
