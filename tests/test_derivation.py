@@ -552,7 +552,10 @@ LINES = {
         "(x[n] - mean[k])ᵀ cov[k]⁻¹ (x[n] - mean[k])",
     ),
     "robust_regression": ("S_n_y_u a + S_n_y_X_uᵀ b = S_y_u", "a S_n_y_X_u + S_n_y_X_X_u b = S_y_X_u"),
+    "linear_dynamical_system": ("A S_E_h_before_h_before = S_E_h_h_before",),
+    "dawid_skene": ("S_truth_n_label_patient_observer_label[j, k, k'] log confusion[j, k, k']",),
     "hidden_tree": (
+        "trans[k, k'] = S_z_2[k, k'] / (Σ_k'' S_z_2[k, k''])",
         "R[k] = S_z_x_x[k] - 2 mean[k] S_z_x[k] + mean[k]² S_z_n_x[k] Then Q(sd) = -Σ_k S_z_n_x[k] log sd[k] - ½ Σ_k",
         "∂Q/∂sd[k] = R[k] / sd[k]³ - S_z_n_x[k] / sd[k] = 0 sd[k] = √(R[k] / S_z_n_x[k])",
     ),
@@ -980,8 +983,8 @@ for f in F:
 """: (
         "+ [alive[i, t - 1] = 1] [alive[i, t] = 1] log phi[t]",
         "q(alive[i, t - 1] = 1, alive[i, t] = 0) log(1 - phi[t]) + q(alive[i, t - 1] = 1, alive[i, t] = 1) log phi[t]",
-        "S_alive_pair[1, t, 0] log(1 - phi[t]) + S_alive_pair[1, t, 1] log phi[t]) +",
-        "phi[t] = S_alive_pair[1, t, 1] / (S_alive_pair[1, t, 1] + S_alive_pair[1, t, 0])",  # not from 0 to 1
+        "S_alive_pair[t, 1, 0] log(1 - phi[t]) + S_alive_pair[t, 1, 1] log phi[t]) +",
+        "phi[t] = S_alive_pair[t, 1, 1] / (S_alive_pair[t, 1, 1] + S_alive_pair[t, 1, 0])",  # not from 0 to 1
         "+ Σ_{i, t} [t > first[i]] q(alive[i, t] = 1) (seen[i, t] log p[t] + (1 - seen[i, t]) log(1 - p[t]))",
         "-½ Σ_f [mz[f] = 0] (log(π a) + 2 shared[f]² / a)",
         "mu = Σ_f (w[f] - [mz[f] = 1] E[shared[f]]) / F",

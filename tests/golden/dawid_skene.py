@@ -203,7 +203,7 @@ def e_step(params, data, prepared, rng=None):
     S_truth = q_truth.sum(axis=1)  # (5.1)
     part_2 = q_truth[:, patient] * part  # (5.2)
     sums = segment_sum(part_2, (observer) * K + label, J * K).reshape(*(K,), J, K)  # (5.2)
-    S_truth_n_label_patient_observer_label = sums  # (5.2)
+    S_truth_n_label_patient_observer_label = sums.transpose(1, 0, 2)  # (5.2)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_truth.sum()
     return {
@@ -223,7 +223,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) prevalence: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     prevalence = shares(S_truth, "prevalence", prevalence, policy)
     # (8) confusion: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    confusion = shares(S_truth_n_label_patient_observer_label.transpose(1, 0, 2), "confusion", confusion, policy)
+    confusion = shares(S_truth_n_label_patient_observer_label, "confusion", confusion, policy)
     return {
         "prevalence": prevalence,
         "confusion": confusion,

@@ -274,7 +274,7 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     before_2 = displaced(means_f[0], -1, T, 0)  # (5.1)
     summed = moments_by_kind(means_f[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.1)
-    S_f_f_before = summed.T  # (5.1)
+    S_f_f_before = summed  # (5.1)
     summed_2 = covariances_f.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.2)
     S_tie_f = summed_2  # (5.2)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.3)
@@ -341,7 +341,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_x_x = statistics["x_x"]
     # (7) A: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_f_before_f_before + S_f_before_f_before.T + S_cov_f_before + S_cov_f_before.T)).reshape(Q, Q)
-    right = (S_f_f_before + S_tie_f.T).T.reshape(Q, Q)
+    right = (S_f_f_before + S_tie_f).reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
     # (8.1), (8.2) mean, load: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite

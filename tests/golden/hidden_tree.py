@@ -242,7 +242,7 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood = 0.0
     # (5) expected statistics, added up
     S_z = cliques_z[0]  # (5.1)
-    S_z_2 = np.tensordot(t_2, cliques_z[1], ([0], [2]))  # (5.2)
+    S_z_2 = np.tensordot(t_2, cliques_z[1], ([0], [2])).T  # (5.2)
     S_z_n_x = present_x @ cliques_z[2].T  # (5.3)
     S_z_x_x = t_3 @ cliques_z[2].T  # (5.4)
     S_z_x = x @ cliques_z[2].T  # (5.5)
@@ -274,7 +274,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     # (7) root: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     root = shares(S_z, "root", root, policy)
     # (8) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    trans = shares(S_z_2.T, "trans", trans, policy)
+    trans = shares(S_z_2, "trans", trans, policy)
     # (9) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_z_x / S_z_n_x, "mean", mean, policy, -np.inf, np.inf)
     # (10) sd: closed form; the score has one positive root

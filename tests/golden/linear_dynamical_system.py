@@ -266,7 +266,7 @@ def e_step(params, data, prepared, rng=None):
     S_h_0 = means_h[0][0, :]  # (5.1)
     before_2 = displaced(means_h[0], -1, T, 0)  # (5.2)
     summed = moments_by_kind(means_h[0].T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.2)
-    S_h_h_before = summed.T  # (5.2)
+    S_h_h_before = summed  # (5.2)
     summed_2 = covariances_h.summed(1, t_2, prepared["the kinds"]["T_3"])  # (5.3)
     S_tie_h = summed_2  # (5.3)
     summed_3 = moments_by_kind(before_2.T, before_2.T, t_2, prepared["the kinds"]["T_3"])  # (5.4)
@@ -327,7 +327,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_x = statistics["n_x"]
     # (7) A: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_h_before_h_before + S_h_before_h_before.T + S_cov_h_before + S_cov_h_before.T)).reshape(Q, Q)
-    right = (S_h_h_before + S_tie_h.T).T.reshape(Q, Q)
+    right = (S_h_h_before + S_tie_h).reshape(Q, Q)
     solved = solve_normal(left[None, :, :], right, "A", np.reshape(A, (Q, Q,)), policy)
     A = solved.reshape(Q, Q)
     # (8) C: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite

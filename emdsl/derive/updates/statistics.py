@@ -229,7 +229,9 @@ def _with_statistic(
     marks = tuple(El("out", (i,)) for i in out)
     inside = tuple(i for i in t.ixs if any(i in x.free(f) for f in rest))
     key, names = canonical_form((*rest, *marks), inside, symmetry)
-    axes = tuple(sorted((names[i] for i in out), key=lambda i: (_rank(i, names, rest), i.name, i.dim)))
+    place = {names[i]: n for i, n in _as_declared(out, ours).items()}
+    own = (names[i] for i in out)
+    axes = tuple(sorted(own, key=lambda i: (place.get(i, len(place)), _rank(i, names, rest), i.name, i.dim)))
     if key not in found:
         to: dict[Ix, Idx] = dict(names)
         factors = tuple(x.substitute(f, to) for f in rest)
@@ -243,9 +245,16 @@ def _with_statistic(
     return Term(t.coef, (), (*ours, statistic), ixs)
 
 
+def _as_declared(ixs: Sequence[Ix], ours: Sequence[Expr]) -> dict[Ix, int]:
+    """Where indices stand at the parameter that has most of them."""
+    held = [[i for i in n.idx if i in ixs] for f in ours for n in x.walk(f) if isinstance(n, El)]
+    most = dict.fromkeys(i for i in max(held, key=len, default=[]) if isinstance(i, Ix))
+    return {i: n for n, i in enumerate(most)}
+
+
 def _rank(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> int:
-    """States of latents come first, then what data point at, cells that were seen; the own axes of vectors and matrices
-    are last, those of data before those of moments."""
+    """Of indices that no parameter has states of latents come first, then what data point at, cells that were seen; the
+    own axes of vectors and matrices are last, those of data before those of moments."""
     originals = {k for k, v in names.items() if v == i}
     states = [f for f in rest if isinstance(f, El) and among(f.var, PROBABILITIES)]
     if any(originals & set(f.idx) for f in states):
