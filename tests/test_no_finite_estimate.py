@@ -415,3 +415,72 @@ def test_a_component_on_equal_points_is_no_boundary(at: float) -> None:
     y = at + np.array([0, 0, 0, 0, 0, 0, 1, 2.0])
     with pytest.raises(DegenerateError, match="s has collapsed"):
         emdsl.compile(text=ON_ZEROS).fitter(seed=0).fit({"y": y})
+
+
+def test_a_fall_where_an_objective_has_no_digits_is_a_collapse() -> None:
+    """A scale whose prior lets it go to 0 on one row: an objective known to 9 at eight places fell by 18, and a fit
+    told its user to report it."""
+    near = "Normal(m[z[n]] + b[of[n]] * x[n] + nest[of[n]] + l[g[n]], v[kind[of[n]]] * e[n])"
+    text = f"""model M
+param u : unit ~ Beta(2, 3)
+param slope : real
+param s : simplex[2]
+param b0 : positive
+param t0 : positive ~ Gamma(2, 1)
+param n0 : positive ~ Gamma(2, 1)
+param m[2] : real
+param l : ordered[3]
+param v[2] : positive
+param r[2] : real
+param p[2] : positive ~ Gamma(2, 1)
+observed top ~ Normal(0, t0)
+for a in G:
+    latent kind[a] ~ Categorical(s)
+    latent b[a] ~ Normal(0, b0)
+    latent nest[a] ~ Normal(top, n0)
+for n in N:
+    given x[n] : real
+    latent z[n] ~ Categorical(softmax([0, slope * x[n]]))
+    given of[n] : index[G]
+    given g[n] : index[3]
+    given e[n] : positive
+    observed y[n] ~ {near} if x[n] < 0.2 else Normal(r[kind[of[n]]], p[kind[of[n]]] * e[n])
+"""
+    start = {
+        "u": 0.8081721518013689,
+        "slope": 0.4526920973412928,
+        "s": [0.780800545327915, 0.21919945467208496],
+        "b0": 1.2927526628989996,
+        "t0": 0.7657871852884968,
+        "n0": 1.2725694165725134,
+        "m": [0.06683811922861803, 0.02491036593884],
+        "l": [-0.3544041608200203, 0.4156236502500759, 0.6238168679976298],
+        "v": [1.6364168151875969, 0.8261836972398124],
+        "r": [0.5121565986498086, -0.3510080129269366],
+        "p": [2.287584302345393, 0.7095868000444435],
+    }
+    data = {
+        "x": [-0.3, 0.2419089344453502, 0.3124622006548079, 0.2, 0.6337491066711823, 0.2],
+        "of": [0, 2, 5, 0, 2, 2],
+        "g": [2, 0, 1, 0, 0, 2],
+        "e": [
+            1.14412283085269,
+            2.934210108088523,
+            2.469546644813211,
+            0.26535214465457474,
+            0.4345657824986216,
+            1.2154771852704405,
+        ],
+        "top": 0.4084355652911117,
+        "y": [
+            -2.741240490905299,
+            -0.09518965394349954,
+            12.511877361621336,
+            1.507619977923803,
+            1.6837718028827764,
+            4.799368942862484,
+        ],
+    }
+    model = emdsl.compile(text=text)
+    fit = model.fitter(max_iter=50, seed=0, sizes={"G": 6}, on_degenerate="keep").fit(data, init=start)
+    assert fit.status_ == "degenerate" and "a scale collapses" in fit.message_, fit.message_

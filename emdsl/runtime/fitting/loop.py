@@ -41,6 +41,7 @@ from emdsl.runtime.numeric.ways import ENDLESS, LIMIT
 
 EARLY = 3  # M-steps after which is looked for the first time whether there are enough points of quadrature
 FALL = 1e-9  # an objective may fall by this much of 1 + |objective| before it is called a fall
+OTHER_PLACES = 10  # times the range that rounding had at eight places: it may be as much at another
 BLUNT = 1e-8  # of 1 + the objective: a fall after leaps that is none
 MAY_REMAIN = 20.0  # times `tol`: what may remain to climb at a fit's end, in units of log-likelihood
 SAME = 1e-5  # two starts reach the same optimum when they differ by less of 1 + |objective|
@@ -126,7 +127,9 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
                     blunt = BLUNT * (setup.unit + abs(here.objective)) if leaps.taken else 0.0
                     either = rounding(setup, here), rounding(setup, there)
                     noise = max(*either, min(fall, blunt))
-                    status = "level" if fall <= max(noise, sum(either)) else status
+                    blurred = max(either) > BLURRED * (setup.unit + abs(there.objective))  # eight places are few then
+                    hidden = OTHER_PLACES * max(either) if blurred else sum(either)
+                    status = "level" if fall <= max(noise, hidden) else status
                 if status == "decreased" and leaps.back is not None:  # where rounding takes more than a step gains
                     here, status = leaps.returned(leaps.back), "climbing"
                     history[-1] = here.objective
