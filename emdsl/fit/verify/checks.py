@@ -26,6 +26,7 @@ from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
 
 EXACT, SLOPE = 1e-8, 1e-5
+SLOWLY = 4  # times what twice the points change: an error that falls as one over their root is 3.4 times that
 APPROXIMATE = "the posterior is approximate by choice"
 MOST_CELLS = 12  # of one latent whose moments are compared
 SMALL = 1e-4  # a step of differences
@@ -123,7 +124,7 @@ def told_of(name: str, subject: str, off: float, fit: Any, total: float) -> Chec
     """How far off, and how far it may be: what a fit by a given number of points tells of its own error is no fault."""
     points = abs(fit.quadrature_error_ or 0.0) / (1 + abs(total))
     note = "twice the points tell of errors up to this" if off > EXACT and points > EXACT else ""
-    return measured(name, subject, off, EXACT + 2 * points if note else EXACT, note)
+    return measured(name, subject, off, EXACT + SLOWLY * points if note else EXACT, note)
 
 
 def placed_at(case: Case, params: Mapping[str, Array]) -> Oracle:

@@ -46,8 +46,9 @@ def gaps(case: Case) -> Iterator[Check]:
         total = _with_gaps(
             case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if is_read(v, case.world)}
         )
-        off = abs(fit.history_[0] - total) / (1 + abs(total))
-        begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)  # what is missing is at points
+        # what is missing may be at points, and how many are taken, and what their error is, depends on where a fit ends
+        begun = fit if fit.quadrature_error_ is None else case.fit(case.start, 0, drawn)
+        off = abs(begun.history_[0] - total) / (1 + abs(total))
         yield told_of("log-likelihood with gaps", ", ".join(v.name for v in mine), off, begun, total)
         yield from _rows(case, drawn)
         if fit.status_ == "decreased":

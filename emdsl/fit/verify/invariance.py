@@ -15,6 +15,7 @@ from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.verify.case import MOST_POINTS, Case, far_out, points_of
 from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.checks import SLOWLY
 from emdsl.fit.verify.moved import MOVED, another_path
 from emdsl.fit.verify.on_average import many
 from emdsl.fit.verify.setting import Drawn, Setting, again, flat
@@ -59,7 +60,8 @@ def climbs(case: Case) -> Iterator[Check]:
         if fit.quadrature_error_ is not None and falls.max(initial=0.0) > SAME:
             worst = int(np.argmax(falls))
             ends = [case.fit(start, k, drawn, policy="keep").quadrature_error_ for k in (worst, worst + 1)]
-            most, note = sum(map(abs, ends)) / (1 + abs(history[-1])), "twice the points tell of errors up to this"
+            told = SLOWLY * sum(map(abs, ends)) / (1 + abs(history[-1]))
+            most, note = told, "twice the points tell of errors up to this"
         yield measured("EM climbs", f"{steps} steps{where}", falls.max(initial=0.0), max(most, SAME), note)
 
 
