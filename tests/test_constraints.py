@@ -203,6 +203,8 @@ SPELT = {
     "diag([q, r, 0])": (
         "let G = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]\n", "G @ diag([q, r, 0]) @ G.T",
         "q * outer([1, 0, 0], [1, 0, 0]) + r * outer([0, 1, 0], [0, 1, 0])"),
+    "q * [[1, 2, 0], [2, 4, 0], [0, 0, 0]]": (  # entries that are not 0 were taken for as many noises
+        "let C = [[q, 2*q, 0], [2*q, 4*q, 0], [0, 0, 0]]\n", "C", "q * outer([1, 2, 0], [1, 2, 0])"),
     "zeros(3, 3)": ("", "0 * eye(3)", "outer(zeros(3), zeros(3))"),
 }  # fmt: skip
 

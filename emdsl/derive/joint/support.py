@@ -73,7 +73,7 @@ def support_of(call: m.FamilyCall, model: m.ModelText) -> Support | None:
     if turned is not None:
         return turned
     found = _range(cov, lets, model)
-    if found is None:
+    if found is None or found.g.shape[1] > min(map(_rank, seen)):  # `[[q, 2*q], [2*q, 4*q]]` has two rows, one noise
         basis = np.linalg.qr(_eigenvectors(np.sum(seen, axis=0))[0])[0]
         found = Range(basis, None, _within(cov, basis))
     g = found.g
