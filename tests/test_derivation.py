@@ -1052,6 +1052,15 @@ for n in N:
     latent wrong[n] ~ Bernoulli(slip)
     observed y[n] ~ Categorical(seen[cell[n]]) if wrong[n] == 0 else Categorical(1/4 * ones(4))
 """: ("5 x 2 = 10 states per element", "slip = Σ_n q(wrong[n] = 1) / N"),
+    """size Q = 2
+param b : real[D, P]
+param load : real[D, Q]
+param v : positive
+for n in N:
+    given w[n] : real[P]
+    latent h[n] ~ MvNormal(zeros(Q), eye(Q))
+    observed y[n] ~ MvNormal(b @ w[n] + load @ h[n], v * eye(D))
+""": ("2 Σ_d b[d]ᵀ S_n_y_w_h[d] load[d]", "𝒬(v) = -½ S_n_y log v - R / (2 v) + const"),
     """param form[K] : positive
 param life[K] : positive
 for n in N:

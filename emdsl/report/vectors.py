@@ -288,6 +288,10 @@ def _scalar(t: Writer, tensors: Sequence[Expr], ends: list[list[Ix]], left: list
         rest = _walk(t, tensors, ends, left, start, names)
         if row is None or rest is None or rest[1] is not None:
             return None
+        *between, last = rest[0]
+        turned = [m.base for m in reversed(between) if isinstance(m, f.Raised) and m.exponent == T]
+        if between and len(turned) == len(between):  # `bᵀ M a`, not `aᵀ Mᵀ b`
+            return f.times(f.Raised(last, T), *turned, row)
         return f.times(f.Raised(row, T), *rest[0])
     k = next((n for n in left if isinstance(tensors[n], x.MatInv)), left[0])  # `tr(K A S Aᵀ)`, the precision first
     left.remove(k)
