@@ -1,6 +1,7 @@
 """A fuzzer of model texts: whatever stands in a file, the answer is a model or a `ModelError`, within seconds.
 
     python tests/fuzz.py --cases 20000 --seed 1          # mutations of models: tokens, lines, bytes
+    python tests/fuzz.py --grammar --cases 20000         # texts, lines and expressions made from the grammar
     python tests/fuzz.py --atheris corpus/ -runs=20000   # guided by coverage, where Atheris is installed
 
 Run by night, not by pytest. A text that breaks something is written beside the script as `found_*.em`, and status is 1.
@@ -16,6 +17,7 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +29,8 @@ if "--atheris" in sys.argv:
 
     guided = atheris.instrument_imports(include=["emdsl"])  # what is imported below is watched, numpy is not
 with guided:
+    from grammar_texts import put_into, whole
+
     from emdsl.compiler import compile as compile_model
     from emdsl.errors import ModelError
     from emdsl.families import PRELUDE
@@ -76,6 +80,11 @@ def mutated(rng: random.Random, texts: list[str]) -> str | bytes:
     return text
 
 
+def written(rng: random.Random, texts: list[str]) -> str:
+    """A text made from the grammar, or a model of which a line or an expression is."""
+    return whole(rng) if rng.random() < 0.3 else put_into(rng, rng.choice(texts))
+
+
 def answer(text: str | bytes, deep: bool) -> str:
     """What becomes of a text: `model`, `refused` or `wrong`. Any other exception leaves this function."""
     try:
@@ -92,11 +101,13 @@ def answer(text: str | bytes, deep: bool) -> str:
     return "model"
 
 
-def by_chance(cases: int, seed: int, deep: float) -> int:
-    """Mutations of the corpus; how many broke something."""
+def by_chance(
+    cases: int, seed: int, deep: float, made: Callable[[random.Random, list[str]], str | bytes] = mutated
+) -> int:
+    """Texts that are made from the corpus; how many broke something."""
     rng, texts, told, broken = random.Random(seed), corpus(), Counter[str](), 0
     for n in range(cases):
-        text, start = mutated(rng, texts), time.process_time()
+        text, start = made(rng, texts), time.process_time()
         try:
             told[answer(text, rng.random() < deep)] += 1
             took = time.process_time() - start
@@ -130,11 +141,12 @@ def main() -> int:
         "--deep", type=float, default=0.1, help="share of the models found that are derived and printed"
     )
     parser.add_argument("--atheris", action="store_true", help="guided by coverage; further arguments are Atheris's")
+    parser.add_argument("--grammar", action="store_true", help="texts made from the grammar, not mutations")
     known, rest = parser.parse_known_args()
     if known.atheris:
         by_coverage(rest)
         return 0
-    return int(by_chance(known.cases, known.seed, known.deep) > 0)
+    return int(by_chance(known.cases, known.seed, known.deep, written if known.grammar else mutated) > 0)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from emdsl.language.model import (
     Dist,
     Expr,
     If,
+    Index,
     ModelText,
     Plate,
     Potential,
@@ -40,6 +41,7 @@ def final_problems(model: ModelText, scope: Scope) -> list[Problem]:
     out = [*range_problems(scope), *cycle_problems(scope), *constant_problems(model), *definite_problems(model)]
     out += _opened_lets(model)
     facts = facts_of(model)
+    out += _indices(model, facts)
     pointwise = any(line.method in POINTWISE for line in model.infer)
     for v in model.variables:
         out += _plate_conditions(v.plates, facts)
@@ -143,6 +145,24 @@ def _conditions(dist: Dist, facts: Facts) -> Iterator[Problem]:
             name, what, span = found
             hint = "conditions hold loop names, sizes, data and discrete latents; for others say `infer ... by mcmc`"
             yield Problem("E053", f"this condition holds {what}, `{name}`", span, hint)
+
+
+def _indices(model: ModelText, facts: Facts) -> Iterator[Problem]:
+    """Indices that a parameter moves, by a comparison or `not`: no slope tells where it should go."""
+    every = [*(let.body for let in model.lets), *(p.expression for p in model.potentials)]
+    every += [e for v in model.variables if v.distribution is not None for e in expressions_of(v.distribution)]
+    held = {
+        span: name
+        for e in every
+        for node in walk(e)
+        if isinstance(node, Index)
+        for at in node.args
+        for name, span in spoken(at, facts)
+        if name in facts.known and facts.known[name].kind == "param"
+    }
+    for span, name in held.items():
+        hint = "indices hold loop names, sizes, data and latents"
+        yield Problem("E053", f"this index holds a param, `{name}`", span, hint)
 
 
 def _plate_conditions(plates: tuple[Plate, ...], facts: Facts) -> Iterator[Problem]:

@@ -52,7 +52,7 @@ CODES: dict[str, str] = {
     "E050": "something depends on itself",
     "E051": "a latent is looked up ahead",
     "E052": "a lag without a start",
-    "E053": "a condition on a parameter or a continuous latent",
+    "E053": "a condition on a parameter or a continuous latent, an index by a parameter",
     "E054": "a prior that holds data or a latent",
     "E055": "a given's default that is not known",
     "E056": "a factor that needs a normaliser",
