@@ -574,6 +574,33 @@ def test_a_mean_of_zero_at_infinity_is_no_fall_of_q() -> None:
     assert "r goes to infinity" in found["M-step: Q rises"].note
 
 
+def test_data_are_so_few_that_an_e_step_takes_no_longer_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by chance: before the oracle was asked, steps of EM were made at 61 points inside 31 x 31 of six groups of
+    six; each fit ended with twice the points in each dimension, of which nobody asked."""
+    text = """
+        model Within
+        param m : real
+        for g in G:
+            latent a[g] ~ Normal(0, 1)
+            for n in N:
+                latent b[g, n] ~ Normal(0, 1)
+                observed y[g, n] ~ Poisson(exp(m + a[g] + b[g, n]))
+        infer a by quadrature(points = 9)
+        infer b by quadrature(points = 7)
+    """
+    model, asked = emdsl.compile(text=text), []
+    monkeypatch.setattr(case_of_verify, "MOST_NUMBERS", 10 * 63)
+    case = find_case(model, 0)
+    assert case.drawn.setting.sizes == {"G": 3, "N": 3} and case_of_verify.numbers_of(model, case.drawn) == 9 * 63
+    with monkeypatch.context() as patched:
+        patched.setattr(case_of_verify, "MOST_NUMBERS", 3 * 63)
+        assert find_case(model, 0, anyhow=False) is None
+    finer = model.module.finer
+    monkeypatch.setattr(model.module, "finer", lambda prepared: asked.append(0) or finer(prepared))
+    fit = case_of_verify.fitted(model.fitter, model, case.drawn, case.start, 1)
+    assert not asked and abs(fit.quadrature_error_) < 0.01 and abs(fit.quadrature_error_) > 0 and len(asked) == 1
+
+
 def test_data_on_which_an_m_step_goes_far_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by chance: twelve draws, each of twice as many rows as the last, which no oracle reaches."""
     model, rows = emdsl.compile(text="model M\nparam m : real\nfor n in N:\n    observed y[n] ~ Normal(m, 1)\n"), []

@@ -110,6 +110,14 @@ def bounded(cloud: Cloud, joint: LogJoint) -> bool:
     return alone and ends != EVERYWHERE
 
 
+def count_of(cloud: Cloud, joint: LogJoint) -> int:
+    """How many points its rule has for an element; of one inside another cloud, at each of that one's points."""
+    numbers = len(components(cloud, joint))
+    follows = counts(cloud, joint) or bounded(cloud, joint)
+    each = (4 if numbers == 1 else 2) * cloud.points + 1 if follows else cloud.points
+    return int(each**numbers) * (len(cloud.kinks) + 1)
+
+
 def _plates(name: str, joint: LogJoint) -> tuple[object, ...]:
     return tuple((str(p.size), repr(p.condition)) for p in joint.model.variable(name).plates)
 
@@ -327,9 +335,10 @@ def why_not(joint: LogJoint, weighted: str | None) -> str:
     return too_many
 
 
-def denser(joint: LogJoint, points: tuple[int, int], nested: int = 0) -> m.ModelText:
+def denser(joint: LogJoint, points: tuple[int, int], nested: tuple[int, int] = (0, 0)) -> m.ModelText:
     """The model with this many points asked for: of latents in one dimension, and in each of two; `nested`, where one
-    has its own at each of another's, or is that other."""
+    has its own at each of another's, or is that other: of a rule that takes as many, and of one that takes four times
+    as many."""
     names, around = joint.in_clouds, {c.outer for c in joint.clouds}
     lines = []
     for line in joint.model.infer:
@@ -338,8 +347,8 @@ def denser(joint: LogJoint, points: tuple[int, int], nested: int = 0) -> m.Model
             lines.append(replace(line, groups=tuple(g for g, _ in left), grouped=tuple(b for _, b in left)))
     for c in joint.clouds:
         size = sum(dimensions(joint.model.variable(n), joint.model) or 1 for n in c.latents)
-        pair = size == 1 and bool(c.outer or c.name in around)
-        count = max(c.points, nested if pair and nested else points[size - 1])
+        inside = nested[count_of(c, joint) > c.points] if size == 1 and (c.outer or c.name in around) else 0
+        count = max(c.points, inside or points[size - 1])
         lines.append(m.Infer((c.latents,), (len(c.latents) > 1,), "quadrature", (("points", count),)))
     return rejoined(replace(joint.model, infer=tuple(lines)))
 

@@ -68,15 +68,17 @@ def certify(
     """Every check of a compiled model, or `only` some; `apart`: its module in another interpreter, too.
 
     seen : data that stand for latents of another model, and have no gaps.
-    plain : the model at fewer points, taken where no oracle is: what is known in standard errors asks for no more.
+    plain : the model at fewer points, taken where no oracle is: what is known in standard errors asks for no more; and
+    where even the smallest data are too many at all points.
 
     Raises ModelError where nothing was derived.
     """
     try:
         with np.errstate(all="ignore"):
-            case = find_case(model, seed)
-            if case.oracle is None and plain is not None:
+            case = find_case(model, seed, anyhow=plain is None)
+            if plain is not None and (case is None or case.oracle is None):
                 model, case = plain, find_case(plain, seed)
+            assert case is not None
             case = replace(case, apart=apart, seen=seen)
     except (ModelError, DataError, NotImplementedError) as why:
         told = reason(why)

@@ -62,7 +62,8 @@ def states(case: Case) -> Iterator[Check]:
         if len({oracle.layout.cells[k].latent for k in mine}) > 1:
             raise Unchecked("several states of an element are told together, each element by itself")
         each = [(oracle.marginal(case.found, k), v) for k, v in here.items()]
-        off, most = max(float(p.max() - p[v]) for p, v in each), SAME + abs(case.begun.quadrature_error_ or 0.0)
+        off, most = max(float(p.max() - p[v]) for p, v in each), SAME
+        most += abs(case.begun.quadrature_error_ or 0.0) if off > SAME else 0.0
         yield measured(name, "", off, most, "each element by itself")
         return
     best = _value(case, oracle, here)

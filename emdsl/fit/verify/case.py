@@ -14,9 +14,11 @@ import numpy as np
 
 from emdsl.derive.joint.constraints import seen_exactly
 from emdsl.derive.joint.extremes import which_of_several
-from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.derive.posteriors.clouds import dimensions
+from emdsl.derive.posteriors.quadrature import count_of
+from emdsl.derive.posteriors.slopes import components
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
@@ -39,6 +41,7 @@ DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more
 SETTLED = 1e-10  # of a log-likelihood by points, of which slopes and moments are compared with exact ones
 MANY = "the configurations of these data are more than are enumerated unasked: a fit goes the next way"
 MOST_POINTS = 1000  # of an element, with which fits of many rows are made: 31 in each of two dimensions, not 61 in 61
+MOST_NUMBERS = 250_000  # at which log densities are evaluated: an iteration of EM takes a fifth of a second there
 DRAWS = 12  # data on which a component is empty are drawn again
 DOUBLED = 3  # times that data are twice as many where an M-step goes far: more rows than that no oracle reaches
 
@@ -169,6 +172,7 @@ def fitted(
         warnings.simplefilter("ignore")  # a printed module has a warning class of its own
         estimator = make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy)
         estimator.as_printed = True  # another variant of the model may hide what is wrong with this one
+        estimator.tells_error = False  # of all fits few are asked: twice the points inside twice the points are many
         return estimator.fit(data, init=params, **beside)
 
 
@@ -180,15 +184,24 @@ def is_exact(model: Compiled) -> bool:
 
 
 def points_of(model: Compiled) -> int:
-    """The points at which an element of the model is integrated: those inside others once for each of the others."""
+    """The points asked for of an element of the model: those inside others once for each of the others."""
     joint = model.derived.joint
-    clouds = {c.name: c for c in joint.clouds}
+    return max(_inside(joint, lambda c: int(c.points ** len(components(c, joint)))).values(), default=1)
 
-    def own(cloud: Cloud) -> int:
-        numbers = sum(dimensions(joint.model.variable(n), joint.model) or 1 for n in cloud.latents)
-        return int(cloud.points**numbers) * (own(clouds[cloud.outer]) if cloud.outer else 1)
 
-    return max(map(own, clouds.values()), default=1)
+def _inside(joint: LogJoint, own: Callable[[Cloud], int]) -> dict[str, int]:
+    """Of each cloud its own points, times those of the cloud around it."""
+    found = {c.name: own(c) for c in joint.clouds}
+    return {c.name: found[c.name] * (found[c.outer] if c.outer else 1) for c in joint.clouds}
+
+
+def numbers_of(model: Compiled, drawn: Drawn) -> int:
+    """At how many numbers an E-step of these data evaluates a log density: all elements at all their points."""
+    joint, most = model.derived.joint, 0
+    for name, points in _inside(joint, lambda c: count_of(c, joint)).items():
+        each = dimensions(joint.model.variable(name), joint.model) or 1
+        most = max(most, points * math.prod(np.shape(drawn.latents.get(name, 0.0))) // each)
+    return most
 
 
 def goes_on(model: Compiled, drawn: Drawn) -> bool:
@@ -203,28 +216,30 @@ def told_sizes(model: Compiled, drawn: Drawn) -> dict[str, int]:
     return {n: v for n, v in drawn.setting.sizes.items() if any(s.name == n for s in model.resolved.sizes)}
 
 
-def find_case(model: Compiled, seed: int) -> Case:
-    """The largest data of those tried that the oracle reaches; without one, a few rows. Raises EmdslError."""
+def find_case(model: Compiled, seed: int, anyhow: bool = True) -> Case | None:
+    """The largest data of those tried that the oracle reaches; without one, a few rows. None where even of these an
+    E-step is too dear, unless they are taken anyhow. Raises EmdslError."""
     text = sized(model.resolved)
     if (short := shortened(text)) != text:
         with suppress(EmdslError, NotImplementedError):  # an element far along may be named
-            return _find_case(model, short, seed)
-    return _find_case(model, text, seed)
+            return _find_case(model, short, seed, anyhow)
+    return _find_case(model, text, seed, anyhow)
 
 
-def _find_case(model: Compiled, text: ModelText, seed: int) -> Case:
+def _find_case(model: Compiled, text: ModelText, seed: int, anyhow: bool) -> Case | None:
     reason, last = "", None
     for plates in PLATES:
-        found = _draw(model, text, seed, plates)
-        assert found is not None
+        most = np.inf if anyhow and plates == PLATES[-1] else MOST_NUMBERS
+        found = _draw(model, text, seed, plates, most=most)
+        if found is None:
+            continue
         if last is not None and found.drawn.setting.sizes == last.drawn.setting.sizes:
             break  # the model says how large all is
         last = _case(model, text, seed, found)
         if last.oracle is not None:
             return last
         reason = reason or last.reason
-    assert last is not None
-    return replace(last, reason=reason)
+    return None if last is None else replace(last, reason=reason)
 
 
 def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
@@ -243,6 +258,7 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
 
     known = first.drawn.setting.sizes
     plates = min(PLATES[0], *(known[n] for n in plate_names(text) if n in known), PLATES[0])
+    most = max(MOST_NUMBERS, numbers_of(model, first.drawn))
     attempts = (LEAST if cost > DEAR else ATTEMPTS) if first.oracle is not None else 0
     for k in range(attempts):
         if kept == MOST:
@@ -252,6 +268,7 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
             found = _draw(
                 model, text, first.seed + APART * (k + 1), last + 2 if far else plates, ((3, 2), (2, 3))[k % 2],
                 numbers if k % 3 < 2 else None, 2, first.drawn.setting.folded, other=k % 2 == 0, wanted=wanted,
+                most=most,
             )  # fmt: skip
             if found is None or far_out(model, found.drawn, found.third, every=True):
                 continue
@@ -312,12 +329,13 @@ def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
 def _draw(
     model: Compiled, text: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3),
     near: Numbers | None = None, tries: int = DRAWS, rising: bool = False, other: bool = False,
-    wanted: Callable[[Drawn], bool] = lambda drawn: True,
+    wanted: Callable[[Drawn], bool] = lambda drawn: True, most: float = np.inf,
 ) -> Begun | None:  # fmt: skip
     """Data on which an M-step has what it needs: others, and then more of them, where a component is empty.
 
     So where what is climbed to lies at infinity, as slopes of a separated regression do: no end there is stationary.
-    Where all data are so, the first are taken. None where those that were drawn are not `wanted`: nothing is fitted.
+    Where all data are so, the first are taken. Nothing is fitted to data that are not `wanted`, or where log densities
+    are evaluated at more than `most` numbers, and none come after these: None where none came before.
     """
     last: EmdslError | None = None
     first: Begun | None = None
@@ -329,8 +347,10 @@ def _draw(
             many = plates * 2 ** (attempt // 4 + lost) if attempt // 4 + lost else 0
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
             drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
-            if not wanted(drawn):
-                return None
+            numbers = numbers_of(model, drawn)
+            if numbers > most or not wanted(drawn):
+                break
+            most = min(most, max(numbers, MOST_NUMBERS))  # where the first data are many, no more of them
             step = _after(model, drawn, 1)
             third = step if far_out(model, drawn, step) else _after(model, drawn, 3)
         except (DegenerateError, DataError) as why:
@@ -342,10 +362,9 @@ def _draw(
         first, lost = first or found, lost + 1
         if lost > DOUBLED:
             break
-    if first is not None:
-        return first
-    assert last is not None
-    raise last
+    if first is None and last is not None:
+        raise last
+    return first
 
 
 def _after(model: Compiled, drawn: Drawn, steps: int) -> dict[str, Array]:

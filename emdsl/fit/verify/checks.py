@@ -122,8 +122,8 @@ def _on_average(case: Case, run: Callable[[Case], Iterator[Check]], name: str) -
 
 def told_of(name: str, subject: str, off: float, fit: Any, total: float) -> Check:
     """How far off, and how far it may be: what a fit by a given number of points tells of its own error is no fault."""
-    points = abs(fit.quadrature_error_ or 0.0) / (1 + abs(total))
-    note = "twice the points tell of errors up to this" if off > EXACT and points > EXACT else ""
+    points = abs(fit.quadrature_error_ or 0.0) / (1 + abs(total)) if off > EXACT else 0.0
+    note = "twice the points tell of errors up to this" if points > EXACT else ""
     return measured(name, subject, off, EXACT + SLOWLY * points if note else EXACT, note)
 
 

@@ -57,7 +57,7 @@ def climbs(case: Case) -> Iterator[Check]:
         history = np.asarray(fit.history_)
         falls = np.maximum(0.0, -np.diff(history)) / (1 + abs(history[-1]))
         most = SAME
-        if fit.quadrature_error_ is not None and falls.max(initial=0.0) > SAME:
+        if falls.max(initial=0.0) > SAME and fit.quadrature_error_ is not None:
             worst = int(np.argmax(falls))
             ends = [case.fit(start, k, drawn, policy="keep").quadrature_error_ for k in (worst, worst + 1)]
             told = SLOWLY * sum(map(abs, ends)) / (1 + abs(history[-1]))
@@ -283,10 +283,11 @@ def repeated(case: Case, name: str, drawn: Drawn | None = None) -> Check:
         told = "the step finds no end: as it begins alone" if far else MOVED
         return measured(TWICE, name, off, SAME, told)
     off, most = as_good(case, a, b, twice)
-    errors = [abs(fit.quadrature_error_ or 0.0) for fit in (a, b)]
     note = ""
-    if off > most and off <= (points := max(errors) / (1 + abs(b.history_[-1]))):  # points stand where a mode was found
-        most, note = points, "twice the points tell of errors up to this"
+    if off > most:
+        points = max(abs(fit.quadrature_error_ or 0.0) for fit in (a, b)) / (1 + abs(b.history_[-1]))
+        if off <= points:  # points stand where a mode was found
+            most, note = points, "twice the points tell of errors up to this"
     return measured(TWICE, name, off, most, note)
 
 

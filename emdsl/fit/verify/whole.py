@@ -13,7 +13,8 @@ from emdsl.fit.verify import Certificate, certify, drawing, with_draws, with_fac
 from emdsl.fit.verify.case import Compiled
 from emdsl.language.model import Dim, ModelText
 
-POINTS, NESTED = (161, 31), 61  # of quadrature in one dimension, in each of two; where one has its own at another's
+POINTS = (161, 31)  # of quadrature in one dimension, in each of two
+NESTED = (61, 31)  # where one has its own at another's: of rules that take as many, and of those with four times these
 
 
 class Rewritable(Compiled, Protocol):

@@ -122,15 +122,25 @@ def enough_points(setup: Setup, params: Params, value: float, bar: float = ENOUG
     return found, error
 
 
-def under_points(setup: Setup, best: Climb) -> tuple[Setup, float | None, str]:
-    """The fit under the points that a climb took, what twice as many add to the log-likelihood, and that in words."""
-    setup = setup if best.prepared is None else setup._replace(prepared=best.prepared)
-    told = finer_error(setup, best.params, best.log_likelihood, best.state) if best.told is None else best.told
-    if told is None:
-        return setup, None, ""
+def under_points(setup: Setup, best: Climb) -> Setup:
+    """The fit under the points that a climb took."""
+    return setup if best.prepared is None else setup._replace(prepared=best.prepared)
+
+
+def error_told(setup: Setup, best: Climb) -> float | None:
+    """What twice the points that a climb took change of its log-likelihood; None where there is no quadrature."""
+    if best.told is not None:
+        return best.told
+    return finer_error(setup, best.params, best.log_likelihood, best.state)
+
+
+def points_told(setup: Setup, error: float | None) -> str:
+    """How many points were taken, and what twice as many change, in words."""
+    if error is None:
+        return ""
     times = setup.prepared.get("times", 1)
     taken = f"; {times} times the points were taken that it began with" if times > 1 else ""
-    return setup, told, f"{taken}; twice the points change the log-likelihood by {told:.1e}"
+    return f"{taken}; twice the points change the log-likelihood by {error:.1e}"
 
 
 def more_points(setup: Setup, places: Sequence[Point], bar: float) -> Setup:

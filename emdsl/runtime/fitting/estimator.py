@@ -19,7 +19,7 @@ from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
 from emdsl.runtime.data.weighed import unit_of, without_idle_rows
 from emdsl.runtime.fitting.answers import Answers
-from emdsl.runtime.fitting.climbs import Climb, Setup, is_exact, is_sampled, under_points
+from emdsl.runtime.fitting.climbs import Climb, Setup, error_told, is_exact, is_sampled, points_told, under_points
 from emdsl.runtime.fitting.divisions import check_read, divided, first_step
 from emdsl.runtime.fitting.loop import SAME, best_climb, climb, print_progress
 from emdsl.runtime.fitting.reach import best_division, drawn_nearer, nearer_start
@@ -60,8 +60,8 @@ class Estimator(Answers):
 
     def __getstate__(self) -> dict[str, Any]:
         if "_training" in self.__dict__:
-            self.posterior_  # noqa: B018  (computed now: the data do not travel)
-        return {n: v for n, v in self.__dict__.items() if n not in ("_training", "_anchor", "_read")}
+            self.posterior_, self.quadrature_error_  # noqa: B018  (computed now: the data do not travel)
+        return {n: v for n, v in self.__dict__.items() if n not in ("_training", "_anchor", "_read", "_error")}
 
     # -------------------------------------------------------------- data
 
@@ -278,7 +278,10 @@ class Estimator(Answers):
 
     def _keep(self, best: Climb, setup: Setup, interrupted: bool, seen: Bound) -> None:
         """The attributes that a fit leaves, `seen` the data as they came, and a warning where it did not converge."""
-        setup, self.quadrature_error_, points = under_points(setup, best)
+        setup = under_points(setup, best)
+        self.__dict__.pop("quadrature_error_", None)  # that of a fit before this one
+        self._error = partial(error_told, setup, best)
+        points = points_told(setup, self.quadrature_error_) if self.tells_error else ""
         rounding, blurred = self._rounding(setup, best)
         self._times = setup.prepared.get("times", 1)
         self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}

@@ -65,6 +65,7 @@ class Settings:
     """The options of an estimator; `_module` is the generated module that it drives."""
 
     _module: Any = None
+    tells_error = True  # whether a fit ends with twice the points of its quadratures, or these wait until asked for
 
     def __init__(self, **options: Any) -> None:
         self._options = dict(OPTIONS)
@@ -105,6 +106,9 @@ class Settings:
     def __getattr__(self, name: str) -> Any:
         if name in OPTIONS:
             return self.__dict__.get("_options", OPTIONS)[name]
+        if name == "quadrature_error_" and "_error" in self.__dict__:
+            self.quadrature_error_ = self.__dict__.pop("_error")()
+            return self.quadrature_error_
         if name.endswith("_") and not name.startswith("_"):
             raise NotFitted(f"{type(self).__name__} has no {name} yet: call fit first")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
