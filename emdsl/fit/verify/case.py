@@ -217,8 +217,10 @@ def told_sizes(model: Compiled, drawn: Drawn) -> dict[str, int]:
 
 
 def find_case(model: Compiled, seed: int, anyhow: bool = True) -> Case | None:
-    """The largest data of those tried that the oracle reaches; without one, a few rows. None where even of these an
-    E-step is too dear, unless they are taken anyhow. Raises EmdslError."""
+    """The largest data of those tried that the oracle reaches, and an E-step in little time.
+
+    Without such a few rows; or None, where these are not to be taken anyhow. Raises EmdslError.
+    """
     text = sized(model.resolved)
     if (short := shortened(text)) != text:
         with suppress(EmdslError, NotImplementedError):  # an element far along may be named
@@ -227,19 +229,36 @@ def find_case(model: Compiled, seed: int, anyhow: bool = True) -> Case | None:
 
 
 def _find_case(model: Compiled, text: ModelText, seed: int, anyhow: bool) -> Case | None:
-    reason, last = "", None
+    reason, first, end = "", None, None
     for plates in PLATES:
-        most = np.inf if anyhow and plates == PLATES[-1] else MOST_NUMBERS
-        found = _draw(model, text, seed, plates, most=most)
-        if found is None:
-            continue
-        if last is not None and found.drawn.setting.sizes == last.drawn.setting.sizes:
-            break  # the model says how large all is
-        last = _case(model, text, seed, found)
-        if last.oracle is not None:
-            return last
-        reason = reason or last.reason
-    return None if last is None else replace(last, reason=reason)
+        least = anyhow and plates == PLATES[-1]
+        first = _drawn_first(model, text, seed, plates, first, np.inf if least else MOST_NUMBERS)
+        if first is not None and first.oracle is None:
+            reason = reason or first.reason
+            if not least:
+                continue  # nothing is fitted to data that are not taken
+        found = _draw(model, text, seed, plates, first=None if first is None else first.drawn)
+        assert found is not None
+        mine = first if first is not None and found.drawn is first.drawn else _case(model, text, seed, found.drawn)
+        end = replace(mine, step=found.step)
+        if end.oracle is not None:
+            return end
+        reason = reason or end.reason
+    return None if end is None else replace(end, reason=reason)
+
+
+def _drawn_first(
+    model: Compiled, text: ModelText, seed: int, plates: int, before: Case | None, most: float
+) -> Case | None:
+    """The data that are tried first, those `before` where the model says how large all is; None where a fit refuses
+    them."""
+    try:
+        drawn = draw(text, 1000 * seed, plates)
+        if before is not None and drawn.setting.sizes == before.drawn.setting.sizes and most < np.inf:
+            return before
+        return _case(model, text, seed, drawn, most)
+    except (DegenerateError, DataError):
+        return None
 
 
 def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
@@ -272,22 +291,23 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
             )  # fmt: skip
             if found is None or far_out(model, found.drawn, found.third, every=True):
                 continue
-            case, facts = _case(model, text, first.seed, found), tried(text, found.drawn)
+            case, facts = _case(model, text, first.seed, found.drawn), tried(text, found.drawn)
         except (EmdslError, NotImplementedError):
             continue
         if case.oracle is not None:
             kept, met = kept + 1, met | facts
-            yield case
+            yield replace(case, step=found.step)
     yield never(text, met)
 
 
-def _case(model: Compiled, text: ModelText, seed: int, found: Begun) -> Case:
-    """These data with their oracle, or with the reason why there is none."""
-    drawn, step, _ = found
+def _case(model: Compiled, text: ModelText, seed: int, drawn: Drawn, most: float = np.inf) -> Case:
+    """These data with their oracle, or with the reason why there is none; no step is made yet."""
     world = World.of(text, drawn)
     start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     space = Space.of(text.of_kind("param"), world.scope, start)
     try:
+        if (points := numbers_of(model, drawn)) > most:
+            raise Unchecked(f"an E-step evaluates log densities at {points} numbers, and no more than {most} are taken")
         exact = max(seen_exactly(text).values(), default=0)
         if exact > 1 or which_of_several(text) != text or any(together(text)):
             raise Unchecked("data are several latents together without noise: none of them is a number by itself")
@@ -299,8 +319,8 @@ def _case(model: Compiled, text: ModelText, seed: int, found: Begun) -> Case:
         oracle.log_norm(found_tables)
         _reached(oracle, world, start)
     except Unchecked as why:
-        return Case(model, seed, drawn, world, space, start, step, None, (), str(why))
-    return Case(model, seed, drawn, world, space, start, step, oracle, found_tables, "", fine)
+        return Case(model, seed, drawn, world, space, start, {}, None, (), str(why))
+    return Case(model, seed, drawn, world, space, start, {}, oracle, found_tables, "", fine)
 
 
 def together(text: ModelText) -> Iterator[bool]:
@@ -329,16 +349,17 @@ def _reached(oracle: Oracle, world: World, params: Mapping[str, Array]) -> None:
 def _draw(
     model: Compiled, text: ModelText, seed: int, plates: int, others: tuple[int, ...] = (2, 3),
     near: Numbers | None = None, tries: int = DRAWS, rising: bool = False, other: bool = False,
-    wanted: Callable[[Drawn], bool] = lambda drawn: True, most: float = np.inf,
+    wanted: Callable[[Drawn], bool] = lambda drawn: True, most: float = np.inf, first: Drawn | None = None,
 ) -> Begun | None:  # fmt: skip
     """Data on which an M-step has what it needs: others, and then more of them, where a component is empty.
 
     So where what is climbed to lies at infinity, as slopes of a separated regression do: no end there is stationary.
-    Where all data are so, the first are taken. Nothing is fitted to data that are not `wanted`, or where log densities
-    are evaluated at more than `most` numbers, and none come after these: None where none came before.
+    Where all data are so, the first are taken; `first`, where they are drawn already. Nothing is fitted to data that
+    are not `wanted`, or where log densities are evaluated at more than `most` numbers, and none come after these: None
+    where none came before.
     """
     last: EmdslError | None = None
-    first: Begun | None = None
+    far: Begun | None = None
     lost = 0  # times that the M-step went far: a likelihood of few rows that is unbounded, of which each try takes long
     for attempt in range(tries):
         try:
@@ -346,7 +367,8 @@ def _draw(
             folded = rising or (last is not None and attempt % 2 == 1)
             many = plates * 2 ** (attempt // 4 + lost) if attempt // 4 + lost else 0
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
-            drawn = draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
+            drawn = None if attempt else first
+            drawn = drawn or draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
             numbers = numbers_of(model, drawn)
             if numbers > most or not wanted(drawn):
                 break
@@ -359,12 +381,12 @@ def _draw(
         found = Begun(drawn, step, third)
         if not far_out(model, drawn, third):
             return found
-        first, lost = first or found, lost + 1
+        far, lost = far or found, lost + 1
         if lost > DOUBLED:
             break
-    if first is None and last is not None:
+    if far is None and last is not None:
         raise last
-    return first
+    return far
 
 
 def _after(model: Compiled, drawn: Drawn, steps: int) -> dict[str, Array]:

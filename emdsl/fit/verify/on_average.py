@@ -15,7 +15,7 @@ import numpy as np
 
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
-from emdsl.fit.verify.case import Case, fitted
+from emdsl.fit.verify.case import Case, fitted, numbers_of
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.setting import Drawn, as_data, draw, flat
 from emdsl.fit.verify.space import Space
@@ -25,6 +25,7 @@ NAME, OF_LATENTS = "log-likelihood, over data drawn", "posterior, over data draw
 ROWS, AT_POINTS, PLATE = 3000, 300, 4  # rows of a plate without parameters of its own, elements of any other
 STEP, FALSE_ALARM = 1e-4, 5.0
 ROUNDING = 1e-9  # where a latent is known but for that
+INSIDE = 1_000_000  # numbers at which an E-step evaluates log densities
 LEAST = 20  # rows that a mean is taken over
 
 
@@ -109,6 +110,9 @@ def many(case: Case, rows: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
     try:
         rows = min(rows, AT_POINTS) if case.model.derived.joint.clouds else rows  # each row is an integral then
         drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
+        if (share := INSIDE / (numbers_of(case.model, drawn) or 1)) < 1:  # or one inside an integral
+            rows = max(2 * LEAST, int(rows * share))
+            drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
     except DataError as why:
         raise Unchecked(why.problems[0].message) from None
     return drawn, {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}

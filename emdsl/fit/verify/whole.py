@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from emdsl.derive.posteriors.draws import known
@@ -36,7 +37,7 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
         found = certify(model, seed, apart)
         made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}
         return with_factors(found, made, frozenset(v.name for v in model.resolved.of_kind("latent")), seed)
-    return certify(_denser(model), seed, apart, plain=model)
+    return certify(_denser(model), seed, apart, plain=partial(_plain, model))
 
 
 def _written_out(model: Rewritable) -> Rewritable:
@@ -53,6 +54,13 @@ def _factor(model: Rewritable, latents: tuple[str, ...]) -> Any:
     """The model of one factor of q: the other latents are data; what is held at points is at more of them."""
     found = model.written(alone(model.resolved, latents))
     return found if found.refusal is not None else _denser(found)
+
+
+def _plain(model: Rewritable) -> Any:
+    """The model at its own points; as many as it begins with, where some lie inside others: twice as many in each are
+    four times, or eight times as many."""
+    joint = model.derived.joint
+    return model.written(denser(joint, (0, 0))) if any(c.outer for c in joint.clouds) else model
 
 
 def _denser(model: Rewritable) -> Any:
