@@ -172,7 +172,7 @@ def fitted(
         warnings.simplefilter("ignore")  # a printed module has a warning class of its own
         estimator = make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy)
         estimator.as_printed = True  # another variant of the model may hide what is wrong with this one
-        estimator.tells_error = False  # of all fits few are asked: twice the points inside twice the points are many
+        estimator.hurried = True  # what twice the points add, and where a few steps lead to, few of all fits are asked
         return estimator.fit(data, init=params, **beside)
 
 

@@ -36,6 +36,7 @@ class Setup(NamedTuple):
     unit: float = 1.0  # what the objective is measured in: a row's weight, where all are less than 1
     finest: int = 1  # times the points of quadrature that may be taken where those that there are do not do
     untouched: Any = None  # what no data touch, given draws
+    hurried: bool = False  # whether a fit that is stopped is not asked where it was going
 
 
 class Climb(NamedTuple):

@@ -177,7 +177,8 @@ class Estimator(Answers):
         progress = print_progress() if o["progress"] is True else (o["progress"] or None)
         limits, kind = (int(o["max_iter"]), float(o["tol"])), (is_sampled(self._module), unit_of(bound.weights))
         finest = self._module.SPEC.get("finest", 1)
-        return Setup(self._module, bound, self._prepare(bound), *limits, o["on_degenerate"], progress, *kind, finest)
+        asked = (o["on_degenerate"], progress)
+        return Setup(self._module, bound, self._prepare(bound), *limits, *asked, *kind, finest, hurried=self.hurried)
 
     def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
         """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""
@@ -281,7 +282,7 @@ class Estimator(Answers):
         setup = under_points(setup, best)
         self.__dict__.pop("quadrature_error_", None)  # that of a fit before this one
         self._error = partial(error_told, setup, best)
-        points = points_told(setup, self.quadrature_error_) if self.tells_error else ""
+        points = "" if self.hurried else points_told(setup, self.quadrature_error_)
         rounding, blurred = self._rounding(setup, best)
         self._times = setup.prepared.get("times", 1)
         self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}

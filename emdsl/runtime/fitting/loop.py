@@ -53,7 +53,7 @@ def advance(setup: Setup, here: Point, untouched: Untouched | None = None) -> tu
     try:
         params = module.m_step(here.statistics, here.params, setup.prepared, "raise")
     except module.Degenerate as fault:
-        kept = (untouched or Untouched(setup)).kept(here)
+        kept = (untouched or Untouched(setup, here.params)).kept(here)
         if kept is None and setup.policy not in ("keep", "regularise"):
             raise
         repaired = str(fault.message) if kept is None else None
@@ -101,7 +101,7 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
             return _bad_start(setup, here, state)
         before = start
         history, status, message, noise = [here.objective], "climbing", "", 0.0
-        leaps, untouched = Leaps(setup, state), Untouched(setup)
+        leaps, untouched = Leaps(setup, state), Untouched(setup, start)
         while status == "climbing" and len(history) <= setup.max_iter:
             try:
                 params, repaired = advance(setup, here, untouched)
@@ -291,7 +291,8 @@ def _conclude(
     elif status == "degenerate":
         message = f"degenerate after {iterations}: {message}"
     moved = end.n_iter > 0  # who asks for no step asks for the likelihood alone
-    climbs = moved and hasattr(setup.module, "finer") and status in ("max_iter", "decreased")  # until points do not do
+    stopped = ("decreased",) if setup.hurried else ("max_iter", "decreased")  # EM climbs until points do not do
+    climbs = moved and hasattr(setup.module, "finer") and status in stopped
     far = far_away(setup, end, noise) if end.state is None and (converged or climbs) else {}
     if far:
         message = f"stopped after {iterations}{about}" if climbs else message

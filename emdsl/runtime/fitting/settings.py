@@ -65,7 +65,7 @@ class Settings:
     """The options of an estimator; `_module` is the generated module that it drives."""
 
     _module: Any = None
-    tells_error = True  # whether a fit ends with twice the points of its quadratures, or these wait until asked for
+    hurried = False  # whether a fit is one of many: what its points miss waits until it is asked for
 
     def __init__(self, **options: Any) -> None:
         self._options = dict(OPTIONS)

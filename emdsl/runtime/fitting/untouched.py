@@ -17,10 +17,11 @@ from emdsl.runtime.fitting.climbs import Params, Point, Setup, evaluate
 
 
 class Untouched:
-    """Of the data of a fit; `masks` are found when they are first asked for."""
+    """Of the data of a fit; `masks` are found when they are first asked for, near `start` where the fit has one: to
+    look for another may take longer than the fit."""
 
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
+    def __init__(self, setup: Setup, start: Params | None = None) -> None:
+        self.setup, self.start = setup, start
         self.met = False  # whether an M-step has had none but these to refuse
 
     @cached_property
@@ -28,12 +29,9 @@ class Untouched:
         """Name -> which of its elements no data touch: under parameters whose elements are all alike every state is
         possible, so that what has no statistic there has none anywhere. Empty where that cannot be found out."""
         module, prepared = self.setup.module, self.setup.prepared
-        rng = np.random.default_rng(0)
         try:
-            drawn = module.initial(self.setup.data, prepared, rng)
-            level = {n: _level(v, p) for n, v, p in _params(module.SPEC, drawn)}
-            state = module.start(level, self.setup.data, prepared, rng, {}) if "start" in vars(module) else None
-            here = evaluate(self.setup, level, state)
+            here, state = self._alike()
+            level = here.params
             found = module.m_step(here.statistics, level, prepared, "keep")
             still = {n: np.equal(found[n], p) for n, p in level.items()}
             masks = silent(self.setup, here.statistics, level, still, "keep")
@@ -41,6 +39,24 @@ class Untouched:
             return {n: masks[n] for n, v, _ in params if n in masks and self.says_nothing(here, v, masks[n], state)}
         except (module.Degenerate, np.linalg.LinAlgError):
             return {}
+
+    def _alike(self) -> tuple[Point, Any]:
+        """Parameters whose elements are all alike, where the data have a density, with their statistics and factors."""
+        module, rng = self.setup.module, np.random.default_rng(0)
+        if self.start is not None:
+            try:
+                near = self._level(self.start, rng)
+            except (module.Degenerate, np.linalg.LinAlgError):
+                near = None
+            if near is not None and np.isfinite(near[0].objective):
+                return near
+        return self._level(module.initial(self.setup.data, self.setup.prepared, rng), rng)
+
+    def _level(self, params: Params, rng: np.random.Generator) -> tuple[Point, Any]:
+        module, beside = self.setup.module, (self.setup.data, self.setup.prepared)
+        level = {n: _level(v, p) for n, v, p in _params(module.SPEC, params)}
+        state = module.start(level, *beside, rng, {}) if "start" in vars(module) else None
+        return evaluate(self.setup, level, state), state
 
     def says_nothing(self, here: Point, variable: Mapping[str, Any], mask: Array, state: Any) -> bool:
         """Whether the objective does not move with these elements: what has collapsed stays in an M-step, too, as does
