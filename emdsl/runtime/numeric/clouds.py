@@ -31,6 +31,7 @@ OF_SQUARES = 20.0  # the same of squares: 2e-9 of a variance
 FURTHEST = 22.5  # of v: sinh of it is 3e9, and a variance of which more lies beyond has four digits without it
 NOTHING_LEFT = -700.0  # a log weight beside the largest of which nothing is left
 OUT_OF_SIGHT = 100.0  # times as far from the mode as its mass reaches: nodes are too sparse there for another mode
+NEAR_MODE = 1e-6  # a decrement from which on slopes alone tell where the mode is, and values may fall by so much
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -132,6 +133,8 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
     """The mode of each element, (D, 1, *plates) as the start, and the Hessian there; Newton with halving.
 
     It starts from 0 where the density is higher there: a start is the last mode, at parameters that may be far away.
+    Slopes may not be quite those of the values: they hold the points of what lies inside still, or are differences. A
+    thousandth of a width from the top the mode is where these vanish.
     """
     u = start
     value, slope, curvature = density(u, slopes=True)
@@ -155,7 +158,8 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
                 share = np.where(length > LONGEST, share * LONGEST / np.where(length > 0, length, 1.0), share)
             there = u + share * step
             after = density(there, slopes=True)
-            enough = value + 1e-4 * share * gain - 1e-13 * (1 + np.abs(value))
+            blur = 1e-13 * (1 + np.abs(value))
+            enough = value + np.where(gain < NEAR_MODE, -NEAR_MODE, 1e-4 * share * gain) - blur
             worse = moving & ~(after[0] >= enough)
             if not worse.any():
                 break
@@ -164,6 +168,7 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
             stuck |= worse
             there = np.where(worse, u, there)
             after = density(there, slopes=True)
+        stuck |= (share < 1) & ~(after[0] > value + blur)
         u, (value, slope, curvature) = there, after
     return u, curvature
 
