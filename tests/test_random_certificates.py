@@ -21,6 +21,7 @@ from emdsl.fit.verify import _guarded, alone, answers, bounds, checks, drawn, ga
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case
 from emdsl.fit.verify.cells import Cell
+from emdsl.fit.verify.effort import numbers_of, points_of
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _level, _no_end, m_step
 from emdsl.fit.verify.setting import Drawn
@@ -431,7 +432,7 @@ def test_where_an_element_has_points_inside_points_no_long_fits_of_many_rows_are
     for some, points in ((9, 81), (61, 3721)):
         line = f"infer a by quadrature(points = {some})\n        infer b by quadrature(points = {some})"
         model = emdsl.compile(text=text.format(line=line))
-        assert case_of_verify.points_of(model) == points
+        assert points_of(model.derived.joint) == points
     case = SimpleNamespace(model=model, drawn=drawn)
     (found,) = _level(case)
     assert found.status == "not checked" and "3721 points" in found.note
@@ -591,7 +592,9 @@ def test_data_are_so_few_that_an_e_step_takes_no_longer_than_it_may(monkeypatch:
     model, asked = emdsl.compile(text=text), []
     monkeypatch.setattr(case_of_verify, "MOST_NUMBERS", 10 * 63)
     case = find_case(model, 0)
-    assert case.drawn.setting.sizes == {"G": 3, "N": 3} and case_of_verify.numbers_of(model, case.drawn) == 9 * 63
+    assert (
+        case.drawn.setting.sizes == {"G": 3, "N": 3} and numbers_of(model.derived.joint, case.drawn.latents) == 9 * 63
+    )
     with monkeypatch.context() as patched:
         patched.setattr(case_of_verify, "MOST_NUMBERS", 3 * 63)
         assert find_case(model, 0, anyhow=False) is None

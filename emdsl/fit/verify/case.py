@@ -14,14 +14,11 @@ import numpy as np
 
 from emdsl.derive.joint.constraints import seen_exactly
 from emdsl.derive.joint.extremes import which_of_several
-from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.spikes import is_point_mass, leaves
-from emdsl.derive.posteriors.clouds import dimensions
-from emdsl.derive.posteriors.quadrature import count_of
-from emdsl.derive.posteriors.slopes import components
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
+from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of
 from emdsl.fit.verify.oracle import FINE, Oracle
 from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, shortened, sized
 from emdsl.fit.verify.space import Space
@@ -40,8 +37,6 @@ MOST_LATENTS = 200  # numbers of latents: the time of sums over them grows with 
 DEAR = 20_000  # numbers in the oracle's tables, from which on there are no more than the least
 SETTLED = 1e-10  # of a log-likelihood by points, of which slopes and moments are compared with exact ones
 MANY = "the configurations of these data are more than are enumerated unasked: a fit goes the next way"
-MOST_POINTS = 1000  # of an element, with which fits of many rows are made: 31 in each of two dimensions, not 61 in 61
-MOST_NUMBERS = 250_000  # at which log densities are evaluated: an iteration of EM takes a fifth of a second there
 DRAWS = 12  # data on which a component is empty are drawn again
 DOUBLED = 3  # times that data are twice as many where an M-step goes far: more rows than that no oracle reaches
 
@@ -183,27 +178,6 @@ def is_exact(model: Compiled) -> bool:
     return whole or all(p.method.startswith(("exact", "quadrature")) for p in model.plan.values())
 
 
-def points_of(model: Compiled) -> int:
-    """The points asked for of an element of the model: those inside others once for each of the others."""
-    joint = model.derived.joint
-    return max(_inside(joint, lambda c: int(c.points ** len(components(c, joint)))).values(), default=1)
-
-
-def _inside(joint: LogJoint, own: Callable[[Cloud], int]) -> dict[str, int]:
-    """Of each cloud its own points, times those of the cloud around it."""
-    found = {c.name: own(c) for c in joint.clouds}
-    return {c.name: found[c.name] * (found[c.outer] if c.outer else 1) for c in joint.clouds}
-
-
-def numbers_of(model: Compiled, drawn: Drawn) -> int:
-    """At how many numbers an E-step of these data evaluates a log density: all elements at all their points."""
-    joint, most = model.derived.joint, 0
-    for name, points in _inside(joint, lambda c: count_of(c, joint)).items():
-        each = dimensions(joint.model.variable(name), joint.model) or 1
-        most = max(most, points * math.prod(np.shape(drawn.latents.get(name, 0.0))) // each)
-    return most
-
-
 def goes_on(model: Compiled, drawn: Drawn) -> bool:
     """Whether data have more configurations than are enumerated unasked: their fit goes the next way."""
     if model.derived.joint.configurations is None:
@@ -277,7 +251,7 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
 
     known = first.drawn.setting.sizes
     plates = min(PLATES[0], *(known[n] for n in plate_names(text) if n in known), PLATES[0])
-    most = max(MOST_NUMBERS, numbers_of(model, first.drawn))
+    most = max(MOST_NUMBERS, numbers_of(model.derived.joint, first.drawn.latents))
     attempts = (LEAST if cost > DEAR else ATTEMPTS) if first.oracle is not None else 0
     for k in range(attempts):
         if kept == MOST:
@@ -306,7 +280,7 @@ def _case(model: Compiled, text: ModelText, seed: int, drawn: Drawn, most: float
     start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
     space = Space.of(text.of_kind("param"), world.scope, start)
     try:
-        if (points := numbers_of(model, drawn)) > most:
+        if (points := numbers_of(model.derived.joint, drawn.latents)) > most:
             raise Unchecked(f"an E-step evaluates log densities at {points} numbers, and no more than {most} are taken")
         exact = max(seen_exactly(text).values(), default=0)
         if exact > 1 or which_of_several(text) != text or any(together(text)):
@@ -369,7 +343,7 @@ def _draw(
             beside = near or (compared(text)[0] if last is not None else None)  # a branch that no row takes
             drawn = None if attempt else first
             drawn = drawn or draw(text, 1000 * seed + attempt, plates, others, folded, beside, many, other)
-            numbers = numbers_of(model, drawn)
+            numbers = numbers_of(model.derived.joint, drawn.latents)
             if numbers > most or not wanted(drawn):
                 break
             most = min(most, max(numbers, MOST_NUMBERS))  # where the first data are many, no more of them

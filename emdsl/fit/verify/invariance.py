@@ -13,9 +13,10 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import ragged_axes
-from emdsl.fit.verify.case import MOST_POINTS, Case, far_out, points_of
+from emdsl.fit.verify.case import Case, far_out
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import SLOWLY
+from emdsl.fit.verify.effort import MOST_POINTS, points_of
 from emdsl.fit.verify.moved import MOVED, another_path
 from emdsl.fit.verify.on_average import many
 from emdsl.fit.verify.setting import Drawn, Setting, again, flat
@@ -70,7 +71,7 @@ def _some_rows(case: Case) -> Drawn:
 
     Not where each row is an integral inside an integral: a start of its own is the best of many, of steps of EM each.
     """
-    if points_of(case.model) > MOST_POINTS:
+    if points_of(case.model.derived.joint) > MOST_POINTS:
         return case.drawn
     with suppress(Unchecked, EmdslError, NotImplementedError):
         more = many(case, OF_A_START)[0]

@@ -13,7 +13,7 @@ import numpy as np
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify import on_average
-from emdsl.fit.verify.case import MOST_POINTS, Case, far_out, points_of, told_sizes
+from emdsl.fit.verify.case import Case, far_out, told_sizes
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import (
     APPROXIMATE,
@@ -26,6 +26,7 @@ from emdsl.fit.verify.checks import (
     log_likelihood_by,
     placed_at,
 )
+from emdsl.fit.verify.effort import MOST_POINTS, points_of
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
 from emdsl.fit.verify.oracle import Oracle
@@ -57,7 +58,7 @@ def m_step(case: Case) -> Iterator[Check]:
 def _level(case: Case) -> Iterator[Check]:
     """EM ends where log p(x) has no slope: an M-step of another Q has another fixed point."""
     name = "EM ends where log p(x) is level"
-    if (points := points_of(case.model)) > MOST_POINTS:
+    if (points := points_of(case.model.derived.joint)) > MOST_POINTS:
         text = f"up to {MOST_STEPS} steps with {SAMPLED} elements at {points} points each are not made"
         yield skipped(name, "", f"{text}: no more than {MOST_POINTS} points are")
         return

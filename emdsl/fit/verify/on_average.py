@@ -15,8 +15,9 @@ import numpy as np
 
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
-from emdsl.fit.verify.case import Case, fitted, numbers_of
+from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.effort import numbers_of
 from emdsl.fit.verify.setting import Drawn, as_data, draw, flat
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.world import Unchecked, World
@@ -110,7 +111,8 @@ def many(case: Case, rows: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
     try:
         rows = min(rows, AT_POINTS) if case.model.derived.joint.clouds else rows  # each row is an integral then
         drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
-        if (share := INSIDE / (numbers_of(case.model, drawn) or 1)) < 1:  # or one inside an integral
+        share = INSIDE / max(1, numbers_of(case.model.derived.joint, drawn.latents))
+        if share < 1:  # or one inside an integral
             rows = max(2 * LEAST, int(rows * share))
             drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
     except DataError as why:
