@@ -56,6 +56,7 @@ MODULES = (
     "numeric/intervals",
     "numeric/points",
     "numeric/clouds",
+    "numeric/lattice",
     "numeric/counted_points",
     "numeric/pieces",
     "montecarlo/kernels",

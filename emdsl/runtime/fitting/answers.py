@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError, DegenerateFit
 from emdsl.runtime.data.plates import nest_rows
 from emdsl.runtime.data.sizes import ragged_name, size_value
-from emdsl.runtime.fitting.climbs import MIXED, Climb, Setup
+from emdsl.runtime.fitting.climbs import MIXED, Climb, Setup, error_told, points_told
 from emdsl.runtime.fitting.forecast import ahead, last_rows, ordered_plates, unknown_ahead
 from emdsl.runtime.fitting.rounding import taken, told
 from emdsl.runtime.fitting.settings import NotFitted, Settings
@@ -87,6 +88,12 @@ class Answers(Settings):
         except module.Degenerate as error:
             told = "a given or a number of the model makes a variance 0, unless a parameter has collapsed"
             raise self._collapse(f"{error.message} ({told})") from None
+
+    def _of_points(self, setup: Setup, best: Climb) -> str:
+        """What twice the points of a fit's quadratures change, in words; where it is hurried, when it is asked for."""
+        self.__dict__.pop("quadrature_error_", None)  # that of a fit before this one
+        self._error = partial(error_told, setup, best)
+        return "" if self.hurried else points_told(setup, self.quadrature_error_)
 
     def _rounding(self, setup: Setup, best: Climb) -> tuple[str, bool]:
         """What rounding has taken of a fit, in words; whether of its log-likelihood, or chains have hardly mixed."""

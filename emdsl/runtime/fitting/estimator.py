@@ -19,7 +19,7 @@ from emdsl.runtime.data.frames import as_table
 from emdsl.runtime.data.table import read_data
 from emdsl.runtime.data.weighed import unit_of, without_idle_rows
 from emdsl.runtime.fitting.answers import Answers
-from emdsl.runtime.fitting.climbs import Climb, Setup, error_told, is_exact, is_sampled, points_told, under_points
+from emdsl.runtime.fitting.climbs import Climb, Setup, is_exact, is_sampled, under_points
 from emdsl.runtime.fitting.divisions import check_read, divided, first_step
 from emdsl.runtime.fitting.loop import SAME, best_climb, climb, print_progress
 from emdsl.runtime.fitting.reach import best_division, drawn_nearer, nearer_start
@@ -175,10 +175,9 @@ class Estimator(Answers):
     def _setup(self, bound: Bound) -> Setup:
         o = self._options
         progress = print_progress() if o["progress"] is True else (o["progress"] or None)
-        limits, kind = (int(o["max_iter"]), float(o["tol"])), (is_sampled(self._module), unit_of(bound.weights))
-        finest = self._module.SPEC.get("finest", 1)
-        asked = (o["on_degenerate"], progress)
-        return Setup(self._module, bound, self._prepare(bound), *limits, *asked, *kind, finest, hurried=self.hurried)
+        asked = (int(o["max_iter"]), float(o["tol"]), o["on_degenerate"], progress)
+        kind = (is_sampled(self._module), unit_of(bound.weights), self._module.SPEC.get("finest", 1))
+        return Setup(self._module, bound, self._prepare(bound), *asked, *kind, hurried=self.hurried)
 
     def _climb_all(self, setup: Setup, start: Start) -> tuple[list[Climb], bool]:
         """One climb from each seeded start, one alone where every value is given; and whether Ctrl-C ended the list."""
@@ -280,9 +279,7 @@ class Estimator(Answers):
     def _keep(self, best: Climb, setup: Setup, interrupted: bool, seen: Bound) -> None:
         """The attributes that a fit leaves, `seen` the data as they came, and a warning where it did not converge."""
         setup = under_points(setup, best)
-        self.__dict__.pop("quadrature_error_", None)  # that of a fit before this one
-        self._error = partial(error_told, setup, best)
-        points = "" if self.hurried else points_told(setup, self.quadrature_error_)
+        points = self._of_points(setup, best)
         rounding, blurred = self._rounding(setup, best)
         self._times = setup.prepared.get("times", 1)
         self.params_ = {**best.params, **{n: np.asarray(v) for n, v in self._constants().items()}}
