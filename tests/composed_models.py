@@ -495,7 +495,7 @@ def some(d: Draft, parts: tuple[Part, ...], most: int) -> list[Part]:
 def asked(d: Composed) -> None:
     """A line that asks for a way of inference."""
     latents = re.findall(r"latent (\w+)", "\n".join([*d.before, *d.groups, *d.rows]))
-    if not latents or not d.chance(5):
+    if not latents or not d.chance(2):
         return
     names = latents if d.chance(2) else [d.pick(latents)]
     group = len(names) > 1 and d.chance(2)
