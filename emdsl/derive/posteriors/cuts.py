@@ -19,7 +19,7 @@ from emdsl.derive.posteriors.preimages import Interval, bounded, chosen, extreme
 from emdsl.errors import Problem
 
 CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square", "var"), (0.0, -1.0))
-CUT_FIELDS = ("mean", "var", "lower", "upper")  # what a cut Gaussian is drawn by
+CUT_FIELDS = ("id", "square", "lower", "upper")  # what a cut Gaussian is drawn by
 LIMITED = frozenset(("gt", "ge", "lt", "le", "min", "max"))
 PARTED_NORMAL = Posterior("Normal", "parted_normal_posterior", ("id", "square"), (0.0, -1.0))
 

@@ -22,6 +22,7 @@ from emdsl.runtime.fields.kinds import every_row
 from emdsl.runtime.fields.reduction import halved
 from emdsl.runtime.montecarlo.kernels import new_tuner, slice_kernel
 from emdsl.runtime.numeric.numerics import cholesky
+from emdsl.runtime.numeric.posteriors import hardly_steep
 
 Rng = np.random.Generator
 
@@ -89,10 +90,14 @@ def draw_Normal(mean: Any, var: Any, rng: Rng) -> Array:
     return mean + np.sqrt(np.maximum(var, 0.0)) * rng.normal(size=np.shape(mean))
 
 
-def draw_cut_normal(mean: Any, var: Any, lower: Any, upper: Any, rng: Rng) -> Array:
-    """A Normal between two bounds, by inversion in logarithms; outside of them where they are exchanged."""
+def draw_cut_normal(id: Any, square: Any, lower: Any, upper: Any, rng: Rng) -> Array:
+    """exp(id * u + square * u^2) between two bounds, a Normal, by inversion in logarithms; outside of them where they
+    are exchanged. Where it hardly changes between them, or grows with u^2, by rejection from the Uniform."""
     apart = np.greater(lower, upper)
-    sd, uniform = np.sqrt(var), rng.uniform(size=np.shape(mean))
+    middle, half, near = hardly_steep(id, square, lower, upper)
+    near = near & ~apart
+    var = -0.5 / np.where(near, np.minimum(square, -1.0), square)
+    mean, sd, uniform = id * var, np.sqrt(var), rng.uniform(size=np.shape(id))
     low, high = np.where(apart, -np.inf, lower), np.asarray(upper)
     if apart.any():
         below = scipy.special.log_ndtr((upper - mean) / sd)
@@ -103,7 +108,22 @@ def draw_cut_normal(mean: Any, var: Any, lower: Any, upper: Any, rng: Rng) -> Ar
     a, b = (low - mean) / sd, (high - mean) / sd
     log_a, log_b = (scipy.special.log_ndtr(t) for t in (np.where(flipped, -b, a), np.where(flipped, -a, b)))
     t = scipy.special.ndtri_exp(log_b + np.log(uniform + (1 - uniform) * np.exp(log_a - log_b)))
-    return np.clip(mean + np.where(flipped, -1.0, 1.0) * sd * t, low, high)
+    out = np.clip(mean + np.where(flipped, -1.0, 1.0) * sd * t, low, high)
+    if near.any():
+        slope, bend = (np.broadcast_to(a, near.shape)[near] for a in (id + 2 * square * middle, square))
+        out[near] = np.broadcast_to(middle, near.shape)[near] + _near_the_middle(slope, bend, half[near], rng)
+    return out
+
+
+def _near_the_middle(slope: Array, bend: Array, half: Array, rng: Rng) -> Array:
+    """Draws of exp(slope * u + bend * u^2) no further than half an interval from 0, where that hardly changes."""
+    out, todo = np.zeros(len(slope)), np.arange(len(slope))
+    top = np.abs(slope) * half + np.maximum(bend, 0.0) * half**2
+    while todo.size:
+        u = half[todo] * rng.uniform(-1, 1, todo.size)
+        kept = np.log(rng.uniform(size=todo.size)) < slope[todo] * u + bend[todo] * u**2 - top[todo]
+        out[todo[kept]], todo = u[kept], todo[~kept]
+    return out
 
 
 def draw_LogNormal(mean: Any, var: Any, rng: Rng) -> Array:

@@ -79,10 +79,7 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     seen, none = lower == upper, lower > upper
     point, ends = np.where(seen, lower, 0.0), {"lower": lower, "upper": upper}
     lower, upper = np.where(seen | none, -np.inf, lower), np.where(seen | none, np.inf, upper)
-    middle, half = _middle(lower, upper)
-    length = np.where(np.isfinite(half), half, 0.0)
-    steep = np.abs(id + 2 * square * middle) * length + np.abs(square) * length**2
-    narrow = np.isfinite(half) & (steep < HARDLY_STEEP)
+    middle, half, narrow = hardly_steep(id, square, lower, upper)
     var = -0.5 / np.where(narrow, np.minimum(square, -1.0), square)
     sd, mean = np.sqrt(var), id * var
     flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
@@ -106,8 +103,16 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
         "id": inside,
         "square": inside**2 + spread,
         "var": spread,
-        "arguments": {"mean": mean, "var": var, **ends},
+        "arguments": {"id": id, "square": square, **ends},
     }
+
+
+def hardly_steep(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+    """The middle and half the length of intervals, and where exp(id * u + square * u^2) hardly changes inside."""
+    middle, half = _middle(lower, upper)
+    length = np.where(np.isfinite(half), half, 0.0)
+    steep = np.abs(id + 2 * square * middle) * length + np.abs(square) * length**2
+    return middle, half, np.isfinite(half) & (steep < HARDLY_STEEP)
 
 
 def _middle(lower: Array, upper: Array) -> tuple[Array, Array]:
