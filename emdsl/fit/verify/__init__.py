@@ -89,7 +89,8 @@ def certify(
         return Certificate(model.name, seed, {}, (skipped("everything", "", f"no data could be drawn: {told}"),))
     except DegenerateError as why:
         told = f"an M-step collapses on all data drawn: {why.problems[0].message}"
-        return Certificate(model.name, seed, {}, (Check("EM climbs", "", "failed", note=told),))
+        climbs = skipped("EM climbs", "", told) if seen else Check("EM climbs", "", "failed", note=told)
+        return Certificate(model.name, seed, {}, (climbs,))  # one latent as data may be all that its scale has
     except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
         return Certificate(model.name, seed, {}, (raised("EM climbs", error),))
     checks = [(name, run) for name, run in CHECKS if not only or name in only]

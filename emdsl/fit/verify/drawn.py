@@ -33,6 +33,7 @@ POINTS = 3  # at which a density is compared with the one at the draws
 ELEMENTS = 4  # of a plate, each moved by itself
 STEP = 1e-5  # of differences, in coordinates without bounds
 REPEATS = 300  # draws by elimination
+SHOWN = 5  # of these, at the least, for a standard error to tell of a level
 STARTS, SWEEPS, FEW = 40, 3, 10  # of Geweke's test, and starts that are too few for a standard error
 SAME, SLOPE, FALSE_ALARM = 1e-7, 1e-5, 5.0
 NAME = "how it is drawn"
@@ -234,7 +235,8 @@ def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         far = [_moments(oracle, held, k, draws) for k in mine]
         if given == others:
             log_p = np.array([site.world.rows(site.params, d).sum() for d in draws])
-            far.append(_errors(log_p, oracle.expectation(held, site.params)))
+            marginals = [oracle.marginal(held, k) for k in mine if oracle.layout.cells[k].levels is not None]
+            far.append(_errors(log_p, oracle.expectation(held, site.params), sum(map(_of_rare, marginals))))
         yield measured(NAME, f"{REPEATS} draws of {', '.join(names)}", max(far), FALSE_ALARM, "standard errors")
 
 
@@ -250,9 +252,15 @@ def _moments(oracle: Oracle, found: Any, k: int, draws: Sequence[Values]) -> flo
     return float((np.abs(off) / spread[: cell.levels]).max())
 
 
-def _errors(values: Array, wanted: float) -> float:
-    """How many standard errors a mean is from what it should be."""
-    error = values.std(ddof=1) / np.sqrt(len(values)) + 1e-9 * (1 + abs(wanted))
+def _of_rare(marginal: Array) -> float:
+    """What levels that so few draws hardly show add to the mean of log p: it is log q and a constant, all else held."""
+    rare = marginal[(marginal > 0) & (marginal * REPEATS < SHOWN)]
+    return float(-(rare * np.log(rare)).sum())
+
+
+def _errors(values: Array, wanted: float, unseen: float = 0.0) -> float:
+    """How many standard errors a mean is from what it should be, of which draws may leave out what is `unseen`."""
+    error = values.std(ddof=1) / np.sqrt(len(values)) + unseen + 1e-9 * (1 + abs(wanted))
     return float(abs(values.mean() - wanted) / error)
 
 
