@@ -733,6 +733,15 @@ def test_a_latent_direction_has_no_mean() -> None:
 
 
 RIGHT_AS_ASKED = {
+    # the posterior of a direction is compared on the circle
+    "a direction": """model M
+param r : real
+param p : positive
+param v : positive
+for n in N:
+    latent a[n] ~ VonMises(r, p)
+    observed b[n] ~ VonMises(a[n], v)
+""",
     # a penalty is no part of the bound that is added up term by term
     "a penalty": """model M
 param s : simplex[2]

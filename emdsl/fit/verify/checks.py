@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy  # whose parts load where they are first read: few models need a Bessel function
 
 from emdsl.derive.updates.rules import Numeric
 from emdsl.errors import DataError
@@ -18,7 +19,7 @@ from emdsl.fit.verify.blur import beside_rounding
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.held import completed
-from emdsl.fit.verify.oracle import Oracle
+from emdsl.fit.verify.oracle import Oracle, Tilt
 from emdsl.fit.verify.setting import draw, flat
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.sticks import probabilities
@@ -189,8 +190,14 @@ def _distance(case: Case, shown: Any, k: int) -> float:
             raise Unchecked("its posterior is told by means alone")
         row = table.reshape(-1, table.shape[-1])[cell.at][: cell.levels]
         return float(np.abs(row - wanted[: len(row)]).max())
+    if "concentration" in shown:  # of a direction: the mean of its point on the circle
+        at, concentration = (flat(shown[n]).reshape(-1)[cell.at] for n in ("mean", "concentration"))
+        length = float(scipy.special.i1e(concentration) / scipy.special.i0e(concentration))
+        nodes = oracle.layout.nodes[k]
+        far = [abs(length * f(at) - oracle.moment(case.found, Tilt(k, f(nodes)))) for f in (np.cos, np.sin)]
+        return float(max(far))
     if "mean" not in shown:
-        raise Unchecked("its mean is a direction")
+        raise Unchecked("its posterior is told without a mean")
     size = case.world.latents[cell.latent].size
     mean = flat(shown["mean"]).reshape(-1)[cell.at]
     out = abs(mean - wanted[0]) / (1 + abs(wanted[0]))
