@@ -367,6 +367,13 @@ def test_hostile_names() -> None:
     assert r"\theta" in latex and r"\lambda" in latex and r"{N_{1}}" in latex
 
 
+def test_an_accent_is_kept() -> None:
+    """`é` was an e beside the e."""
+    text = "model M\nparam é : real\nparam e : real\nfor n in N: observed x[n] ~ Normal(é + e^2, 1)"
+    latex = emdsl.compile(text=text).derivation.to_latex()
+    assert r"(x_{n} - \mathrm{\acute{e}} - e^{2})" in latex and r"\texttt{\'{e}}" in latex
+
+
 def test_a_letter_with_a_place_is_lowered() -> None:
     """`mu0` and `sigma_b` as in print; digits that may raise or count, and words, stay as they are."""
     text = (

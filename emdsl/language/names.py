@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 
 from emdsl.errors import Problem, Span
@@ -10,6 +12,12 @@ from emdsl.language.functions import MAKERS
 from emdsl.language.scope import Item, Scope
 
 _GREEK = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοϲ", "ABEZHIKMNOPTYXoc")
+_SPELT = {  # μ as mu, which a formula shows as μ
+    chr(c): (word.capitalize() if kind == "CAPITAL" else word.lower()).replace("amda", "ambda")
+    for c in (*range(0x391, 0x3A2), *range(0x3A3, 0x3AA), *range(0x3B1, 0x3CA))
+    for _, kind, _, word in [unicodedata.name(chr(c)).replace("FINAL ", "").split()]
+}
+_LOWERED = re.compile(r"([^\W\d_]+)(0|_\w+)")
 
 
 def flatten(statements: tuple[s.Statement, ...]) -> Iterator[Item]:
@@ -64,14 +72,26 @@ def collect(items: list[Item], scope: Scope) -> None:
 
 
 def _lookalikes(names: dict[str, Span], scope: Scope) -> None:
-    """A Greek letter that looks like a Latin one never makes a second variable silently."""
+    """A Greek letter that looks like a Latin one never makes a second variable silently, nor one that is spelt out:
+    `mu` is printed as μ."""
     seen: dict[str, str] = {}
+    printed: dict[str, str] = {}
     for name, span in names.items():
-        plain = name.translate(_GREEK)
-        if plain in seen:
-            message = f"`{name}` and `{seen[plain]}` look the same: one has Greek letters"
-            scope.problems.append(Problem("E019", message, span, "choose another name"))
+        plain, read = name.translate(_GREEK), _read(name)
+        other = seen.get(plain) or printed.get(read)
+        if other is not None:
+            why = "look the same: one has Greek letters" if plain in seen else "are the same sign in formulas"
+            scope.problems.append(Problem("E019", f"`{name}` and `{other}` {why}", span, "choose another name"))
         seen.setdefault(plain, name)
+        printed.setdefault(read, name)
+
+
+def _read(name: str) -> str:
+    """A name as formulas show it: its Greek letter spelt out; `mu0` and `mu_0` are both a μ with a 0."""
+    found = _LOWERED.fullmatch(name)
+    head, below = found.groups() if found else (name, "")
+    head = _SPELT.get(head, head)
+    return head + ("0" if below == "_0" and (len(head) == 1 or head in _SPELT.values()) else below)
 
 
 def _check_loop(item: Item, scope: Scope) -> None:

@@ -35,6 +35,11 @@ MATHS = {
     "√": r"\surd", "∫": r"\int", "′": "'", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "×": r"\times", "∞": r"\infty",
     "∂": r"\partial", "𝒬": r"\mathcal{Q}", "∝": r"\propto", "−": "-", "·": r"\cdot", "₀": "_{0}", "₁": "_{1}",
 }  # fmt: skip
+ACCENTS = {  # a combining sign, in mathematics and in text
+    "\u0300": (r"\grave", r"\`"), "\u0301": (r"\acute", r"\'"), "\u0302": (r"\hat", r"\^"),
+    "\u0303": (r"\tilde", r"\~"), "\u0308": (r"\ddot", r'\"'),
+    "\u030a": (r"\mathring", r"\r"), "\u030c": (r"\check", r"\v"),
+}  # fmt: skip
 TALL = (r"\frac", r"\sum", r"\sqrt", r"\begin")  # what is taller than a line
 LEADING = {"": "", "+": "+ ", "-": "- ", "×": r"\times "}  # signs before a line
 SPECIAL = {
@@ -284,6 +289,8 @@ def escaped(text: str, math: bool = False) -> str:
             out.append("\\ " if c == " " and math else c if c.isprintable() else " ")
         elif _greek(c):
             out.append(f"{{{_greek(c)}}}" if math else rf"\ensuremath{{{_greek(c)}}}")
+        elif len(pair := unicodedata.normalize("NFD", c)) == 2 and pair[0].isascii() and pair[1] in ACCENTS:
+            out.append(f"{ACCENTS[pair[1]][not math]}{{{pair[0]}}}")
         elif len(plain := unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()) > 0:
             out.append("".join(SPECIAL.get(p, p) for p in plain))
         else:
