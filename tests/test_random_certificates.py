@@ -775,6 +775,22 @@ for n in N:
     observed y[n] ~ Laplace(m[z[n]], p)
 infer z by meanfield
 """,
+    # a point is drawn as one, and what holds it reads it so
+    "points beside draws": """model M
+param s : simplex[2]
+param t[2] : simplex[2]
+param w : simplex[2]
+param m[2] : real
+param p : positive
+for a in G:
+    latent kind[a] ~ Categorical(w)
+for n in N:
+    given of[n] : index[G]
+    latent hid[n] ~ Categorical(s) if n == 0 else Categorical(t[hid[n-1]])
+    latent spike[n] ~ Delta(1) if hid[n] == 0 else Normal(0, p)
+    observed y[n] ~ Normal(m[kind[of[n]]] + spike[n], p)
+infer kind by mcmc
+""",
     # what is integrated out by its tail is so in the densities of what is drawn
     "a tail beside draws": """model M
 param r[2] : real ~ Normal(0.5, 2)

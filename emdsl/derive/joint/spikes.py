@@ -15,8 +15,9 @@ from fractions import Fraction
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.joint.factors import LogJoint
-from emdsl.errors import ModelError, Problem
+from emdsl.errors import ModelError, Problem, Span
 from emdsl.language import model as m
+from emdsl.language.transform import names_in
 
 POINTS_OUT = (
     "write out what it stands for where it is read (`l0 + sum(b[s] for s in T if s < t)` for a running sum), "
@@ -30,6 +31,7 @@ LIMIT_OUT = (
     "where it is known which of them it was, or none, see each up to a limit of its own: `Delta(min(a[n], limit[n]))`, "
     "its limit what was seen of the others"
 )
+LEFT_OUT = "its posterior is exact: leave it out"
 Conditions = tuple[tuple[m.Expr, bool], ...]
 
 
@@ -40,6 +42,25 @@ def leaves(d: m.Dist | None, conds: Conditions = ()) -> Iterator[tuple[Condition
     elif d is not None:
         yield from leaves(d.then, (*conds, (d.cond, True)))
         yield from leaves(d.other, (*conds, (d.cond, False)))
+
+
+def refuse_switches(model: m.ModelText, spikes: Collection[str], drawn: set[str], place: Span) -> None:
+    """Raises ModelError where latents that are drawn say where another is a point: given that, they never move."""
+    for spike in sorted(spikes):
+        if told := sorted(drawn & conditions_read(model, spike)):
+            text = f"{told[0]} says where {spike} is a point, and given that {spike} is one it never moves"
+            raise ModelError([Problem("E120", text, place, LEFT_OUT)], model.source)
+
+
+def conditions_read(model: m.ModelText, name: str) -> set[str]:
+    """The variables that decide between the branches of a variable, through lets."""
+    lets = {let.name: names_in(let.body) for let in model.lets}
+    found = {
+        n for conditions, _ in leaves(model.variable(name).distribution) for c, _ in conditions for n in names_in(c)
+    }
+    while more := {n for let in found & lets.keys() for n in lets[let]} - found:
+        found |= more
+    return found
 
 
 def is_point_mass(family: m.Family) -> bool:

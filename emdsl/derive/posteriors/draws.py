@@ -22,6 +22,7 @@ from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import range_of
 from emdsl.derive.joint.sides import LATENT, PARAMETER
+from emdsl.derive.joint.spikes import LEFT_OUT, refuse_switches
 from emdsl.derive.joint.terms import Term, terms
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, place, touches, tries
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
@@ -236,7 +237,8 @@ def sampling(
     for line in lines:
         if pointed := sorted({n for group in line.groups for n in group} & spikes):
             text = f"{pointed[0]} is a point in some branches and has a density in others: no kernel moves between them"
-            raise ModelError([Problem("E120", text, line.span, "its posterior is exact: leave it out")], model.source)
+            raise ModelError([Problem("E120", text, line.span, LEFT_OUT)], model.source)
+        refuse_switches(model, spikes, {n for group in line.groups for n in group}, line.span)
         for group, grouped in zip(line.groups, line.grouped, strict=True):
             for latents in (group,) if grouped else tuple((n,) for n in group):
                 groups.append(_group(model, latents, every, line, shifts, centred))

@@ -17,6 +17,7 @@ import numpy as np
 from emdsl.derive.posteriors.draws import known
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
+from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Compiled, told_sizes
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.held import completed
@@ -227,7 +228,7 @@ def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         start = site.stored(site.world.latents)
         found = [group.draw(site.params, {**site.prepared, **start}, rng) for _ in range(REPEATS)]
         names = list(found[0])
-        others = [n for n in site.world.latents if n not in names and n not in site.world.held]  # others may follow
+        others = [n for n in site.world.latents if n not in _led_by(names, site.world)]
         given = [n for n in others if n not in tails]
         oracle, held = oracle_of(site.beside(given, site.world.latents), site.params)
         draws = [site.shown({**start, **d}) for d in found]
@@ -238,6 +239,16 @@ def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
             marginals = [oracle.marginal(held, k) for k in mine if oracle.layout.cells[k].levels is not None]
             far.append(_errors(log_p, oracle.expectation(held, site.params), sum(map(_of_rare, marginals))))
         yield measured(NAME, f"{REPEATS} draws of {', '.join(names)}", max(far), FALSE_ALARM, "standard errors")
+
+
+def _led_by(names: Sequence[str], world: World) -> set[str]:
+    """These latents, and those without noise of their own that follow from them."""
+    found = set(names)
+    while more := {
+        n for n in world.held if n not in found and variable_reads(world.model.variable(n), world.model) & found
+    }:
+        found |= more
+    return found
 
 
 def _moments(oracle: Oracle, found: Any, k: int, draws: Sequence[Values]) -> float:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import ARGUMENT, COV, FIRST, LOCATION, MEAN, MOMENT, PAIR, VARIANCE
-from emdsl.derive.joint.factors import LogJoint
+from emdsl.derive.joint.factors import LogJoint, Told
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.records import WHOLE
 from emdsl.derive.posteriors.block import Block
@@ -21,6 +21,7 @@ from emdsl.derive.posteriors.chains import Chain
 from emdsl.derive.posteriors.cuts import CUT_FIELDS
 from emdsl.derive.posteriors.gaussian_moments import covariance_axes
 from emdsl.derive.posteriors.scaled import inverse_at, is_matrix
+from emdsl.derive.posteriors.told import opened_about_latents
 from emdsl.generate.blocks.chains import sequences_of
 from emdsl.generate.blocks.estep import emit_block
 from emdsl.generate.context import Function, function, stored_order
@@ -28,6 +29,7 @@ from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.kept import CONDITIONAL, DRAWN, EDGE_TABLE, TO
 from emdsl.generate.lines.spelling import indent
 from emdsl.generate.printer import Printer
+from emdsl.language import model as m
 
 
 def drawing_lines(
@@ -49,10 +51,24 @@ def drawing_lines(
             axes = _axes(block, n, f)
             kept = tuple(axes[p] for p in stored_order(v))
             whole = "np.ascontiguousarray" if kept else "np.asarray"  # which keeps one number that
-            cells.append(f'"{n}": {whole}({em.broadcast(em.value(El(n, axes)), kept).code}),')
+            value = em.broadcast(em.value(El(n, axes)), kept)
+            if n in joint.told:
+                value = _with_points(f, v, joint.told[n])
+            cells.append(f'"{n}": {whole}({value.code}),')
     lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *em.lines, "return {", *indent(cells, 1), "}"]
     doc = f'"""{", ".join(latents)} from the posterior given all else."""'
     return [f"def draw_of_{name}(params, prepared, rng):", *indent([doc, *lines], 1)]
+
+
+def _with_points(f: Function, v: m.Variable, told: Told) -> Array:
+    """What a latent is that is a point in some branches, from what was drawn in the place of the others."""
+    em, axes = f.emitter, (*told.plates, *told.row)
+    parts = []
+    for t in (t for factor in told.mean for t in opened_about_latents(factor, f.plan.joint)):
+        factors = [*t.gates, *t.factors]
+        carried = tuple(i for i in axes if any(i in em.value(e).axes for e in factors))
+        parts.append(em.contract([x.Num(t.coef), *factors], carried))
+    return em.broadcast(em.sum(parts), tuple(axes[p] for p in stored_order(v)))
 
 
 def _axes(block: Block, latent: str, f: Function) -> tuple[Ix, ...]:
