@@ -43,6 +43,7 @@ def inside(printer: Printer, block: Block) -> list[Block]:
 def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     """`log_density_of_b(params, prepared)`: log p(b, what is known of it) as a function of b, all elements at once."""
     f = printer.function()
+    f.emitter.far = frozenset()  # where a density is 0 its log may be minus infinity
     em, block = f.emitter, block_of(printer.plan, cloud)
     home = home_of(printer.plan.joint.model.variable(cloud.name))
     within = inside(printer, block)
