@@ -94,6 +94,8 @@ def memory(case: Case) -> Iterator[Check]:
         found = max((_params_apart(once, fit) for fit in _beside(case, beside)), default=0.0)
         if NEIGHBOURS * found > SAME:
             most, note = NEIGHBOURS * found, f"a start off by {beside:.0e} moves it so far"
+        if off > most and len({fit._times for fit in (case.fit(case.start, 1), once, twice)}) > 1:
+            raise Unchecked("of one step and of two not as many points of a quadrature are taken")
     yield measured("two steps are one, twice", "", off, most, note)
 
 
