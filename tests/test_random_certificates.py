@@ -775,6 +775,23 @@ for n in N:
     observed y[n] ~ Laplace(m[z[n]], p)
 infer z by meanfield
 """,
+    # densities at points may be 0, and their slopes have values all the same
+    "an exponential beside an exp": """model M
+param p : positive ~ Gamma(2, 1)
+param r : real
+param v[3] : real ~ Normal(0, 1)
+given at[3] : real
+param c : real
+param d : real
+for a in G:
+    latent b[a] ~ Exponential(p)
+for n in N:
+    given of[n] : index[G]
+    given on[n] : bool
+    let line[n] = (c if on[n] else 1)
+    given x[n] : real
+    observed y[n] ~ Gamma(2, rate = exp(r + b[of[n]] + v @ at + line[n])) if x[n] < 0.2 else Gamma(2, rate = exp(d))
+""",
     # a point is drawn as one, and what holds it reads it so
     "points beside draws": """model M
 param s : simplex[2]
