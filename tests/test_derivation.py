@@ -1059,6 +1059,41 @@ for n in N:
     latent wrong[n] ~ Bernoulli(slip)
     observed y[n] ~ Categorical(seen[cell[n]]) if wrong[n] == 0 else Categorical(1/4 * ones(4))
 """: ("5 x 2 = 10 states per element", "slip = Σ_n q(wrong[n] = 1) / N"),
+    """param beta : real[P]
+param theta : positive
+for f in F:
+    latent w[f] ~ Gamma(theta, theta)
+for i in I:
+    given x[i] : real[P]
+    given of[i] : index[F]
+    given until[i] : positive
+    latent t[i] ~ Exponential(w[of[i]] * exp(x[i] @ beta))
+    observed seen[i] ~ Delta(min(t[i], until[i]))
+""": ("Q is concave in beta, because exp is convex, and subtracted",),
+    """param mu : real[D]
+param S : spd[D]
+param beta : real[P]
+param s2 : positive
+given l : positive = 0.1
+for n in N:
+    latent out[n] ~ Bernoulli(1/10)
+    observed y[n] ~ MvNormal(mu, S) if out[n] == 0 else MvNormal(mu, S / l)
+for s in T:
+    latent u[s] ~ Normal(0, 1)
+    for k in K[s]:
+        latent v[s, k] ~ Normal(u[s], 1)
+        for i in I[s, k]:
+            given x[s, k, i] : real[P]
+            observed z[s, k, i] ~ Normal(x[s, k, i] @ beta + v[s, k], var = s2)
+for m in M:
+    given h[m] : real[P]
+    latent f[m] ~ Normal(h[m] @ beta, var = s2)
+    observed g[m] ~ Delta(max(f[m], 0))
+""": (
+        "Where low and high are the same, f[m] is seen itself",
+        "- ½ (S_out_0_n_y + S_out_1_n_y_l) muᵀ S⁻¹ mu",
+        "h(v[s, k]) = Σ_i (z[s, k, i] - x[s, k, i]ᵀ beta) / s2",
+    ),
     """size Q = 2
 param b : real[D, P]
 param load : real[D, Q]

@@ -69,10 +69,9 @@ class Bends:
                 return self._element(e)
             case x.Mul():
                 odd = [p for p, n in Counter(e.factors).items() if n % 2]
-                asked = [
-                    p.args[0] for p in odd if isinstance(p, x.Fn) and p.name in ("gt", "ge") and p.args[1] == x.ZERO
-                ]
-                return all(p in asked or self.least(p) for p in odd)
+                return all(p in _asked(odd) or self.least(p) for p in odd)
+            case x.Where():
+                return self.least(e.other) and (e.then in _asked(x.factors_of(e.cond)) or self.least(e.then))
             case x.Pow(base, x.Num(v)):
                 return v == 2 or self.least(base)
             case x.Sum(_, body):
@@ -233,6 +232,11 @@ def opened(e: Expr, names: frozenset[str]) -> list[Expr]:
     parts = [p.terms if isinstance(p, x.Add) and x.variables(p) & names else (p,) for p in x.factors_of(e)]
     others = sum(bool(x.variables(p) & names) for p in x.factors_of(e))
     return [e] if others < 2 else [x.mul(*chosen) for chosen in product(*parts)]
+
+
+def _asked(factors: Sequence[Expr]) -> list[Expr]:
+    """What conditions among factors say is not negative."""
+    return [p.args[0] for p in factors if isinstance(p, x.Fn) and p.name in ("gt", "ge") and p.args[1] == x.ZERO]
 
 
 def _alike(a: Expr, b: Expr, names: frozenset[str]) -> bool:

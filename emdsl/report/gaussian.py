@@ -14,7 +14,7 @@ from emdsl.derive.posteriors.gaussian import Gaussian, polynomial_role
 from emdsl.derive.posteriors.roles import Across, Monomial, Role, linear_in, quadratic_in
 from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.report import formula as f
-from emdsl.report.explicit import with_own
+from emdsl.report.explicit import joined, with_own
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped
 from emdsl.report.indices import Names
@@ -196,7 +196,7 @@ def _entries(
     single = any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(value))
     value = sharing_in_sums(value, *own) if letter == "h" and single and len(own) == 1 else value
     value = closed(value) if letter == "h" or not single else value
-    value = with_own(value, own) if letter == "h" else value
+    value = (with_own(value, own) if own else joined(value)) if letter == "h" else value
     if single and len(own) == len(entries):
         value = sharing(value, *own) if letter == "h" else products(value, *own)
     whole_ = tensor(t, value, own, names) if all(len(axes) == 1 for _, _, axes in entries) else None

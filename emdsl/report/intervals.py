@@ -15,6 +15,7 @@ from emdsl.report.page import Say, Show
 from emdsl.report.pieces import ONE
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
+from emdsl.report.unicode import text
 from emdsl.report.vectors import tensor
 
 TWO = f.Number("2")
@@ -58,6 +59,21 @@ def cut_lines(
     mass = f.less(f.of("Phi", named["beta"]), f.of("Phi", named["alpha"]))
     yield Say("where what is infinite has density 0, and summed out it leaves, beside what a Normal does,")
     yield Show(f.Apply(f.Word("log"), (mass,)))
+    if any(a in _data(upper) for a in _data(lower)):
+        whole = text(latent)
+        yield Say(
+            f"Where low and high are the same, {whole} is seen itself: it is its mean, and its density stands there."
+        )
+
+
+def _data(e: Expr) -> set[str]:
+    """The data of which an end is made, but for those of conditions."""
+    match e:
+        case x.Where():
+            return _data(e.then) | _data(e.other)
+        case El(var):
+            return {var}
+    return {n for p in x.children(e) for n in _data(p)}
 
 
 def ends(a: Mapping[str, Formula]) -> Iterator[Formula]:

@@ -181,7 +181,9 @@ def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula |
     seen = [p for p in held if t.filters(p, plates)]
     body = beside(t.of(x.mul(*(p for p in held if p not in seen)), inner), pieces)
     seen += paired(t, held, plates)
-    outside = t.of(x.mul(x.Num(flat.number), *(p for p in scalars if p not in held)), names)
+    rest = [p for p in scalars if p not in held]
+    whole = x.Mul((x.Num(flat.number), *rest)) if len(rest) == 1 and flat.number != 1 else None  # `½ (a + b)` stays so
+    outside = t.of(x.mul(x.Num(flat.number), *rest) if whole is None else whole, names)
     return beside(outside, [t.big(plates, seen, body, inner)])
 
 
