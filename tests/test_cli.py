@@ -254,6 +254,23 @@ def test_ctrl_c_keeps_the_fit_and_ends_with_130(run: Any, tmp_path: Path, monkey
     assert json.loads((tmp_path / "fit.json").read_text())["status"] == "interrupted"
 
 
+def test_data_that_change_during_a_fit_are_those_of_before(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fixtures import hand_gmm
+
+    honest, data = hand_gmm.m_step, tmp_path / "data.csv"
+    data.write_bytes(Path(FAITHFUL).read_bytes())
+
+    def m_step(*args: Any) -> Any:
+        data.write_text("eruptions,waiting\n1,1\n")
+        return honest(*args)
+
+    before = run("fit", "gmm.em", str(data), "--seed", "0", "--json").out
+    monkeypatch.setattr(hand_gmm, "m_step", m_step)
+    assert run("fit", "gmm.em", str(data), "--seed", "0", "--json").out == before and data.stat().st_size < 50
+
+
 IN_EXEC = "try: exec('raise KeyboardInterrupt')\n    except KeyboardInterrupt: return cli.INTERRUPTED"
 CLEARED = """class A:
         def __del__(self): raise KeyboardInterrupt

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import types
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -310,6 +312,22 @@ def test_results_of_an_earlier_fit_do_not_linger() -> None:
     _ = fit.posterior_
     fit.fit(X[:20])
     assert fit.posterior_["z"].shape == (20, 2) and fit.sizes_["N"] == 20
+
+
+def test_two_fits_at_once_are_as_each_alone() -> None:
+    """Of one module, each in a thread, one step of the one between two of the other."""
+    turns = Barrier(2, timeout=60)
+
+    def fitted(seed: int, wait: bool) -> Any:
+        progress = (lambda step, objective: turns.wait()) if wait else None
+        return quiet(GaussianMixture(seed=seed, max_iter=6, tol=0, progress=progress), X[: 40 + 60 * seed])
+
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(lambda seed: fitted(seed, True), (0, 1)))
+    for seed, fit in enumerate(together):
+        alone = fitted(seed, False)
+        assert fit.history_ == alone.history_ and fit.sizes_ == alone.sizes_
+        assert all(np.array_equal(v, alone.params_[n]) for n, v in fit.params_.items())
 
 
 # ---------------------------------------------------------------- answers

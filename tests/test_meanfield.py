@@ -12,6 +12,7 @@ from emdsl.errors import ModelError
 from emdsl.fit.verify import bounds
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import Case, find_case
+from emdsl.runtime.data.faults import ConvergenceWarning
 from emdsl.runtime.meanfield.variational import from_both_ends
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
@@ -877,6 +878,23 @@ def test_factors_that_hand_over_sums_start_from_the_best_of_several_divisions() 
     told = model.fitter(tol=1e-7).fit(x, init={"z": 0.9 * np.eye(3)[z] + 0.1 / 3})
     for seed in (1, 2, 3):
         assert model.fitter(seed=seed, tol=1e-7).fit(x).objective_ == pytest.approx(told.objective_, abs=1e-3)
+
+
+def test_a_bound_that_falls_stops_and_the_best_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "model M\nparam s : positive\nfor g in G:\n    latent b[g] ~ Normal(0, 1)\n    for i in I[g]:\n"
+    text += "        latent u[g, i] ~ Gamma(2, 2)\n        observed y[g, i] ~ Normal(b[g], var = s / u[g, i])\n"
+    model = emdsl.compile(text=text + "infer b, u by meanfield")
+    honest, calls = model.module.m_step, []
+
+    def m_step(*given):
+        calls.append(1)
+        return honest(*given) if len(calls) < 3 else {"s": 50 * honest(*given)["s"]}
+
+    monkeypatch.setattr(model.module, "m_step", m_step)
+    with pytest.warns(ConvergenceWarning):
+        fit = model.fitter(init={"s": 3.0}).fit({"y": [[0.1, 1.0, 3.0], [2.0, -1.0]]})
+    assert fit.status_ == "decreased" and "fell" in fit.message_ and fit.log_likelihood_ is None
+    assert fit.objective_ == max(fit.history_) and fit.n_iter_ == 2
 
 
 def test_a_bound_does_not_fall_where_a_probability_rounds_to_one() -> None:
