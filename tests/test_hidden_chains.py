@@ -230,7 +230,7 @@ def test_a_panel_whose_transitions_depend_on_data(far: float) -> None:
     assert statistics["log_likelihood"] == pytest.approx(total, rel=1e-12)
     np.testing.assert_allclose(model.module.posterior(p, data, prepared)["z"], q, atol=1e-10)
     moved = next(v for n, v in statistics.items() if n.endswith("pair_x"))
-    np.testing.assert_allclose(moved, pairs.transpose(1, 2, 0), atol=1e-10)
+    np.testing.assert_allclose(moved, pairs, atol=1e-10)
     assert "edge_of(rows)" in model.source  # by pieces: no table of rows and pairs of states
 
 

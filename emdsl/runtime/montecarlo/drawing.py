@@ -108,22 +108,24 @@ def draw_cut_normal(id: Any, square: Any, lower: Any, upper: Any, rng: Rng) -> A
     a, b = (low - mean) / sd, (high - mean) / sd
     log_a, log_b = (scipy.special.log_ndtr(t) for t in (np.where(flipped, -b, a), np.where(flipped, -a, b)))
     t = scipy.special.ndtri_exp(log_b + np.log(uniform + (1 - uniform) * np.exp(log_a - log_b)))
-    out = np.clip(mean + np.where(flipped, -1.0, 1.0) * sd * t, low, high)
+    out = np.array(np.clip(mean + np.where(flipped, -1.0, 1.0) * sd * t, low, high))
     if near.any():
-        slope, bend = (np.broadcast_to(a, near.shape)[near] for a in (id + 2 * square * middle, square))
-        out[near] = np.broadcast_to(middle, near.shape)[near] + _near_the_middle(slope, bend, half[near], rng)
+        slope = id + 2 * square * middle
+        at, length, tilt, bend = (np.broadcast_to(a, near.shape)[near] for a in (middle, half, slope, square))
+        out[near] = _near_the_middle(at, length, tilt, bend, rng)
     return out
 
 
-def _near_the_middle(slope: Array, bend: Array, half: Array, rng: Rng) -> Array:
-    """Draws of exp(slope * u + bend * u^2) no further than half an interval from 0, where that hardly changes."""
+def _near_the_middle(middle: Array, half: Array, slope: Array, bend: Array, rng: Rng) -> Array:
+    """Draws of middle + u, u of density exp(slope * u + bend * u^2) on half an interval to each side, where that hardly
+    changes."""
     out, todo = np.zeros(len(slope)), np.arange(len(slope))
     top = np.abs(slope) * half + np.maximum(bend, 0.0) * half**2
     while todo.size:
         u = half[todo] * rng.uniform(-1, 1, todo.size)
         kept = np.log(rng.uniform(size=todo.size)) < slope[todo] * u + bend[todo] * u**2 - top[todo]
         out[todo[kept]], todo = u[kept], todo[~kept]
-    return out
+    return middle + out
 
 
 def draw_LogNormal(mean: Any, var: Any, rng: Rng) -> Array:
