@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -602,6 +603,10 @@ def test_data_are_so_few_that_an_e_step_takes_no_longer_than_it_may(monkeypatch:
     monkeypatch.setattr(model.module, "finer", lambda prepared: asked.append(0) or finer(prepared))
     fit = case_of_verify.fitted(model.fitter, model, case.drawn, case.start, 1)
     assert not asked and abs(fit.quadrature_error_) < 0.01 and abs(fit.quadrature_error_) > 0 and len(asked) == 1
+    longest = lambda **told: pytest.fail(f"{told['max_iter']} steps")  # noqa: E731
+    short = SimpleNamespace(derived=model.derived, resolved=model.resolved, fitter=longest)
+    with pytest.raises(pytest.fail.Exception, match=r"^60 steps"):
+        list(_level(replace(case, model=short)))
 
 
 def test_data_on_which_an_m_step_goes_far_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:

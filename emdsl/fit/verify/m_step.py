@@ -39,6 +39,7 @@ CURVE = 1e-4
 FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
+STEPS_INSIDE = 60  # of those that have integrals inside integrals: a third of a second each
 SINGULAR = 1e-3  # an eigenvalue of correlations that is less: where it goes to 0, EM goes there ever more slowly
 CLIMBS, PARTS = ("newton", "gradient"), (0.1, 0.3, 0.6)  # of the way to a better point
 AROUND = (0.01, 0.1, 0.5, 2.0)  # how far from the M-step's result points are tried
@@ -62,13 +63,14 @@ def _level(case: Case) -> Iterator[Check]:
         text = f"up to {MOST_STEPS} steps with {SAMPLED} elements at {points} points each are not made"
         yield skipped(name, "", f"{text}: no more than {MOST_POINTS} points are")
         return
+    inside = any(c.outer for c in case.model.derived.joint.clouds)
     drawn, start = on_average.many(case, SAMPLED)
     beside: dict[str, Any] = {"tol": 1e-12, "seed": 0, "sizes": told_sizes(case.model, drawn), "on_degenerate": "keep"}
     data = as_data(case.model.resolved, drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            end = case.model.fitter(max_iter=MOST_STEPS, **beside).fit(data, init=start)
+            end = case.model.fitter(max_iter=STEPS_INSIDE if inside else MOST_STEPS, **beside).fit(data, init=start)
         except DataError as refused:  # so many elements of a network are too many
             raise Unchecked(refused.problems[0].message) from None
     if (ended := _no_end(name, end)) is not None:
