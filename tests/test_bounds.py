@@ -92,3 +92,20 @@ def test_an_estimate_where_its_domain_ends_says_so(declared: str, mean: str, exp
     assert fit.status_ == "boundary" and "c lies on the boundary of its domain" in fit.message_
     again = model.fitter(init=fit.params_, max_iter=3).fit({"y": y, "g": g})
     assert again.objective_ == pytest.approx(fit.objective_, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "penalty", "best"),
+    [
+        (0, 3, "a^3 - 3*a - 0.5*a^2", 3),  # the root inside is a minimum: told as converged there
+        (-2, 1.5, "0.5*(a - 1)^2", -2),  # so is the only one
+        (0.5, 1, "-3*log(a) - 4/a + 0.1/a^2", 1),  # no root inside: the lower end was taken, the upper one not asked
+        (2, 9, "-3*log(a) - 4/a + 0.1/a^2", 2),
+        (-2, 3, "-0.5*(a - 1)^2", 1),
+    ],
+)
+def test_an_end_of_the_domain_may_be_better_than_a_root(low: float, high: float, penalty: str, best: float) -> None:
+    declared = f"param m : real\nparam a : real(min = {low}, max = {high})\nfactor {penalty}"
+    model = written(f"model M\n{declared}\n{LINE.format('m')}")
+    assert model.updates["a"].kind == "closed form"
+    assert model.fitter(seed=0).fit({"x": X}).params_["a"] == pytest.approx(best, abs=1e-9)

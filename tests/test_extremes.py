@@ -78,3 +78,38 @@ def test_which_of_them_it_was_may_be_seen(lines: str, beyond: str, were: list[in
     assert fit.log_likelihood_ == pytest.approx(value, rel=1e-12)
     told = next(p for n, p in fit.posterior_.items() if "y_is" in n)
     np.testing.assert_allclose(told[2] if len(were) == 2 else told[2, ::-1], each[:, 2] / each[:, 2].sum(), rtol=1e-10)
+
+
+def test_elements_of_one_array_are_told_apart_by_their_numbers() -> None:
+    """`life[n, 0]` and `life[n, 1]` were refused (E112) where `u[n]` and `v[n]` were not."""
+    text = """
+        model Risks
+        size K = 2
+        param rate[K] : positive
+        for n in N:
+            for k in K: latent life[n, k] ~ Exponential(rate[k])
+            observed y[n] ~ Delta(min(life[n, 0], life[n, 1]))
+            observed f[n] ~ Delta(life[n, 0] < life[n, 1])
+    """
+    y = np.array([0.5, 1.2, 0.3, 2.0])
+    fit = written(text).fitter(init={"rate": [0.8, 1.7]}, max_iter=0).fit({"y": y, "f": [1, 0, np.nan, 1]})
+    value = np.log([0.8, 1.7, 2.5, 0.8]) - 2.5 * y
+    assert fit.log_likelihood_ == pytest.approx(value.sum(), rel=1e-12)
+    first, second = fit.posterior_["life"]["mean"].T  # of what goes on after y: an Exponential from there
+    np.testing.assert_allclose(first[[0, 1, 3]], y[[0, 1, 3]] + [0, 1 / 0.8, 0], rtol=1e-8)
+    np.testing.assert_allclose(second[[0, 1, 3]], y[[0, 1, 3]] + [1 / 1.7, 0, 1 / 1.7], rtol=1e-8)
+
+
+def test_what_is_told_of_an_element_is_told_of_it_alone() -> None:
+    """The moments of the element that is seen were added to those of all beside it."""
+    text = """
+        model OneOfTwo
+        param rate[2] : positive
+        for n in N:
+            for k in 2: latent life[n, k] ~ Exponential(rate[k])
+            given c[n] : positive
+            observed y[n] ~ Delta(min(life[n, 0], c[n]))
+    """
+    data = {"c": np.array([1.0, 2, 3]), "y": np.array([0.5, 2, 3])}
+    fit = written(text).fitter(init={"rate": [1.0, 4.0]}, max_iter=0).fit(data)
+    np.testing.assert_allclose(fit.posterior_["life"]["mean"], [[0.5, 0.25], [3, 0.25], [4, 0.25]], rtol=1e-8)

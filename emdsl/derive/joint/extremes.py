@@ -114,18 +114,23 @@ def _extreme(v: m.Variable, model: m.ModelText) -> Extreme | None:
     if not isinstance(value, m.Call) or value.fn not in LESS:
         return None
     of = _parts(value, value.fn)
-    latent = {u.name for u in model.of_kind("latent") if u.domain.interval and u.plates == v.plates}
-    names = [_name(e, v) for e in of]
-    if len(of) < 2 or len(set(names)) < len(of) or not set(names) <= latent:
+    latents = [u for u in model.of_kind("latent") if u.domain.interval and u.plates[: len(v.plates)] == v.plates]
+    names = [_name(e, v, latents) for e in of]
+    if len(of) < 2 or len(set(names)) < len(of) or "" in names:
         return None
     return Extreme(v, value.fn, of, _which(v, names, model))
 
 
-def _name(e: m.Expr, v: m.Variable) -> str:
-    """The latent of which this is the element of the row; "" where it is anything else."""
-    if isinstance(e, m.Index) and isinstance(e.base, m.Var) and [type(i) for i in e.args] == [m.Loop] * len(v.plates):
-        return e.base.name
-    return ""
+def _name(e: m.Expr, v: m.Variable, latents: Sequence[m.Variable]) -> str:
+    """The latent of which this is the element of the row, with the numbers of elements inside; "" where it is anything
+    else."""
+    if not isinstance(e, m.Index) or not isinstance(e.base, m.Var):
+        return ""
+    own, inside = e.args[: len(v.plates)], e.args[len(v.plates) :]
+    known = any(u.name == e.base.name and len(u.plates) == len(e.args) for u in latents)
+    if not known or any(not isinstance(i, m.Loop) for i in own) or any(not isinstance(i, m.Num) for i in inside):
+        return ""
+    return "_".join((e.base.name, *(f"{i.value:g}" for i in inside if isinstance(i, m.Num))))
 
 
 def _which(v: m.Variable, names: Sequence[str], model: m.ModelText) -> m.Variable:

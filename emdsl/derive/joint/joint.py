@@ -278,9 +278,10 @@ def _with_gates(f: Factor, tensors: Tensors) -> list[Factor]:
     return found
 
 
-def lifted(f: Factor, tensors: Tensors) -> Iterator[Factor]:
-    """The factor under the gates that were met while it was written, each case of it by itself."""
-    return (h for g in _with_gates(f, tensors) for h in _lift(g, unseen=tensors.continuous))
+def lifted(f: Factor, tensors: Tensors, kept: tuple[Ix, ...] = ()) -> Iterator[Factor]:
+    """The factor under the gates that were met while it was written, each case of it by itself, on the plates `kept`
+    even where it counts at one of their elements alone."""
+    return (h for g in _with_gates(f, tensors) for h in _lift(g, kept, unseen=tensors.continuous))
 
 
 def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozenset()) -> Iterator[Factor]:

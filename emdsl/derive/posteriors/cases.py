@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import combinations, product
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
@@ -72,7 +72,8 @@ def pieces_of(cuts: Sequence[Cut]) -> list[Piece] | None:
     """The pieces of an element under all conditions on it; None where they leave no one interval or point."""
     there = [_cases(c) for c in cuts]
     at_points = [k for k, some in enumerate(there) if any(c.point is not None for c in some)]
-    if len(at_points) > 1:
+    points = [[c.masks for c in there[k] if c.point is not None] for k in at_points]
+    if any(not _never((*a, *b)) for one, other in combinations(points, 2) for a in one for b in other):
         return None  # what is seen of it twice is one density and a point mass
     out: list[Piece] = []
     for k in at_points:
@@ -80,7 +81,8 @@ def pieces_of(cuts: Sequence[Cut]) -> list[Piece] | None:
         for case in there[k]:
             if (p := case.point) is not None:
                 out.append(Piece(case.masks, p))
-                out += [Piece((*case.masks, *c.masks), says=c.holds(p)) for c in (replace(case, masks=()), *others)]
+                beside = (c for c in (replace(case, masks=()), *others) if not _never((*case.masks, *c.masks)))
+                out += [Piece((*case.masks, *c.masks), says=c.holds(p)) for c in beside]
     ways = [[*_absent(c), *(s for s in some if s.point is None)] for c, some in zip(cuts, there, strict=True)]
     for chosen in product(*ways):
         masks = tuple(dict.fromkeys(c for case in chosen for c in case.masks))

@@ -51,7 +51,8 @@ class Branch:
         own = self.call.family.x.domain
         start = self._ends()[0] if own.lower is not None else x.ZERO
         assert start is not None
-        return [guarded(_guarded(g, piece, own, start, self.tensors), self.tensors) for g in lifted(base, self.tensors)]
+        cases = lifted(base, self.tensors, () if body is None else plates)  # what is told is told of each element
+        return [guarded(_guarded(g, piece, own, start, self.tensors), self.tensors) for g in cases]
 
     def known(self, piece: Piece) -> Expr:
         """What data say of whether a piece counts, 1 or 0."""

@@ -203,10 +203,11 @@ def _limits(v: m.Variable) -> tuple[str, str]:
 def _closed(f: Function, name: str, rule: Closed) -> None:
     v = f.plan.joint.model.variable(name)
     low, high = _limits(v)
-    if len(rule.root.candidates) == 1:
+    bounded = v.domain.lower is not None or v.domain.upper is not None  # an end of it may be better than any root
+    if len(rule.root.candidates) == 1 and (not bounded or low == "0.0"):
         code = _exact(f, rule.root.value, rule.axes)
     else:
-        candidates = [_exact(f, c, rule.axes) for c in rule.root.computed]
+        candidates = [_exact(f, c, rule.axes) for c in rule.root.computed or rule.root.candidates]
         value = x.add(*(x.mul(s.coefficient, s.function) for s in rule.functions))
         objective = _function_of(f, (name,), (value,), rule.axes, f"objective_of_{name}")
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"

@@ -237,7 +237,7 @@ def weighted_median(values: Array, weights: Array, old: Array) -> Array:
 def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: Any, high: Any) -> Array:
     """Of several roots, elementwise, the feasible one with the largest value of `objective`.
 
-    Where none is feasible, the better end of the domain, of those at which the objective is a number.
+    An end of the domain at which the objective is a number is one more: a feasible root may be a minimum.
     """
     best, value = np.asarray(np.nan), np.asarray(-np.inf)
     ends = [np.asarray(end) for end in (low, high) if np.all(np.isfinite(end))]
@@ -245,8 +245,7 @@ def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], 
         with np.errstate(all="ignore"):
             q = np.where(np.isfinite(c) & (c >= low) & (c <= high), objective(np.clip(c, low, high)), -np.inf)
         at_end = (c == low) | (c == high)  # there log 0 is a number only by convention
-        found = np.abs(best) < 1e100  # log 0 is no root, though the score is 0 there
-        q = np.where(np.isnan(q) | (at_end & ((np.abs(q) > 1e100) | found)), -np.inf, q)
+        q = np.where(np.isnan(q) | (at_end & (np.abs(q) > 1e100)), -np.inf, q)
         best, value = np.where(q > value, c, best), np.maximum(q, value)
     return np.where(np.isfinite(value), best, np.nan)
 
