@@ -114,6 +114,9 @@ def _rule(
             yield from _equations(*value_of(u.rule, u.params[0]), u.params[0], t)
         case Closed():
             yield from _closed(u.rule, u.params[0], t)
+            domain = plan.joint.model.variable(u.params[0]).domain
+            if domain.lower is not None or domain.upper is not None:
+                yield Say("Where Q is larger at an end of the domain, or no root lies in it, that end is taken.")
         case Linear():
             yield from _linear(u.rule, t)
         case Newton():
