@@ -813,6 +813,19 @@ for n in N:
     observed y[n] ~ Normal(m[kind[of[n]]] + spike[n], p)
 infer kind by mcmc
 """,
+    # where data lead to a density there is no point to integrate
+    "a point that no row has": """model M
+param s : simplex[2]
+param m : real
+param p : positive
+param v : positive
+for n in N:
+    latent on[n] ~ Categorical(s)
+    latent spike[n] ~ Delta(0) if on[n] == 0 else Normal(m, p)
+    observed y[n] ~ Normal(spike[n], v)
+infer on by meanfield
+infer spike by meanfield
+""",
     # what is integrated out by its tail is so in the densities of what is drawn
     "a tail beside draws": """model M
 param r[2] : real ~ Normal(0.5, 2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from emdsl.families.density import limits
+from emdsl.families.evaluate import rows_of
 from emdsl.families.scope import Array, Scope, length
 from emdsl.fit.branches import has_atom, is_density, leaves
 from emdsl.fit.interpret import arguments, chunks, element, plate_rows, read_names
@@ -20,7 +21,7 @@ from emdsl.fit.verify.held import completed
 from emdsl.fit.verify.sticks import Stick, probabilities
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.functions import COMPARISONS
-from emdsl.language.model import Branch, FamilyCall, ModelText, Variable
+from emdsl.language.model import Branch, Dist, FamilyCall, ModelText, Variable
 from emdsl.language.tree import Call, If, walk
 
 MOST_COUNT = 60  # a count without a bound is summed so far
@@ -80,7 +81,10 @@ def _cells(v: Variable, world: World) -> list[Cell]:
         low, high = (np.broadcast_to(e, (part.count,)) for e in limits_by_row(v, part))
         points = _points(v, world, part) if spiked else np.zeros((part.count, 0))
         for k in range(part.count):
-            ends, atoms = (float(low[k]), float(high[k])), tuple(sorted({float(p) for p in points[k]}))
+            ends, atoms = (
+                (float(low[k]), float(high[k])),
+                tuple(sorted({float(p) for p in points[k][~np.isnan(points[k])]})),
+            )
             levels = None
             if v.domain.discrete:
                 levels = MOST_COUNT if np.isinf(ends[1]) else int(ends[1]) + 1
@@ -89,16 +93,31 @@ def _cells(v: Variable, world: World) -> list[Cell]:
 
 
 def _points(v: Variable, world: World, part: Scope) -> Array:
-    """(rows, points): the values that have mass in some branch. Raises Unchecked where what is unknown moves them."""
+    """(rows, points): the values that have mass in some branch, NaN where data lead to another. Raises Unchecked where
+    what is unknown moves them."""
     assert v.distribution is not None
-    known = [call for call in leaves(v.distribution) if not is_density(call)]
-    read = {n for call in known for _, e in call.args for n in read_names(e, world.model)}
+    known = [(call, there) for call, there in _reached(v.distribution, world, part) if not is_density(call)]
+    read = {n for call, _ in known for _, e in call.args for n in read_names(e, world.model)}
     moved = [u.name for u in world.model.variables if u.name in read and u.kind in ("param", "latent")]
     if moved or v.domain.dims:
         moves = " and ".join([*moved, *["its vector"] * bool(v.domain.dims)])
         raise Unchecked(f"{v.name} is a point in some branches, which {moves} moves")
-    found = [np.broadcast_to(np.asarray(arguments(c, part)[c.args[0][0]][0], float), (part.count,)) for c in known]
+    found = [np.where(there, np.asarray(arguments(c, part)[c.args[0][0]][0], float), np.nan) for c, there in known]
     return np.stack(found, 1)
+
+
+def _reached(dist: Dist, world: World, part: Scope) -> list[tuple[FamilyCall, Array]]:
+    """The families of a distribution, each with the rows that data do not lead elsewhere."""
+    if isinstance(dist, FamilyCall):
+        return [(dist, np.ones(part.count, bool))]
+    unknown = {u.name for u in world.model.variables if u.kind in ("param", "latent") or u.name in world.missing}
+    taken = np.ones(part.count, bool)
+    other = taken
+    if not read_names(dist.cond, world.model) & unknown:
+        taken = np.broadcast_to(np.asarray(rows_of(dist.cond, part)).reshape(-1) != 0, (part.count,))
+        other = ~taken
+    branches = ((dist.then, taken), (dist.other, other))
+    return [(call, there & mine) for way, mine in branches for call, there in _reached(way, world, part)]
 
 
 def limits_by_row(v: Variable, part: Scope) -> tuple[Array, Array]:
