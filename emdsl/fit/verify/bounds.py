@@ -43,6 +43,7 @@ Draw = tuple[Array, Array]  # (draws, ...) values of all elements, and (draws,) 
 Kind = Callable[[Fields, int, np.random.Generator], Draw]
 NAME = "the bound is the mean of log p - log q"
 ON_AVERAGE = "M-step: the mean of log p over draws of q is level"
+SHOWN = 5  # of the draws, at the least, for a standard error to tell of a level
 SWEEPS, RESTS = 40, 1e-11  # how often q is made anew, until the bound is the same but for its last digits
 LEVEL = 1e-6  # of slopes: what differences leave where no draw moves them
 BELOW = "the bound is no more than the mean of log p - log q"
@@ -137,6 +138,14 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
     )
     found = _ratios(blocks, begun.posterior_, world, start, DRAWS, case.rng(17)).values
     values = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in found.items()}
+    told = {n: np.asarray(v) for n, v in begun.posterior_.items() if not isinstance(v, Mapping)}
+    unseen = sum(float(v[(v > 0) & (v * DRAWS < SHOWN)].sum()) for v in told.values())
+    if (
+        unseen
+    ):  # levels that so few draws hardly show: what they do to a slope is told by others, at which they are as likely
+        even = {n: (v + 1 / v.shape[-1]) / 2 for n, v in told.items()}
+        wide = _ratios(blocks, {**begun.posterior_, **even}, world, start, DRAWS, case.rng(19)).values
+        rare = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in wide.items()}
     step = {n: np.asarray(v, float) for n, v in after.params_.items()}
     space = Space.of(case.world.model.of_kind("param"), world.scope, start)
     there = replace(case, drawn=drawn, start=start, step=step, space=space)
@@ -147,15 +156,20 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
         here, _ = held(there, param)
         way = direction(space, param, rng)
 
-        def log_p(side: float, param: str = param, way: Array = way, here: Mapping[str, Array] = here) -> Array:
+        def log_p(
+            side: float, at: Mapping[str, Array], param: str = param, way: Array = way, here: Mapping[str, Array] = here
+        ) -> Array:
             params = space.at(here, {param: side * SMALL * way})
-            rows = world.parts_at(world.declarations(), params, values)
+            rows = world.parts_at(world.declarations(), params, at)
             return np.asarray(sum(r.sum(axis=1) for r in rows))
 
-        middle = log_p(0.0)  # neither way up: at a kink, as of a median, slopes need not be 0
+        middle = log_p(0.0, values)  # neither way up: at a kink, as of a median, slopes need not be 0
         rises = []
-        for slope in ((log_p(side) - middle) / SMALL for side in (1.0, -1.0)):
+        for side in (1.0, -1.0):
+            slope = (log_p(side, values) - middle) / SMALL
             error = float(slope.std(ddof=1) / np.sqrt(DRAWS)) + LEVEL * (1 + float(np.abs(slope).max()))
+            if unseen:
+                error += unseen * float(np.ptp((log_p(side, rare) - log_p(0.0, rare)) / SMALL))
             rises.append(float(slope.mean()) / error)
         yield measured(ON_AVERAGE, param, max(0.0, *rises), 5.0, "standard errors")
 
