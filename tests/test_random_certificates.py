@@ -16,6 +16,7 @@ from scipy.stats import beta, multivariate_normal, norm
 from strategies import models
 
 import emdsl
+from emdsl.derive.posteriors.draws import known
 from emdsl.errors import DataError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import _guarded, alone, answers, bounds, checks, drawn, gaps, invariance, mass, on_average
@@ -312,7 +313,7 @@ def test_nodes_of_an_interval_reach_mass_next_to_0(shape: float) -> None:
 def test_a_fall_under_points_that_tell_of_a_larger_error_is_no_fault(error: float | None, status: str) -> None:
     """Found by chance: which of two Gaussians is larger, whose scales nothing tells: the points lose them."""
     end = SimpleNamespace(status_="decreased", quadrature_error_=error, history_=[1.0], message_="it fell")
-    found = _no_end("EM ends", end)
+    found = _no_end(end)
     assert found is not None
     assert found.status == status
 
@@ -472,8 +473,9 @@ def test_rows_that_collapse_are_no_fault_of_a_bound() -> None:
     found = [
         c
         for c in bounds.bound(find_case(emdsl.compile(text=text), 0))
-        if "with gaps" not in c.name and c.name != bounds.ON_AVERAGE
+        if "with gaps" not in c.name and c.name != bounds.ON_AVERAGE and "beside q" not in c.name
     ]
+    found = [c for c in found if c.name != bounds.FISHER]
     assert len(found) == 4 and {c.status for c in found} == {"passed"}
 
 
@@ -503,7 +505,9 @@ def test_data_that_are_rounded_to_an_end_are_no_fault_of_a_sampler() -> None:
             observed y[n] ~ Beta(2, exp(r + z[n] - 60))
         infer z by mcmc
     """
-    assert {c.status for c in drawn.drawing(emdsl.compile(text=text)) if "sweeps" in c.subject} == {"not checked"}
+    model = emdsl.compile(text=text)
+    found = drawn.drawing(model, model.written(known(model.resolved, ["z"])))
+    assert {c.status for c in found if "sweeps" in c.subject} == {"not checked"}
 
 
 def test_gaps_in_vectors_beside_one_factor_of_q_leave_a_bound() -> None:
@@ -671,7 +675,8 @@ def test_a_gap_in_what_says_which_part_has_no_noise() -> None:
             observed v[n] : real[2] ~ MvNormal(zeros(2), eye(2))
     """
     found = list(gaps.gaps(find_case(emdsl.compile(text=text), 0)))
-    assert [c.subject for c in found if c.status == "passed"] == ["half, y, v", "row by row", "N"]
+    assert {c.subject for c in found if c.status == "passed"} >= {"half, y, v", "row by row", "N"}
+    assert not [c for c in found if c.status == "failed"]
 
 
 @pytest.mark.parametrize(("prior", "penalty"), [(" ~ Normal(1, 1)", ""), ("", "factor -0.5 * (below - 1)^2")])

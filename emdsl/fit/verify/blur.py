@@ -55,6 +55,12 @@ def blur(case: Case) -> float:
     return max(_range(case, params) for params in (case.start, case.step))
 
 
+def jitter(case: Case, drawn: Drawn, here: Mapping[str, Array]) -> float:
+    """The range of the objective of other data over places that differ in last digits."""
+    places = [params_beside(case, here, case.rng(90 + k)) for k in range(PLACES)]
+    return float(np.ptp([case.fit(params, 0, drawn).history_[0] for params in places]))
+
+
 def _range(case: Case, here: Mapping[str, Array]) -> float:
     off, size = [], 0.0
     for k in range(PLACES):

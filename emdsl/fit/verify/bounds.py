@@ -5,7 +5,7 @@ log p is the interpreter's; the draws are those of `factors`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.m_step import held
 from emdsl.fit.verify.moved import moves
+from emdsl.fit.verify.resting import FISHER, Bound, resting
 from emdsl.fit.verify.setting import Drawn, draw
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.world import Unchecked, World
@@ -37,7 +38,6 @@ TRIES = 12  # data that the model refuses are drawn again
 NAME = "the bound is the mean of log p - log q"
 ON_AVERAGE = "M-step: the mean of log p over draws of q is level"
 SHOWN = 5  # of the draws, at the least, for a standard error to tell of a level
-SWEEPS, RESTS = 40, 1e-11  # how often q is made anew, until the bound is the same but for its last digits
 LEVEL = 1e-6  # of slopes: what differences leave where no draw moves them
 BELOW = "the bound is no more than the mean of log p - log q"
 
@@ -47,13 +47,25 @@ def bound(case: Case) -> Iterator[Check]:
     if not case.model.derived.elimination.parts:
         raise Unchecked("the objective is no bound")
     drawn, fit = _fitted(case)
-    yield from _compared(case, drawn, fit)
-    try:
-        yield from _stationary(case, drawn)
-    except Unchecked as why:  # the checks with gaps are made all the same
-        yield skipped(ON_AVERAGE, "", str(why))
+    runs = (
+        (FISHER, lambda: resting(case, drawn)),
+        (NAME, lambda: _compared(case, drawn, fit)),
+        (ON_AVERAGE, lambda: _stationary(case, drawn)),
+    )
+    for name, run in runs:
+        yield from _or_why(name, run)
     for c in _with_gaps(case, drawn):
         yield replace(c, name=f"{c.name}, with gaps")
+
+
+def _or_why(name: str, run: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """Checks, or why they are not made: those after them are made all the same."""
+    try:
+        yield from run()
+    except (Unchecked, DataError) as why:  # other densities read what is missing
+        yield skipped(name, "", reason(why))
+    except DegenerateError as why:
+        yield skipped(name, "", f"a fit collapses: {reason(why)}")
 
 
 def _with_gaps(case: Case, drawn: Drawn) -> Iterator[Check]:
@@ -69,12 +81,12 @@ def _with_gaps(case: Case, drawn: Drawn) -> Iterator[Check]:
         else:
             falls = np.maximum(0.0, -np.diff(climb.history_)) / (1 + abs(climb.history_[-1]))
             yield measured("EM climbs", f"{CLIMB} steps", falls.max(initial=0.0), SAME)
-        yield from _compared(case, gapped, case.fit(drawn.setting.params, STEPS, gapped))
-        yield from _stationary(case, gapped)
-    except (Unchecked, DataError) as why:  # other densities read what is missing
+    except DataError as why:
         yield skipped(NAME, "", reason(why))
-    except DegenerateError as why:
-        yield skipped(NAME, "", f"a fit collapses: {reason(why)}")
+        return
+    yield from _or_why(FISHER, lambda: resting(case, gapped))
+    yield from _or_why(NAME, lambda: _compared(case, gapped, case.fit(drawn.setting.params, STEPS, gapped)))
+    yield from _or_why(ON_AVERAGE, lambda: _stationary(case, gapped))
 
 
 def _compared(case: Case, drawn: Drawn, fit: Any) -> Iterator[Check]:
@@ -124,22 +136,22 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
     if lost := [v.name for v in gapped if is_read(v, world)]:
         yield skipped(ON_AVERAGE, "", f"what is missing of {lost[0]}, which others read, is in q, and its terms in Q")
         return
-    begun = _at_rest(case, start, drawn)
-    after = case.fit({**start, **begun.posterior_}, 1, drawn)
+    begun = case.fit(start, 0, drawn)
+    bound = Bound.of(begun)
+    rest = bound.at_rest(start, begun.factors_)
+    shown = begun._module.posterior(start, *begun._training[:2], rest.statistics["state"])
+    step = bound.step(bound.at(start, rest.statistics["state"]))
     blocks = sorted(
         (b for p in case.model.derived.elimination.parts for b in p.blocks), key=lambda b: b.scale is not None
     )
-    found = ratios(blocks, begun.posterior_, world, start, DRAWS, case.rng(17)).values
+    found = ratios(blocks, shown, world, start, DRAWS, case.rng(17)).values
     values = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in found.items()}
-    told = {n: np.asarray(v) for n, v in begun.posterior_.items() if not isinstance(v, Mapping)}
+    told = {n: np.asarray(v) for n, v in shown.items() if not isinstance(v, Mapping)}
     unseen = sum(float(v[(v > 0) & (v * DRAWS < SHOWN)].sum()) for v in told.values())
-    if (
-        unseen
-    ):  # levels that so few draws hardly show: what they do to a slope is told by others, at which they are as likely
-        even = {n: (v + 1 / v.shape[-1]) / 2 for n, v in told.items()}
-        wide = ratios(blocks, {**begun.posterior_, **even}, world, start, DRAWS, case.rng(19)).values
+    if unseen:  # levels that so few draws hardly show: what they do to a slope is told by others, at which they are as
+        even = {n: (v + 1 / v.shape[-1]) / 2 for n, v in told.items()}  # likely
+        wide = ratios(blocks, {**shown, **even}, world, start, DRAWS, case.rng(19)).values
         rare = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in wide.items()}
-    step = {n: np.asarray(v, float) for n, v in after.params_.items()}
     space = Space.of(case.world.model.of_kind("param"), world.scope, start)
     there = replace(case, drawn=drawn, start=start, step=step, space=space)
     if far_out(case.model, drawn, step):
@@ -165,20 +177,6 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
                 error += unseen * float(np.ptp((log_p(side, rare) - log_p(0.0, rare)) / SMALL))
             rises.append(float(slope.mean()) / error)
         yield measured(ON_AVERAGE, param, max(0.0, *rises), 5.0, "standard errors")
-
-
-def _at_rest(case: Case, start: Mapping[str, Array], drawn: Drawn) -> Any:
-    """A fit at the start whose q no sweep moves: the M-step has the q of another sweep than is reported, else."""
-    begun = case.fit(start, 0, drawn)
-    for _ in range(SWEEPS):
-        try:
-            again = case.fit({**start, **begun.posterior_}, 0, drawn)
-        except DataError as refused:
-            raise Unchecked(reason(refused)) from None
-        if abs(again.objective_ - begun.objective_) <= RESTS * (1 + abs(again.objective_)):
-            return again
-        begun = again
-    raise Unchecked(f"q still moves after {SWEEPS} sweeps")
 
 
 def _settled(

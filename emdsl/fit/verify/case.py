@@ -158,14 +158,15 @@ def fitted(
     params: Mapping[str, Any] | None,
     steps: int,
     policy: str = "raise",
+    tol: float = 0,
     **beside: Any,
 ) -> Any:
-    """An estimator after `steps` M-steps from `params`."""
+    """An estimator after `steps` M-steps from `params`, or fewer where one moves the objective by less than `tol`."""
     sizes = told_sizes(model, drawn)
     data = as_data(model.resolved, drawn)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a printed module has a warning class of its own
-        estimator = make(max_iter=steps, tol=0, seed=0, sizes=sizes, on_degenerate=policy)
+        estimator = make(max_iter=steps, tol=tol, seed=0, sizes=sizes, on_degenerate=policy)
         estimator.as_printed = True  # another variant of the model may hide what is wrong with this one
         estimator.hurried = True  # what twice the points add, and where a few steps lead to, few of all fits are asked
         return estimator.fit(data, init=params, **beside)

@@ -8,24 +8,32 @@ elimination are compared with the oracle's moments given all else. Last, whole s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from emdsl.derive.joint.moving import moving
 from emdsl.derive.posteriors.draws import known
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
+from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Compiled, told_sizes
+from emdsl.fit.verify.case import Compiled, fitted, told_sizes
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
+from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.held import completed
+from emdsl.fit.verify.holes import with_holes
+from emdsl.fit.verify.m_step import CLIMBS
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data, draw, shortened, sized
 from emdsl.fit.verify.tables import tables
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.runtime.data import faults
+from emdsl.runtime.fitting.climbs import Setup, evaluate
+from emdsl.runtime.fitting.loop import advance
 from emdsl.runtime.montecarlo.sampler import Chain, Target
 from emdsl.runtime.numeric.numerics import honest
 
@@ -49,18 +57,21 @@ class Site:
     drawn: Drawn
     params: Values
     module: Any
+    bound: Any
     prepared: Mapping[str, Any]
     kept: Mapping[str, Any]  # how each latent is stored
 
     @staticmethod
-    def of(model: Compiled, seed: int, plates: int) -> Site:
+    def of(model: Compiled, seed: int, plates: int, change: Callable[[Drawn], Drawn] = lambda drawn: drawn) -> Site:
         text = shortened(sized(model.resolved))
-        drawn = draw(text, seed, plates)
+        drawn = change(draw(text, seed, plates))
         fitter = model.fitter(seed=0, sizes=told_sizes(model, drawn))
-        prepared = fitter._prepare(fitter._bind(as_data(model.resolved, drawn)))
+        bound = fitter._bind(as_data(model.resolved, drawn))
+        prepared = fitter._prepare(bound)
         params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
         module = fitter._module
-        return Site(World.of(text, drawn), drawn, params, module, prepared, module.stored_draws(params, prepared))
+        kept = module.stored_draws(params, prepared)
+        return Site(World.of(text, drawn), drawn, params, module, bound, prepared, kept)
 
     def stored(self, values: Values) -> dict[str, Array]:
         """Latents as the module's sampler has them."""
@@ -105,22 +116,78 @@ def oracle_of(world: World, params: Values) -> tuple[Oracle, Any]:
     return oracle, found
 
 
-def drawing(model: Compiled, seed: int = 0) -> tuple[Check, ...]:
-    """Every check of how the latents of a model are drawn; what no oracle reaches is said."""
+def drawing(model: Compiled, given: Compiled, seed: int = 0) -> tuple[Check, ...]:
+    """Every check of how the latents of a model are drawn; what no oracle reaches is said.
+
+    given : the model in which they are data.
+    """
     out: list[Check] = []
-    for part in (densities, eliminations, sweeps):
+    parts: dict[str, Callable[[Compiled, int, int], Iterator[Check]]] = {"M-steps at draws": partial(steps, given)}
+    for name, part in {**parts, "densities": densities, "eliminations": eliminations, "sweeps": sweeps}.items():
         for plates in PLATES:
             try:
                 with np.errstate(all="ignore"):
                     found = list(part(model, seed, plates))
             except (Unchecked, EmdslError, NotImplementedError) as why:
-                found = [skipped(NAME, part.__name__, reason(why))]
+                found = [skipped(NAME, name, reason(why))]
                 continue
             except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
-                found = [Check(NAME, part.__name__, "failed", note=f"{type(error).__name__}: {error}")]
+                found = [Check(NAME, name, "failed", note=f"{type(error).__name__}: {error}")]
             break
         out += found
     return tuple(out)
+
+
+def steps(given: Compiled, model: Compiled, seed: int, plates: int) -> Iterator[Check]:
+    """M-steps at draws, of the module that draws, are those of the model in which the draws are data: at two of them,
+    one after the other, so that nothing is kept of the first; with gaps, too, but where other densities read these."""
+    if _latent(model) != _latent(given):
+        raise Unchecked("once they are data, other latents are summed out")
+    whole = Site.of(model, seed, plates)
+    mine = [v for v in whole.world.model.of_kind("observed") if v.name not in whole.world.held]
+    yield measured(NAME, "M-steps at draws", _steps(given, model, whole, seed, plates), SAME)
+    if any(is_read(v, whole.world) for v in mine):
+        yield skipped(NAME, "M-steps at draws, with gaps", "other densities read what is missing")
+        return
+    site = Site.of(model, seed, plates, lambda drawn: with_holes(mine, drawn, True, np.random.default_rng([seed, 43])))
+    yield measured(NAME, "M-steps at draws, with gaps", _steps(given, model, site, seed, plates), SAME)
+
+
+def _latent(model: Compiled) -> set[str]:
+    """What is summed out, and what is measured from places that parameters decide: of other complete data steps are
+    others."""
+    found = model.derived
+    return {n for b in found.elimination.blocks for n in b.latents} | set(moving(found.joint.model, found.shifts))
+
+
+def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int) -> float:
+    names, other = sorted(model.derived.drawn), draw(site.world.model, 7000 + seed, plates).latents
+    params, far = dict(site.params), 0.0
+    for latents in (site.world.latents, {**site.world.latents, **{n: other[n] for n in names}}):
+        data = {**site.drawn.data, **{n: latents[n] for n in names}}
+        drawn = site.drawn._replace(data=data, latents={n: v for n, v in latents.items() if n not in names})
+        setup = Setup(site.module, site.bound, {**site.prepared, **site.stored(latents)}, 1, 0.0, "raise")
+        try:
+            theirs = fitted(given.fitter, given, drawn, params, 1)
+        except (DataError, DegenerateError) as why:
+            if latents is not site.world.latents:
+                break  # beside other draws the data are impossible
+            raise Unchecked(reason(why)) from None
+        here = evaluate(setup, params, None)
+        try:
+            mine, _ = advance(setup, here)
+        except site.module.Degenerate:
+            return np.inf  # where the other does not collapse
+        off = max([0.0, *(_far(mine[n], v) for n, v in theirs.params_.items())])
+        if off > SAME and any(u.kind in CLIMBS for u in given.derived.updates):  # on a ridge a climb ends anywhere
+            off = _far(fitted(given.fitter, given, drawn, mine, 0).history_[0], theirs.history_[1])
+        far = max(far, _far(here.objective, theirs.history_[0]), off)
+        params = {n: np.asarray(v, float) for n, v in theirs.params_.items()}
+    return far
+
+
+def _far(a: Any, b: Any) -> float:
+    return float((np.abs(np.asarray(a) - b) / (1 + np.abs(b))).max(initial=0.0))
 
 
 def densities(model: Compiled, seed: int, plates: int) -> Iterator[Check]:

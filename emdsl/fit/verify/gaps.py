@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Case, is_exact
-from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.case import Case, far_out, is_exact
+from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.checks import told_of
 from emdsl.fit.verify.holes import with_holes
-from emdsl.fit.verify.invariance import TWICE, outermost, repeated
+from emdsl.fit.verify.invariance import TWICE, memory, outermost, repeated
+from emdsl.fit.verify.m_step import level_with_gaps, maximises
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data
 from emdsl.fit.verify.world import Unchecked, World
@@ -53,6 +54,7 @@ def gaps(case: Case) -> Iterator[Check]:
         yield from _rows(case, drawn)
         if fit.status_ == "decreased":
             yield _fell(case, drawn, fit)
+        yield from (replace(c, name=f"{c.name}, with gaps") for c in _of_steps(case, drawn, mine, bool(refused)))
         for name in outermost(case.world.model):
             try:
                 yield replace(repeated(case, name, drawn), name=f"{TWICE}, with gaps")
@@ -62,6 +64,30 @@ def gaps(case: Case) -> Iterator[Check]:
                 yield skipped(f"{TWICE}, with gaps", name, f"a fit collapses: {why.problems[0].message}")
         return
     raise Unchecked(refused)
+
+
+def _of_steps(case: Case, drawn: Drawn, mine: Sequence[Variable], whole: bool) -> Iterator[Check]:
+    """Nothing is kept of the step before; the M-step is the maximum of the oracle's Q where no density reads what is
+    missing elsewhere, so that complete data lack it; else which latents stand for it is the plan's choice, and EM must
+    end where the likelihood is level."""
+    there = replace(case, drawn=drawn)
+    try:
+        there = replace(there, step={n: np.asarray(v, float) for n, v in there.fit(case.start, 1).params_.items()})
+    except DegenerateError:  # of so few rows
+        yield from level_with_gaps(case, mine, whole)
+        return
+    try:
+        yield from memory(there)
+    except (Unchecked, DegenerateError) as why:
+        yield skipped("two steps are one, twice", "", reason(why))
+    try:
+        if any(is_read(v, case.world) for v in mine) or case.world.held or far_out(case.model, drawn, there.step):
+            raise Unchecked
+        world = World.of(case.world.model, drawn)
+        oracle, found, fine = Oracle.settled(world, case.start, case.seed, case.fine)
+        yield from maximises(replace(there, world=world, oracle=oracle, found=found, fine=fine))
+    except Unchecked:
+        yield from level_with_gaps(case, mine, whole)
 
 
 def _fell(case: Case, drawn: Drawn, fit: Any) -> Check:

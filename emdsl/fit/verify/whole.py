@@ -31,8 +31,8 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
     model = _written_out(model)
     drawn = sorted(model.derived.drawn)
     if drawn:
-        found = certify(model.written(known(model.resolved, drawn)), seed, apart, seen=frozenset(drawn))
-        return with_draws(found, drawing(model, seed))
+        given = model.written(known(model.resolved, drawn))
+        return with_draws(certify(given, seed, apart, seen=frozenset(drawn)), drawing(model, given, seed))
     if len(model.derived.elimination.parts) > 1:
         found = certify(model, seed, apart)
         made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}

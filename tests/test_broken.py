@@ -1,0 +1,307 @@
+"""Derivations broken one by one: each kind of fault in each kind of posterior and update is caught by its check, alone.
+
+A fault stands where the plan has it (`broken.py` lists the sites): in a term of a posterior or of Q, in a statistic, or
+in what an E-step hands on. The check is the only one that is made, so that without it the fault would pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from broken import EAGER, INDEX, PLATE, SIGN, STALE, install
+from gallery import MODELS
+from hypothesis import settings
+
+import emdsl
+from emdsl.derive.posteriors.draws import known
+from emdsl.fit import verify
+from emdsl.fit.verify import bounds, drawn
+from emdsl.fit.verify.certificate import Check
+
+NIGHT = settings.get_current_profile_name() == "nightly"
+pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
+
+LIKELIHOOD, GAPS, M_STEP, BOUND, TWICE = (
+    "log-likelihood", "log-likelihood with gaps", "M-step", bounds.NAME, "two steps are one, twice",
+)  # fmt: skip
+AT_DRAWS = drawn.NAME
+
+TEXTS = {
+    "enumeration": """model Mix
+param w : simplex[2]
+param m[2] : real
+param s[2] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    for j in J:
+        observed y[n, j] ~ Normal(m[z[n]], s[z[n]])
+""",
+    "a chain": """model Chain
+param first : simplex[2]
+param trans[2] : simplex[2]
+param m[2] : real
+param s : positive
+for i in I:
+    for t in T:
+        latent z[i, t] ~ Categorical(first) if t == 0 else Categorical(trans[z[i, t-1]])
+        observed y[i, t] ~ Normal(m[z[i, t]], s)
+""",
+    "a chain of second order": """model Second
+param first : simplex[2]
+param next[2] : simplex[2]
+param trans[2, 2] : simplex[2]
+param m[2] : real
+param s : positive
+for t in T:
+    latent z[t] ~ Categorical(first) if t == 0 else Categorical(next[z[t-1]]) if t == 1 \
+else Categorical(trans[z[t-2], z[t-1]])
+    observed y[t] ~ Normal(m[z[t]], s)
+""",
+    "a Gamma behind counts": """model Counts
+param a : positive
+param b : positive
+for g in G:
+    latent u[g] ~ Gamma(a, b)
+    for n in N:
+        given e[g, n] : positive
+        observed y[g, n] ~ Poisson(e[g, n] * u[g])
+""",
+    "points of a quadrature": """model Points
+param b : real
+param a : real
+param s : positive
+for g in G:
+    latent u[g] ~ Normal(0, s)
+    for n in N:
+        given x[g, n] : real
+        observed y[g, n] ~ Bernoulli(logit = a + b * x[g, n] + u[g])
+infer u by quadrature(points = 15)
+""",
+    "states by mean-field": """model Blocks
+param share : simplex[2]
+param link[2, 2] : unit
+for i in N:
+    latent z[i] ~ Categorical(share)
+for i in N:
+    for j in N if j < i:
+        observed y[i, j] ~ Bernoulli(link[z[i], z[j]])
+infer z by meanfield
+""",
+    "configurations of tied states": """model Membership
+param alpha : simplex[2]
+param share[2] : unit
+for i in N:
+    latent g[i] ~ Dirichlet(5 * alpha)
+    for j in J:
+        latent z[i, j] ~ Categorical(g[i])
+        observed y[i, j] ~ Bernoulli(share[z[i, j]])
+""",
+    "tails": """model Censored
+param w : simplex[2]
+param r[2] : positive
+for n in N:
+    given    c[n] : positive
+    latent   z[n] ~ Categorical(w)
+    latent   t[n] ~ Exponential(r[z[n]])
+    observed y[n] ~ Delta(min(t[n], c[n]))
+""",
+    "medians": """model Median
+param w : simplex[2]
+param m[2] : real
+param s[2] : positive
+for n in N:
+    latent z[n] ~ Categorical(w)
+    observed y[n] ~ Laplace(m[z[n]], s[z[n]])
+""",
+    "priors": """model Prior
+param p : simplex[2] ~ Dirichlet([3, 4])
+param m[2] : real ~ Normal(1, 2)
+param s : positive ~ Gamma(2, 3)
+for n in N:
+    latent   z[n] ~ Categorical(p)
+    observed y[n] ~ Normal(m[z[n]], var = s)
+""",
+}
+IN_GALLERY = {
+    "a Gaussian chain": ("linear_dynamical_system", ""),
+    "random effects": ("random_slopes", ""),
+    "crossed effects": ("crossed_effects", ""),
+    "a Gamma behind a Normal, coupled": ("student_free_df", ""),
+    "a network": ("hidden_tree", ""),
+    "mean-field": ("crossed_effects", "infer u, v by meanfield\n"),
+    "a chain by mean-field": ("switching_linear_system", ""),
+    "Dirichlet latents": ("latent_dirichlet_allocation", ""),
+    "coupled Newton": ("negative_binomial", ""),
+    "Newton for each class": ("mixture_of_experts", ""),
+    "linear equations": ("mixture_of_regressions", ""),
+    "factors": ("factor_analysis", ""),
+    "gated fields": ("growth_mixture", ""),
+    "drawn": ("random_intercepts", "infer b by mcmc\n"),
+    "drawn along a chain": ("stochastic_volatility", ""),
+    "cut Normals": ("probit_regression", ""),
+}
+
+# kind, fault, where it stands, the check that catches it
+ROWS: list[tuple[str, str, str, str]] = [
+    ("enumeration", SIGN, "z 1", LIKELIHOOD),
+    ("enumeration", PLATE, "terms 3 2", M_STEP),
+    ("enumeration", EAGER, "terms 1", M_STEP),
+    ("enumeration", STALE, "z_n_y", TWICE),
+    ("a chain", SIGN, "terms 1", M_STEP),
+    ("a chain", PLATE, "z 1 2", LIKELIHOOD),
+    ("a chain", INDEX, "statistic z_pair", M_STEP),
+    ("a chain", EAGER, "z 1", LIKELIHOOD),
+    ("a chain", STALE, "z_pair", TWICE),
+    ("a chain of second order", SIGN, "z 1", LIKELIHOOD),
+    ("a chain of second order", PLATE, "terms 1 2", M_STEP),
+    ("a chain of second order", INDEX, "z 2", LIKELIHOOD),
+    ("a chain of second order", EAGER, "terms 1", M_STEP),
+    ("a chain of second order", STALE, "z_pair_1", TWICE),
+    ("a chain of second order", PLATE, "statistic n_y of what is seen", GAPS),
+    ("a Gaussian chain", SIGN, "terms 1", M_STEP),
+    ("a Gaussian chain", PLATE, "h 0 Q", LIKELIHOOD),
+    ("a Gaussian chain", INDEX, "terms 3", M_STEP),
+    ("a Gaussian chain", STALE, "h_h_before", TWICE),
+    ("random effects", SIGN, "b 1", LIKELIHOOD),
+    ("random effects", PLATE, "terms 2 2", M_STEP),
+    ("random effects", STALE, "cov_b", TWICE),
+    ("crossed effects", SIGN, "terms 1", M_STEP),
+    ("crossed effects", PLATE, "u 1 N", LIKELIHOOD),
+    ("crossed effects", STALE, "cov_u", TWICE),
+    ("a Gamma behind counts", SIGN, "u 2", LIKELIHOOD),
+    ("a Gamma behind counts", PLATE, "statistic log_u G", M_STEP),
+    ("a Gamma behind counts", EAGER, "terms 1", M_STEP),
+    ("a Gamma behind counts", STALE, "log_u", TWICE),
+    ("a Gamma behind a Normal, coupled", SIGN, "terms 3", M_STEP),
+    ("a Gamma behind a Normal, coupled", PLATE, "u 1 N", GAPS),
+    ("a Gamma behind a Normal, coupled", EAGER, "u 1", LIKELIHOOD),
+    ("a Gamma behind a Normal, coupled", STALE, "log_u", TWICE),
+    ("a network", SIGN, "z clique 1 0", LIKELIHOOD),
+    ("a network", PLATE, "terms 1 K", M_STEP),
+    ("a network", INDEX, "terms 1", M_STEP),
+    ("a network", EAGER, "terms 1", M_STEP),
+    ("a network", STALE, "z_2", TWICE),
+    ("points of a quadrature", SIGN, "u 1", LIKELIHOOD),
+    ("points of a quadrature", PLATE, "statistic count G", GAPS),
+    ("points of a quadrature", STALE, "u_u_u", TWICE),
+    ("mean-field", SIGN, "u 2", LIKELIHOOD),
+    ("mean-field", PLATE, "statistic square_v J", BOUND),
+    ("mean-field", EAGER, "u 1", LIKELIHOOD),
+    ("mean-field", STALE, "square_u", TWICE),
+    ("a chain by mean-field", SIGN, "rule 1", LIKELIHOOD),
+    ("a chain by mean-field", PLATE, "rule 8 T", BOUND),
+    ("a chain by mean-field", INDEX, "statistic rule_pair", BOUND),
+    ("a chain by mean-field", STALE, "rule_pair", TWICE),
+    ("states by mean-field", SIGN, "z clique 1 0", LIKELIHOOD),
+    ("states by mean-field", PLATE, "terms 1 2", BOUND),
+    ("states by mean-field", INDEX, "z clique 1 1", BOUND),
+    ("states by mean-field", EAGER, "z clique 1 0", LIKELIHOOD),
+    ("states by mean-field", STALE, "z", TWICE),
+    ("Dirichlet latents", SIGN, "theta 1", LIKELIHOOD),
+    ("Dirichlet latents", EAGER, "terms 1", BOUND),
+    ("Dirichlet latents", STALE, "log_theta", TWICE),
+    ("drawn", SIGN, "terms 2", AT_DRAWS),
+    ("drawn", PLATE, "statistic b_b G", AT_DRAWS),
+    ("drawn", EAGER, "terms 1", AT_DRAWS),
+    ("drawn", STALE, "b_b", AT_DRAWS),
+    ("drawn along a chain", PLATE, "statistic h_h T", AT_DRAWS),
+    ("drawn along a chain", STALE, "h_h", AT_DRAWS),
+    ("coupled Newton", SIGN, "terms 1", M_STEP),
+    ("coupled Newton", PLATE, "rate 1 N", LIKELIHOOD),
+    ("coupled Newton", EAGER, "rate 1", LIKELIHOOD),
+    ("coupled Newton", STALE, "log_rate", TWICE),
+    ("Newton for each class", SIGN, "z 1", LIKELIHOOD),
+    ("Newton for each class", PLATE, "terms 0 P", M_STEP),
+    ("Newton for each class", EAGER, "terms 1", M_STEP),
+    ("Newton for each class", STALE, "z_n_y", TWICE),
+    ("linear equations", SIGN, "terms 3", M_STEP),
+    ("linear equations", PLATE, "z 1 N", GAPS),
+    ("linear equations", EAGER, "z 1", LIKELIHOOD),
+    ("linear equations", STALE, "z_n_y", TWICE),
+    ("factors", SIGN, "y 1", LIKELIHOOD),
+    ("factors", PLATE, "statistic n_x of what is seen", GAPS),
+    ("factors", EAGER, "y 1", M_STEP),
+    ("factors", STALE, "x_y", TWICE),
+    ("gated fields", SIGN, "terms 3", M_STEP),
+    ("gated fields", PLATE, "statistic b_n_y_day_day_b_b of what is seen", GAPS),
+    ("gated fields", EAGER, "b 2", M_STEP),
+    ("gated fields", STALE, "z", TWICE),
+    ("configurations of tied states", SIGN, "terms 1", M_STEP),
+    ("configurations of tied states", EAGER, "g 1", LIKELIHOOD),
+    ("configurations of tied states", STALE, "g_log_g", TWICE),
+    ("cut Normals", SIGN, "u 1", M_STEP),
+    ("cut Normals", PLATE, "terms 1 P", M_STEP),
+    ("cut Normals", EAGER, "terms 1", M_STEP),
+    ("cut Normals", STALE, "X_u", TWICE),
+    ("tails", EAGER, "z 1", M_STEP),
+    ("tails", STALE, "z", TWICE),
+    ("medians", SIGN, "terms 1", M_STEP),
+    ("medians", PLATE, "statistic z_n_y of what is seen", GAPS),
+    ("medians", EAGER, "z 1", LIKELIHOOD),
+    ("medians", STALE, "z", TWICE),
+    ("priors", SIGN, "z 1", LIKELIHOOD),
+    ("priors", PLATE, "terms 3 2", M_STEP),
+    ("priors", EAGER, "prior 0", M_STEP),
+    ("priors", STALE, "z", TWICE),
+]
+BY_NIGHT: list[tuple[str, str, str, str]] = [  # which take longer
+    ("a Gaussian chain", EAGER, "h 2", LIKELIHOOD),
+    ("random effects", EAGER, "terms 1", M_STEP),
+    ("crossed effects", EAGER, "u 1", LIKELIHOOD),
+    ("points of a quadrature", EAGER, "terms 2", GAPS),
+    ("a chain by mean-field", EAGER, "terms 3", BOUND),
+    ("Dirichlet latents", PLATE, "terms 2 K", BOUND),
+    ("drawn along a chain", SIGN, "terms 1", AT_DRAWS),
+    ("drawn along a chain", EAGER, "terms 2", AT_DRAWS),
+    ("configurations of tied states", PLATE, "g 1 z[configurations]", LIKELIHOOD),
+    ("tails", SIGN, "terms 2", M_STEP),
+    ("tails", PLATE, "z 1 2", M_STEP),
+]
+
+
+def text_of(kind: str) -> str:
+    if kind in TEXTS:
+        return TEXTS[kind]
+    name, more = IN_GALLERY[kind]
+    return (MODELS / f"{name}.em").read_text(encoding="utf-8") + more
+
+
+def checks_of(kind: str, only: tuple[str, ...], given: Any = None) -> Iterator[Check]:
+    """These checks, on the first data that are drawn. given : the model in which what is drawn is data."""
+    model = emdsl.compile(text=text_of(kind))
+    if given is not None:
+        yield from drawn.steps(given, model, 0, 4)
+    else:
+        yield from verify.certify(model, 0, False, only).checks
+
+
+def draws_as_data(kind: str) -> Any:
+    model = emdsl.compile(text=text_of(kind))
+    given = model.written(known(model.resolved, sorted(model.derived.drawn)))
+    given.load_module()
+    return given
+
+
+@pytest.fixture
+def first_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify, "further", lambda *_: iter(()))
+
+
+@pytest.mark.usefixtures("first_data")
+@pytest.mark.parametrize(("kind", "fault", "site", "check"), ROWS + BY_NIGHT * NIGHT, ids=lambda part: part)
+def test_a_fault_is_caught(kind: str, fault: str, site: str, check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = draws_as_data(kind) if check == AT_DRAWS else None  # unbroken
+    hits = install(monkeypatch, fault, site)
+    found = list(checks_of(kind, (check,), given))
+    assert site in hits, "no derivation has this site"
+    assert any(c.status == "failed" and "Error:" not in c.note for c in found), found  # not by an exception
+
+
+@pytest.mark.usefixtures("first_data")
+@pytest.mark.parametrize("kind", TEXTS)
+def test_the_same_unbroken(kind: str) -> None:
+    """Those of the gallery are verified in `test_verify.py`."""
+    found = list(checks_of(kind, tuple({row[3] for row in ROWS if row[0] == kind})))
+    assert {"passed"} <= {c.status for c in found} <= {"passed", "not checked"}, found
