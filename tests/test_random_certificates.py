@@ -851,3 +851,22 @@ infer one by saem
 @pytest.mark.parametrize("text", RIGHT_AS_ASKED.values(), ids=RIGHT_AS_ASKED.keys())
 def test_a_right_model_by_the_method_asked_for_gets_its_certificate(text: str) -> None:
     assert failures(text) == []
+
+
+def test_the_mass_of_data_sets_is_one_where_priors_read_givens() -> None:
+    """Each data set is drawn with givens of its own, and the priors that are taken off read those."""
+    model = emdsl.compile(
+        text="""model M
+param s : simplex[2]
+size K = 2
+given middle[K] : real
+for k in K:
+    param each[k] : real ~ Normal(middle[k], 1)
+for n in N:
+    latent z[n] ~ Categorical(s)
+    observed y[n] ~ Bernoulli(logit = each[z[n]])
+"""
+    )
+    table, _, score = mass._sets(find_case(model, 0))
+    every = np.array(list(product((0.0, 1.0), repeat=table.shape[1])))
+    assert np.exp(np.concatenate([score(y[None]) for y in every])).sum() == pytest.approx(1, rel=1e-9)

@@ -21,7 +21,7 @@ from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.on_average import by_rows
 from emdsl.fit.verify.setting import Drawn, again, as_data, draw
-from emdsl.fit.verify.world import Unchecked
+from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
 from emdsl.runtime.data import faults
 
@@ -189,12 +189,14 @@ def _sets(case: Case) -> tuple[Array, list[Column], Score]:
     every = [again(text, drawn, case.rng(1000 + k)).data for k in range(SETS)]
     told = [(v, np.array([np.ravel(d[v.name]) for d in every], float)) for v in text.of_kind("observed")]
 
+    priors = World.of(text, drawn).priors(start)  # which may read givens
+
     def one(row: Array) -> float:
         try:
             fit = fitted(case.model.fitter, case.model, _placed(case, drawn, row[None]), start, 0)
         except DataError:  # which are impossible
             return -np.inf
-        return float(fit.history_[0] - case.world.priors(start))
+        return float(fit.history_[0] - priors)
 
     return *_table(told, SETS), lambda y: np.array([one(row) for row in y])
 
