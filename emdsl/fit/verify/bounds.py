@@ -25,7 +25,7 @@ from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.m_step import held
 from emdsl.fit.verify.moved import moves
 from emdsl.fit.verify.resting import FISHER, Bound, resting
-from emdsl.fit.verify.setting import Drawn, draw
+from emdsl.fit.verify.setting import Drawn, draw, flat
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.world import Unchecked, World
 
@@ -146,10 +146,10 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
     )
     found = ratios(blocks, shown, world, start, DRAWS, case.rng(17)).values
     values = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in found.items()}
-    told = {n: np.asarray(v) for n, v in shown.items() if not isinstance(v, Mapping)}
+    told = {n: flat(v) for n, v in shown.items() if not isinstance(v, Mapping)}
     unseen = sum(float(v[(v > 0) & (v * DRAWS < SHOWN)].sum()) for v in told.values())
-    if unseen:  # levels that so few draws hardly show: what they do to a slope is told by others, at which they are as
-        even = {n: (v + 1 / v.shape[-1]) / 2 for n, v in told.items()}  # likely
+    if unseen:  # levels that so few draws hardly show: what they do to a slope is told where they are likely
+        even = {n: (v + 1 / v.shape[-1]) / 2 for n, v in told.items()}
         wide = ratios(blocks, {**shown, **even}, world, start, DRAWS, case.rng(19)).values
         rare = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in wide.items()}
     space = Space.of(case.world.model.of_kind("param"), world.scope, start)
