@@ -252,8 +252,9 @@ def test_a_likelihood_without_a_maximum_is_no_fall() -> None:
         "    given x[n] : real\n    observed y[n] ~ Normal(a + b * x[n], exp(g + h * x[n]))"
     )
     model, x = emdsl.compile(text=text), np.array([-0.38, -0.35, -0.31, -0.14, 0.43, 0.76])
-    with pytest.raises(DegenerateError, match="h goes to where the expected log joint still rises"):
-        model.fitter().fit({"x": x, "y": 3.1 * x - 1.5 + np.array([0.4, -0.3, 0.5, 0, 0, 0])})
+    for seed, told in ((0, "h goes to where the expected log joint still rises"), (34, "what is left is rounding")):
+        with pytest.raises(DegenerateError, match=told):
+            model.fitter(seed=seed).fit({"x": x, "y": 3.1 * x - 1.5 + np.array([0.4, -0.3, 0.5, 0, 0, 0])})
     assert np.isfinite(list(find_case(model, 0).step.values())).all()
 
 

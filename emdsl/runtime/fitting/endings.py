@@ -167,8 +167,9 @@ def _without_digits(setup: Setup, end: Climb, edge: Sequence[str], noise: float)
     """
     size, scales = 1 + abs(end.history[-1]), {_variable(setup, n)["domain"] for n in end.params} & SCALES
     steady = _climbed_on(end.history, BLURRED * size) and noise > BLURRED * size
-    if end.status == "level" and scales and (steady or noise > size):
-        return f"the next step has an objective that is known to {noise:.1e} only: a scale collapses"
+    if end.status == "level" and (noise > size or (scales and steady)):
+        what = "a scale collapses" if scales else "what is left is rounding"
+        return f"the next step has an objective that is known to {noise:.1e} only: {what}"
     collapsed = [n for n in edge if _variable(setup, n)["domain"] == "positive"]
     if not collapsed or end.status not in ("level", "converged", "decreased") or end.state is not None:
         return ""
