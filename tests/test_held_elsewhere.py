@@ -86,3 +86,21 @@ def test_what_priors_and_penalties_alone_drive_out_of_its_domain_is_told(lines: 
     except emdsl.EmdslError as error:
         said = str(error)
     assert told in said
+
+
+@pytest.mark.parametrize(
+    ("domain", "penalty", "told"),
+    [
+        ("unit", "0.5 * (a - 0.3)^2", "a lies on the boundary"),
+        ("positive(max = 3)", "0.5 * (a - 1)^2", "a lies on the boundary"),
+        ("positive", "0.5 * (a - 0.3)^2", "a has collapsed"),
+        ("real", "0.5 * (a - 0.3)^2", "became inf"),
+    ],
+)
+def test_a_root_where_the_objective_is_least_is_no_update(domain: str, penalty: str, told: str) -> None:
+    """A penalty that grows both ways has its root at its least value, which was taken and told converged."""
+    text = f"model M\nparam a : {domain}\nfactor {penalty}\nfor n in N:\n    observed y[n] ~ Normal(0, 1)\n"
+    model = emdsl.compile(text=text)
+    assert [u.kind for u in model.derived.updates] == ["newton"]
+    fit = model.fitter(seed=0, on_degenerate="keep").fit({"y": np.array([0.1, 0.2])})
+    assert told in fit.message_, fit.message_

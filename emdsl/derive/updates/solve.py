@@ -111,8 +111,7 @@ def _by_data(names: tuple[str, ...], q: Expected, every: Sequence[Term], model: 
     """Parameters that data are passed over for: those that are weighted medians first, then the others together."""
     params = {v.name: v for v in model.variables if v.kind == "param"}
     never_negative = [v.name for v in model.variables if v.domain.ends[0] >= 0]
-    every_mixed = [mx.term for mx in q.mixed]
-    out = []
+    every_mixed, out = [mx.term for mx in q.mixed], list[Update]()
     for n in names:
         found = distances(params[n], _held((n,), every), _held((n,), every_mixed), params, never_negative)
         if found is not None:
@@ -206,7 +205,8 @@ def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | Non
     if not v.domain.linear:
         return None
     found = quadratic(mine, (v,))
-    return None if found is None else _linear_update(found, (v,))
+    least = found and not found.second and x.positive(x.neg(found.left[0, 0]))
+    return None if least or not found else _linear_update(found, (v,))
 
 
 def _linear_update(found: Linear, group: Sequence[m.Variable]) -> Update:
@@ -256,18 +256,18 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
     functions, coefficients = tuple(found), tuple(found.values())
     leaf = next(e for f in functions for e in x.walk(f) if isinstance(e, El) and e.var == v.name)
     root = solve_score(leaf, functions, coefficients)
+    root = None if (least := bool(root and root.curvature and x.positive(root.curvature))) else root
     if root is None and v.domain.unbounded:
         root = direction(leaf, functions, coefficients)
     if root is not None:
-        scalars = tuple(Scalar(f, c) for f, c in found.items())
-        return Update((v.name,), "closed form", Closed(root, axes, scalars), root.evidence)
-    value = x.add(*(x.mul(c, f) for f, c in found.items()))
-    rule = alone(leaf, axes, value)
+        closed = Closed(root, axes, tuple(Scalar(f, c) for f, c in found.items()))
+        return Update((v.name,), "closed form", closed, root.evidence)
+    rule = alone(leaf, axes, x.add(*(x.mul(c, f) for f, c in found.items())))
     plain: dict[Ix, Idx] = {i: Ix("_", i.dim) for i in axes}  # axes have no names of the user's
     why = f"no closed root where Q holds {', '.join(show(x.substitute(f, plain)) for f in functions)}"
-    return (
-        None if rule is None else Update((v.name,), "newton", rule, f"{why}; Newton with step-halving, to convergence")
-    )
+    why = "the only root of the score is where Q is least" if least else why
+    why += "; Newton with step-halving, to convergence"
+    return None if rule is None else Update((v.name,), "newton", rule, why)
 
 
 def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Mapping[str, m.Variable]) -> list[Update]:

@@ -28,6 +28,7 @@ from emdsl.runtime.fitting.loop import climb
 from emdsl.runtime.fitting.symmetry import alike
 
 SAME = 1e-9
+AS_GOOD_BY_SLOPES = 1e-6  # two ends of quasi-Newton where Q has kinks: as near as its slopes are held to be level
 AS_GOOD = 1e-8  # of the objective: two ends of Newton's method on a ridge, which differ as parameters
 NEIGHBOURS = 10  # times what a start a little beside moves: two fits differ by no more than that
 LAST_DIGITS, AS_MODES_ARE = 1e-15, 1e-7  # how little; modes are found from those before, points stand about them
@@ -145,7 +146,9 @@ def as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[fl
     off = apart(a, b)
     if off <= SAME:
         return off, SAME
-    return max(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside)), AS_GOOD
+    kinks = any(u.kind == "gradient" for u in case.derived.updates)  # between which a search may end
+    most = AS_GOOD_BY_SLOPES if kinks else AS_GOOD
+    return max(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside)), most
 
 
 def _climbs_apart(a: Any, b: Any) -> float:
