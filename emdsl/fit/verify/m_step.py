@@ -11,6 +11,7 @@ import numpy as np
 
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
+from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify import on_average
 from emdsl.fit.verify.blur import OTHERS, jitter
 from emdsl.fit.verify.case import Case, far_out
@@ -26,7 +27,7 @@ from emdsl.fit.verify.checks import (
     log_likelihood_by,
     placed_at,
 )
-from emdsl.fit.verify.effort import MOST_POINTS, points_of
+from emdsl.fit.verify.effort import MOST_POINTS, numbers_of, points_of
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
@@ -43,6 +44,7 @@ FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
 STEPS_INSIDE = 60  # of those that have integrals inside integrals: a third of a second each
+MOST_WORK = 4_000_000  # numbers at which log densities are evaluated, over all steps
 WITH_GAPS = (30, 90)  # rows, in turn
 SHORT = "steps of EM are too short to tell"
 SINGULAR = 1e-3  # an eigenvalue of correlations that is less: where it goes to 0, EM goes there ever more slowly
@@ -77,6 +79,8 @@ def level_with_gaps(case: Case, mine: Sequence[Variable], whole: bool) -> Iterat
     try:
         if points_of(case.derived.joint) > MOST_POINTS:
             raise Unchecked(f"fits of many rows are made at no more than {MOST_POINTS} points of each")
+        if lagged := [v.name for v in mine if v.name in variable_reads(v, case.world.model)]:
+            raise Unchecked(f"rows of {lagged[0]} that gaps tie are a model of their own, run by run")
         for rows in WITH_GAPS:
             drawn, start = on_average.many(case, rows)
             found = list(_ends_level(case, with_holes(mine, drawn, whole, case.rng(19)), start))
@@ -90,8 +94,10 @@ def level_with_gaps(case: Case, mine: Sequence[Variable], whole: bool) -> Iterat
 def _ends_level(case: Case, drawn: Drawn, start: Mapping[str, Array]) -> Iterator[Check]:
     """The same for these data. Raises Unchecked."""
     inside = any(c.outer for c in case.derived.joint.clouds)
+    dear = max(1, numbers_of(case.derived.joint, drawn.latents))
+    steps = STEPS_INSIDE if inside else max(STEPS_INSIDE, min(MOST_STEPS, MOST_WORK // dear))
     try:
-        end = case.fit(start, STEPS_INSIDE if inside else MOST_STEPS, drawn, policy="keep", tol=1e-12)
+        end = case.fit(start, steps, drawn, policy="keep", tol=1e-12)
     except DataError as refused:  # so many elements of a network are too many
         raise Unchecked(refused.problems[0].message) from None
     if (ended := _no_end(end)) is not None:
