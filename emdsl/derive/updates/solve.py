@@ -205,7 +205,7 @@ def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | Non
     if not v.domain.linear:
         return None
     found = quadratic(mine, (v,))
-    least = found and not found.second and x.positive(x.neg(found.left[0, 0]))
+    least = found and v.domain.unbounded and not found.second and x.positive(x.neg(found.left[0, 0]))  # ends are asked
     return None if least or not found else _linear_update(found, (v,))
 
 
