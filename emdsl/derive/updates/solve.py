@@ -205,8 +205,8 @@ def _quadratic(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | Non
     if not v.domain.linear:
         return None
     found = quadratic(mine, (v,))
-    least = found and v.domain.unbounded and not found.second and x.positive(x.neg(found.left[0, 0]))  # ends are asked
-    return None if least or not found else _linear_update(found, (v,))
+    highest = found and (found.second or not x.positive(x.neg(found.left[0, 0])))
+    return _linear_update(found, (v,)) if found and highest else None
 
 
 def _linear_update(found: Linear, group: Sequence[m.Variable]) -> Update:
@@ -256,9 +256,9 @@ def _scalar(v: m.Variable, mine: Sequence[Term], q: Expected) -> Update | None:
     functions, coefficients = tuple(found), tuple(found.values())
     leaf = next(e for f in functions for e in x.walk(f) if isinstance(e, El) and e.var == v.name)
     root = solve_score(leaf, functions, coefficients)
-    root = None if (least := bool(root and root.curvature and x.positive(root.curvature))) else root
-    if root is None and v.domain.unbounded:
-        root = direction(leaf, functions, coefficients)
+    ends = v.domain.kind == "real" and not v.domain.unbounded  # they are asked beside the root
+    root = None if (least := bool(root and root.curvature and x.positive(root.curvature) and not ends)) else root
+    root = root or (direction(leaf, functions, coefficients) if v.domain.unbounded else None)
     if root is not None:
         closed = Closed(root, axes, tuple(Scalar(f, c) for f, c in found.items()))
         return Update((v.name,), "closed form", closed, root.evidence)
