@@ -1341,3 +1341,15 @@ for n in N:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert (bound.fit({"x": [3.0]}).params_["s"] > 0.04).all()
+
+
+def test_what_is_drawn_is_not_integrated_out_in_its_place() -> None:
+    """Data are the sum of two noises, one of which is drawn: its conditional was that of the other, and no draw moved
+    it. Exact: the share of the variance that is its own."""
+    text = "model M\nparam m : real\nparam s : positive\nfor n in N:\n    latent one[n] ~ Normal(m, s)\n"
+    text += "    latent two[n] ~ Normal(0, 0.5)\n    observed c[n] ~ Delta(one[n] + two[n])\ninfer one by mcmc\n"
+    c = 2 + 1.5 * np.random.default_rng(1).normal(size=40)
+    fit = compiled(text).fitter(max_iter=0, seed=1).fit({"c": c}, init={"m": 2.0, "s": 1.2})
+    told, share = fit.posterior({"c": c})["one"], 1.44 / (1.44 + 0.25)
+    assert np.abs(told["mean"] - 2 - share * (c - 2)).max() < FALSE_ALARM * np.sqrt(share * 0.25 / 50)
+    assert told["var"].mean() == pytest.approx(share * 0.25, rel=0.15)

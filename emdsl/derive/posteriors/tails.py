@@ -9,7 +9,7 @@ Conditions may stand in branches that discrete latents choose, and their ends ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -33,9 +33,12 @@ from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 
 
-def closed(joint: LogJoint) -> LogJoint:
-    """The joint without the latents of which only where they lie is asked, and whose mass there is known."""
-    return without(joint, candidates(joint)) or joint
+def closed(joint: LogJoint, drawn: Collection[str]) -> LogJoint:
+    """The joint without the latents of which only where they lie is asked, and whose mass there is known.
+
+    What is drawn stays, also where its own conditional is asked for and all others are known or integrated out.
+    """
+    return without(joint, [n for n in candidates(joint) if n not in drawn]) or joint
 
 
 def candidates(joint: LogJoint) -> tuple[str, ...]:

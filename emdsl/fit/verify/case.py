@@ -283,9 +283,7 @@ def _case(model: Compiled, text: ModelText, seed: int, drawn: Drawn, most: float
     try:
         if (points := numbers_of(model.derived.joint, drawn.latents)) > most:
             raise Unchecked(f"an E-step evaluates log densities at {points} numbers, and no more than {most} are taken")
-        exact = max(seen_exactly(text).values(), default=0)
-        if exact > 1 or which_of_several(text) != text or any(together(text)):
-            raise Unchecked("data are several latents together without noise: none of them is a number by itself")
+        by_themselves(text)
         if goes_on(model, drawn):
             raise Unchecked(MANY)
         if (numbers := sum(a.size for a in world.latents.values())) > MOST_LATENTS:
@@ -296,6 +294,13 @@ def _case(model: Compiled, text: ModelText, seed: int, drawn: Drawn, most: float
     except Unchecked as why:
         return Case(model, seed, drawn, world, space, start, {}, None, (), str(why))
     return Case(model, seed, drawn, world, space, start, {}, oracle, found_tables, "", fine)
+
+
+def by_themselves(text: ModelText) -> None:
+    """Raises Unchecked where data say what several latents are together."""
+    exact = max(seen_exactly(text).values(), default=0)
+    if exact > 1 or which_of_several(text) != text or any(together(text)):
+        raise Unchecked("data are several latents together without noise: none of them is a number by itself")
 
 
 def together(text: ModelText) -> Iterator[bool]:

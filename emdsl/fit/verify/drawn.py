@@ -21,7 +21,7 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Compiled, fitted, told_sizes
+from emdsl.fit.verify.case import Compiled, by_themselves, fitted, told_sizes
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.held import completed
@@ -193,6 +193,7 @@ def _far(a: Any, b: Any) -> float:
 def densities(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
     """Densities of draws, of all latents that are drawn and of each group that a kernel moves, and their slopes."""
     site, rng = Site.of(model, seed, plates), np.random.default_rng([seed, 40])
+    by_themselves(site.world.model)
     groups, mine = site.module.groups(), model.derived.draws
     held = [n for n in site.world.latents if n in mine.latents]
     others = [draw(site.world.model, 7000 + POINTS * seed + k, plates).latents for k in range(POINTS)]
@@ -295,6 +296,10 @@ def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         start = site.stored(site.world.latents)
         found = [group.draw(site.params, {**site.prepared, **start}, rng) for _ in range(REPEATS)]
         names = list(found[0])
+        if set(names) != set(group.names.split(", ")):
+            yield Check(NAME, f"draws of {group.names}", "failed", note=f"{', '.join(names)} is drawn in its place")
+            continue
+        by_themselves(site.world.model)
         others = [n for n in site.world.latents if n not in _led_by(names, site.world)]
         given = [n for n in others if n not in tails]
         oracle, held = oracle_of(site.beside(given, site.world.latents), site.params)
