@@ -30,7 +30,7 @@ from emdsl.language.model import ModelText
 from emdsl.language.tree import Call, Expr, Var, children
 
 PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the whole
-FAR, FACTOR = 10.0, 1000.0  # a step of a number on the line, and of its distance to an end, that is too far
+FAR, FACTOR = 10.0, 100.0  # a step of a number on the line, and of its distance to an end, that is too far
 LEAST, MOST, ATTEMPTS = 1, 2, 6  # more data: so many in any case, at most, and how many are drawn for that
 APART = 7919  # between their seeds
 MOST_LATENTS = 200  # numbers of latents: the time of sums over them grows with their number, ten seconds there
