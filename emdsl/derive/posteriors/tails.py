@@ -33,7 +33,7 @@ from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 
 
-def closed(joint: LogJoint, drawn: Collection[str]) -> LogJoint:
+def closed(joint: LogJoint, drawn: Collection[str] = ()) -> LogJoint:
     """The joint without the latents of which only where they lie is asked, and whose mass there is known.
 
     What is drawn stays, also where its own conditional is asked for and all others are known or integrated out.
