@@ -1343,6 +1343,7 @@ for n in N:
         assert (bound.fit({"x": [3.0]}).params_["s"] > 0.04).all()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # no iteration converges
 def test_what_is_drawn_is_not_integrated_out_in_its_place() -> None:
     """Data are the sum of two noises, one of which is drawn: its conditional was that of the other, and no draw moved
     it. Exact: the share of the variance that is its own."""

@@ -26,7 +26,7 @@ from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.effort import numbers_of, points_of
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _level, _no_end, m_step
-from emdsl.fit.verify.setting import Drawn
+from emdsl.fit.verify.setting import Drawn, draw
 from emdsl.fit.verify.world import Unchecked
 from emdsl.runtime.numeric.ascent import newton_steps
 from emdsl.runtime.numeric.updates import best_root
@@ -740,6 +740,44 @@ def test_a_latent_direction_has_no_mean() -> None:
     """
     found = {c.subject: c.status for c in checks.posterior(find_case(emdsl.compile(text=text), 0))}
     assert found["own"] == "not checked"
+
+
+def test_a_weight_and_a_row_twice_that_both_go_by_mean_field_are_not_compared() -> None:
+    """Found by chance: without gaps all configurations are summed over, and with a cell of a vector missing there is a
+    bound, of which each fit found one of its own."""
+    text = """
+        model Shared
+        param m : ordered[2]
+        param p : positive
+        param s : simplex[2]
+        latent top ~ Normal(0, 2)
+        for n in N:
+            latent z[n] ~ Categorical(s)
+            observed y[n] ~ Normal(m[z[n]] + top, p)
+            observed w[n] ~ MvNormal([m[z[n]], 1], p * eye(2))
+    """
+    case = find_case(emdsl.compile(text=text), 0)
+    w = np.array(case.drawn.data["w"])
+    w[1, 0] = np.nan
+    assert case.exact
+    with pytest.raises(Unchecked, match="another posterior: meanfield"):
+        invariance.repeated(case, "N", case.drawn._replace(data={**case.drawn.data, "w": w}))
+
+
+def test_a_shape_of_two_rows_that_have_scales_of_their_own_is_drawn_again() -> None:
+    """Found by chance: it goes to infinity, and an M-step ended at a thousand times as much with a slope."""
+    text = """
+        model Times
+        param k[2] : positive
+        param s[2] : positive ~ Gamma(2, 1)
+        for n in N:
+            observed half[n] : category[2] ~ Categorical([0.7, 0.3])
+            given topic[n] : index[2]
+            observed c[n] ~ Weibull(k[half[n]], s[topic[n]])
+    """
+    case = find_case(emdsl.compile(text=text), 9)
+    assert (case.step["k"] < 100 * case.start["k"]).all()
+    assert {c.status for c in m_step(case)} == {"passed"}
 
 
 RIGHT_AS_ASKED = {

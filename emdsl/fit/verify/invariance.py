@@ -296,8 +296,8 @@ def repeated(case: Case, name: str, drawn: Drawn | None = None) -> Check:
     except EmdslError as refused:
         raise Unchecked(refused.problems[0].message) from None
     b = case.fit(case.start, 1, twice)
-    ways = [{n: way.method for n, way in fit._variant.current.plan.items()} for fit in (a, b)]
-    if ways[0] != ways[1]:  # as the fit says
+    ways = [_ways(fit) for fit in (a, b)]
+    if ways[0] != ways[1] or "meanfield" in {*ways[0].values()} - {*_ways(case.begun).values()}:  # as the fit says
         raise Unchecked(f"what weighs has another posterior: {', '.join(dict.fromkeys(ways[0].values()))}")
     far = any(far_out(case.model, case.drawn, fit.params_) for fit in (a, b))  # Newton ends anywhere on its way there
     if far or another_path(case):
@@ -311,6 +311,10 @@ def repeated(case: Case, name: str, drawn: Drawn | None = None) -> Check:
         if off <= points:  # points stand where a mode was found
             most, note = points, "twice the points tell of errors up to this"
     return measured(TWICE, name, off, most, note)
+
+
+def _ways(fit: Any) -> dict[str, str]:
+    return {n: way.method for n, way in fit._variant.current.plan.items()}
 
 
 def taken(
