@@ -743,7 +743,7 @@ def test_a_latent_direction_has_no_mean() -> None:
 
 
 def test_a_weight_and_a_row_twice_that_both_go_by_mean_field_are_not_compared() -> None:
-    """Found by chance: without gaps all configurations are summed over, and with a vector of which a cell is missing, in
+    """Found by chance: without gaps all configurations are summed over; with a vector of which a cell is missing, in
     each of them, that takes too long: there are two bounds, each with a q of its own."""
     text = """
         model Shared
