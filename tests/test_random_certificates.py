@@ -17,7 +17,7 @@ from strategies import models
 
 import emdsl
 from emdsl.derive.posteriors.draws import known
-from emdsl.errors import DataError
+from emdsl.errors import DataError, Problem
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import _guarded, alone, answers, bounds, checks, drawn, gaps, invariance, mass, on_average
 from emdsl.fit.verify import case as case_of_verify
@@ -910,3 +910,23 @@ for n in N:
     table, _, score = mass._sets(find_case(model, 0))
     every = np.array(list(product((0.0, 1.0), repeat=table.shape[1])))
     assert np.exp(np.concatenate([score(y[None]) for y in every])).sum() == pytest.approx(1, rel=1e-9)
+
+
+@pytest.mark.parametrize("of_three", [1, 3])
+def test_data_that_cannot_be_drawn_are_no_failure_of_their_mass(monkeypatch: pytest.MonkeyPatch, of_three: int) -> None:
+    """Found by chance: beside one latent in many, hardly any draw of the data falls into its domain."""
+    text = "model M\nparam u : unit\nfor n in N:\n    latent z[n] ~ Bernoulli(u)\n    observed y[n] ~ Bernoulli(0.2 + 0.3 * z[n])\n"
+    case, asked, sets = find_case(emdsl.compile(text=text), 0), [], mass.again
+
+    def some(*beside: object) -> Drawn:
+        asked.append(0)
+        if len(asked) % 3 < of_three:
+            raise DataError(Problem("D051", "draws of `y` hardly ever fall into its domain", None))
+        return sets(*beside)
+
+    monkeypatch.setattr(mass, "again", some)
+    if of_three < 3:
+        assert len(mass._sets(case)[0]) == mass.SETS
+    else:
+        with pytest.raises(Unchecked, match="of 240 data sets 0 can be drawn"):
+            mass._sets(case)

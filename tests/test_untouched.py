@@ -160,3 +160,17 @@ infer b by {method}
     assert (np.isnan(errors["m"]) == [False, False, True]).all() and (
         np.isnan(errors["s"]) == [False, False, True]
     ).all()
+
+
+def test_a_level_that_no_row_has_stays_wherever_it_began() -> None:
+    """A mean is measured from the data's own: told from 0 again its last digit may be another, and about half of such
+    fits were refused as if a component had lost its rows."""
+    text = (
+        "model M\nparam m[2] : real\nfor n in N:\n    given g[n] : index[2]\n    observed y[n] ~ Normal(m[g[n]], 1)\n"
+    )
+    model, rng = emdsl.compile(text=text), np.random.default_rng(0)
+    for far in np.repeat([0.0, 1.0, 1e6], 8):
+        y, m = far + rng.normal(size=5), rng.normal(size=2)
+        with pytest.warns(UserWarning, match=r"the data say nothing of m \(1,\)"):
+            fit = model.fitter(init={"m": m}).fit({"g": np.zeros(5, int), "y": y})
+        np.testing.assert_allclose(fit.params_["m"], [y.mean(), m[1]], rtol=1e-8)

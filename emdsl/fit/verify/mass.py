@@ -8,6 +8,7 @@ so that the tails of h are heavier than those of p. The sampler says where data 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +29,7 @@ from emdsl.runtime.data import faults
 NAME = "log-likelihood, mass over all data"
 CENTRES, OTHER, WIDTH, FAR = 300, 0.25, 0.3, 30.0  # how often a column is another row's; in quartiles of a column
 STEPS, SETS = 3, 120  # elements of a plate, where the log-likelihood is no sum over rows: data sets are rows then
+TRIES = 2  # times so many are drawn at most
 MOST_COLUMNS, WIDE, ERRORS, SLACK = 8, 0.12, 5.0, 0.05  # a mean known worse than that says nothing
 UNSEEN = "where nothing is seen"
 DRAWN = ("observed", "latent")
@@ -186,7 +188,14 @@ def _sets(case: Case) -> tuple[Array, list[Column], Score]:
         raise Unchecked(why.problems[0].message) from None
     _few(sum(np.size(v) for _, v in _observed(case, drawn)))
     start = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
-    every = [again(text, drawn, case.rng(1000 + k)).data for k in range(SETS)]
+    every = list[dict[str, Array]]()
+    for k in range(TRIES * SETS):
+        with suppress(DataError):  # latents of which hardly any draw of the data falls into its domain
+            every.append(again(text, drawn, case.rng(1000 + k)).data)
+        if len(every) == SETS:
+            break
+    else:
+        raise Unchecked(f"of {TRIES * SETS} data sets {len(every)} can be drawn")
     told = [(v, np.array([np.ravel(d[v.name]) for d in every], float)) for v in text.of_kind("observed")]
 
     priors = World.of(text, drawn).priors(start)  # which may read givens

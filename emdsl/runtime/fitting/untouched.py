@@ -15,6 +15,9 @@ import numpy as np
 from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fitting.climbs import Params, Point, Setup, evaluate
 
+UNMOVED = 1e-12  # of a number that an M-step leaves where it is
+PLACED = 1e-15  # of a place that numbers are measured from, and told with: rounding, twice
+
 
 class Untouched:
     """Of the data of a fit; `masks` are found when they are first asked for, near `start` where the fit has one: to
@@ -33,7 +36,7 @@ class Untouched:
             here, state = self._alike()
             level = here.params
             found = module.m_step(here.statistics, level, prepared, "keep")
-            still = {n: np.equal(found[n], p) for n, p in level.items()}
+            still = unmoved(self.setup, found, level)
             masks = silent(self.setup, here.statistics, level, still, "keep")
             params = _params(module.SPEC, level)
             return {n: masks[n] for n, v, _ in params if n in masks and self.says_nothing(here, v, masks[n], state)}
@@ -77,7 +80,7 @@ class Untouched:
         if not masks:
             return None
         found: Params = self.setup.module.m_step(here.statistics, here.params, self.setup.prepared, "keep")
-        still = {n: np.equal(found[n], p) for n, p in here.params.items() if n in found}
+        still = unmoved(self.setup, found, here.params)
         if not self._within(still):
             still = silent(self.setup, here.statistics, here.params, still, "keep")
         self.met = self._within(still)
@@ -116,15 +119,22 @@ def _stays(setup: Setup, statistics: Mapping[str, Any], params: Params, name: st
             found = setup.module.m_step(statistics, {**params, name: at}, setup.prepared, policy)[name]
     except (setup.module.Degenerate, np.linalg.LinAlgError):
         return np.zeros(at.shape, bool)
-    stays: Array = np.isclose(found, at, rtol=1e-12, atol=0.0)
-    return stays
+    return unmoved(setup, {name: found}, {name: at})[name]
+
+
+def unmoved(setup: Setup, found: Params, params: Params) -> dict[str, Array]:
+    """Name -> which elements are where they were, but for the digits that places lose which are measured from the
+    data's own, and told from 0."""
+    places = (np.abs(v).max(initial=0.0) for n, v in setup.prepared.items() if n.startswith("reference "))
+    lost = PLACED * float(max(places, default=0.0))
+    return {n: np.isclose(found[n], p, rtol=UNMOVED, atol=lost) for n, p in params.items() if n in found}
 
 
 def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tuple[tuple[str, int], ...]:
     """Parameters that the data say nothing of, and elements of them (transitions where every sequence has one element,
     or out of a state that no path reaches): Q does not hold them, so that the M-step leaves them where they are. Each
     with how many numbers of it could move."""
-    still = {n: np.equal(before[n], now) for n, now in here.params.items()}
+    still = unmoved(setup, before, here.params)
     still = {n: mask for n, mask in still.items() if mask.any()}
     if not still:
         return ()
