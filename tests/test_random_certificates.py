@@ -915,7 +915,8 @@ for n in N:
 @pytest.mark.parametrize("of_three", [1, 3])
 def test_data_that_cannot_be_drawn_are_no_failure_of_their_mass(monkeypatch: pytest.MonkeyPatch, of_three: int) -> None:
     """Found by chance: beside one latent in many, hardly any draw of the data falls into its domain."""
-    text = "model M\nparam u : unit\nfor n in N:\n    latent z[n] ~ Bernoulli(u)\n    observed y[n] ~ Bernoulli(0.2 + 0.3 * z[n])\n"
+    text = "model M\nparam u : unit\nfor n in N:\n    latent z[n] ~ Bernoulli(u)\n"
+    text += "    observed y[n] ~ Bernoulli(0.2 + 0.3 * z[n])\n"
     case, asked, sets = find_case(emdsl.compile(text=text), 0), [], mass.again
 
     def some(*beside: object) -> Drawn:
