@@ -299,6 +299,24 @@ def test_what_no_data_bear_on_has_not_collapsed() -> None:
         positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([-3.0, -2.0]))
 
 
+def test_a_level_without_data_of_which_a_prior_falls_from_0() -> None:
+    """Where the score has two roots, it had collapsed: logs and inverses of it weigh nothing, so that 0 is the mode."""
+    text = """
+        model M
+        size G = 3
+        param u[G] : positive{}
+        for n in N:
+            observed y[n] ~ MvNormal([0, 0], diag([u[0], u[1]]))
+            observed x[n] ~ MvNormal([0, 0], precision = diag([u[0], u[1]]))
+    """
+    rows = np.random.default_rng(0).normal(size=(2, 9, 2))
+    data = {"y": rows[0], "x": rows[1]}
+    fit = emdsl.compile(text=text.format(" ~ Exponential(1)")).fitter(seed=0).fit(data)
+    assert fit.status_ == "boundary" and fit.params_["u"][2] == 0 < fit.params_["u"][:2].min()
+    with pytest.warns(UserWarning, match=r"the data say nothing of u \(2,\)"):
+        assert emdsl.compile(text=text.format("")).fitter(seed=0).fit(data).params_["u"][2] == 1
+
+
 def test_a_scale_of_data_about_no_reference_point_collapses() -> None:
     """One row below the threshold, fitted exactly: 4e-9 was left of its scale by rounding, and had converged."""
     text = """

@@ -121,15 +121,15 @@ class Root:
     """A closed root of the score, in its coefficients: `candidates` has all of several, the best to be kept.
 
     `computed` are the same roots as the module takes them: two of a quadratic without a difference that loses digits.
-    `curvature` is the second derivative at a single root; `finite_at_zero` says whether the functions have values at 0,
-    so that where the root is no positive number 0 is the best of a positive parameter.
+    `curvature` is the second derivative at a single root; `endless` are the functions that have no value at 0, by their
+    numbers: where their coefficients are 0 and no root is a positive number, 0 is the best of a positive parameter.
     """
 
     value: Expr
     candidates: tuple[Expr, ...]
     evidence: str
     curvature: Expr | None = None
-    finite_at_zero: bool = False
+    endless: tuple[int, ...] | None = None
     computed: tuple[Expr, ...] = ()
 
 
@@ -165,7 +165,7 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
     found = None if _hides(table, (leaf,)) else _solved(tuple(fs), tuple(cs), v, leaf.sort)
     if found is None:
         return None
-    solved, finite = found
+    solved, endless = found
     table.meaning |= {table.of(name): whole for name, whole in held.items()}
 
     def read(expressions: list[sp.Expr]) -> tuple[Expr, ...]:
@@ -180,14 +180,16 @@ def solve_score(leaf: El, functions: tuple[Expr, ...], coefficients: tuple[Expr,
         computed = tuple(x.Where(cond, a, b) for a, b in zip(read(above), read(below), strict=True))
         if solved.logged:
             computed = tuple(x.Fn("log", (c,)) for c in computed)
-    return Root(values[0], values, solved.evidence, slope, finite, computed)
+    return Root(values[0], values, solved.evidence, slope, endless, computed)
 
 
 @lru_cache(maxsize=1024)
-def _solved(fs: tuple[sp.Expr, ...], cs: tuple[sp.Symbol, ...], v: sp.Symbol, sort: str) -> tuple[Solved, bool] | None:
-    """The roots, and whether the functions have values at 0: the same for all scores that differ in names alone."""
+def _solved(
+    fs: tuple[sp.Expr, ...], cs: tuple[sp.Symbol, ...], v: sp.Symbol, sort: str
+) -> tuple[Solved, tuple[int, ...]] | None:
+    """The roots, and which functions have no value at 0: the same for all scores that differ in names alone."""
     found = _polynomial_root(sp.diff(sp.Add(*(c * f for c, f in zip(cs, fs, strict=True))), v), v, sort)
-    return None if found is None else (found, all(f.subs(v, 0).is_finite for f in fs))
+    return None if found is None else (found, tuple(n for n, f in enumerate(fs) if not f.subs(v, 0).is_finite))
 
 
 def _held_apart(n: Expr, leaf: El, held: dict[El, Expr]) -> Expr | None:

@@ -210,11 +210,12 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
         candidates = [_exact(f, c, rule.axes) for c in rule.root.computed or rule.root.candidates]
         value = x.add(*(x.mul(s.coefficient, s.function) for s in rule.functions))
         objective = _function_of(f, (name,), (value,), rule.axes, f"objective_of_{name}")
-        code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high})"
+        endless = f", {_endless(f, rule)}" if low == "0.0" and rule.root.endless else ""
+        code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high}{endless})"
     if v.domain.kind == "positive" and low == "0.0":
         _assign(
             f, name,
-            f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name, rule)}, {_log_weight(f, rule)}'
+            f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name, rule)}, {_endless(f, rule)}'
             f"{_ceiling(f, name)})",
         )  # fmt: skip
         if high != "np.inf":
@@ -223,12 +224,20 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
         _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
 
 
-def _log_weight(f: Function, rule: Closed) -> str:
-    """The coefficient of log v in Q: where it is 0, Q stays bounded as v goes to 0 (1 where other functions do not)."""
-    if rule.root.finite_at_zero:
-        return "0.0"
-    found = [s.coefficient for s in rule.functions if isinstance(s.function, x.Fn) and s.function.name == "log"]
-    return _exact(f, found[0], rule.axes) if len(found) == 1 and len(rule.functions) == 2 else "1.0"
+def _endless(f: Function, rule: Closed) -> str:
+    """What the functions that have no value at 0 weigh in Q: where it is 0, Q stays bounded as v goes to 0.
+
+    Beside a single root the log's weight tells: where that is 0 and another's is not, the root is no number.
+    """
+    root = rule.root
+    if root.endless is None:
+        return "1.0"
+    found = [rule.functions[n] for n in root.endless]
+    if len(root.candidates) == 1:
+        found = [s for s in found if isinstance(s.function, x.Fn) and s.function.name == "log"] or found
+    weights = [s.coefficient for s in found]
+    weight = weights[0] if len(weights) == 1 else x.add(*(x.fn("abs", c) for c in weights))
+    return "0.0" if weight == x.ZERO else _exact(f, weight, rule.axes)
 
 
 def _floor(f: Function, name: str, rule: Closed) -> str:

@@ -192,17 +192,17 @@ def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -
 
 
 def positive(
-    value: Any, name: str, old: Any, policy: str, floor: Any, log_weight: Any, ceiling: float = math.inf
+    value: Any, name: str, old: Any, policy: str, floor: Any, endless: Any, ceiling: float = math.inf
 ) -> Array:
     """A root that must be positive.
 
-    At 0, or short of it, it is a boundary estimate where Q has no log left (`log_weight`, its coefficient, is 0: all
-    counts are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from `ceiling` on,
-    is rounding, and so is the root of a negative sum of squares.
+    At 0, or short of it, it is a boundary estimate where Q has a value there (`endless`, what logs and such weigh in
+    it, is 0: all counts are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from
+    `ceiling` on, is rounding, and so is the root of a negative sum of squares.
     """
     value = np.asarray(value, float)
     if value.size and not (np.all(floor < value) and value.max() < ceiling):
-        bounded = (value <= 0) & (np.asarray(log_weight) == 0)
+        bounded = (value <= 0) & (np.asarray(endless) == 0)
         value = np.where(bounded, 0.0, value)
         bad = ~((value > floor) | bounded) | ~(value < ceiling)
         if not bad.any():
@@ -211,7 +211,7 @@ def positive(
         if policy == "regularise":
             return np.where(bad, np.maximum(1e3 * floor, 1e-6) if math.isinf(ceiling) else 1e-6 * ceiling, value)
         if policy != "keep":
-            if np.isnan(value[bad][0]) and not np.broadcast_to(log_weight, value.shape)[bad][0]:  # 0 / 0
+            if np.isnan(value[bad][0]) and not np.broadcast_to(endless, value.shape)[bad][0]:  # 0 / 0
                 raise Degenerate([name], f"nothing is left to estimate {name}{where} from: its expected counts are 0")
             raise Degenerate([name], f"{name}{where} has collapsed to its boundary")
         value = np.where(bad, old, value)
@@ -234,10 +234,13 @@ def weighted_median(values: Array, weights: Array, old: Array) -> Array:
     return np.where(total[..., 0] > 0, found, old)
 
 
-def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], low: Any, high: Any) -> Array:
+def best_root(
+    candidates: Sequence[Array], objective: Callable[[Array], Array], low: Any, high: Any, endless: Any = None
+) -> Array:
     """Of several roots, elementwise, the feasible one with the largest value of `objective`.
 
-    An end of the domain at which the objective is a number is one more: a feasible root may be a minimum.
+    An end of the domain at which the objective is a number is one more: a feasible root may be a minimum. So is 0 where
+    `endless`, the weight of all that has no value there, is 0, if the objective does not rise from there.
     """
     best, value = np.asarray(np.nan), np.asarray(-np.inf)
     ends = [np.asarray(end) for end in (low, high) if np.all(np.isfinite(end))]
@@ -247,6 +250,11 @@ def best_root(candidates: Sequence[Array], objective: Callable[[Array], Array], 
         at_end = (c == low) | (c == high)  # there log 0 is a number only by convention
         q = np.where(np.isnan(q) | (at_end & (np.abs(q) > 1e100)), -np.inf, q)
         best, value = np.where(q > value, c, best), np.maximum(q, value)
+    if endless is not None:
+        with np.errstate(all="ignore"):
+            q = np.where(np.asarray(endless) == 0, objective(np.full(value.shape, 1e-150)), -np.inf)
+            falls = q > np.fmax(value, objective(np.full(value.shape, np.minimum(1.0, high))))
+        best, value = np.where(falls, 0.0, best), np.where(falls, q, value)
     return np.where(np.isfinite(value), best, np.nan)
 
 
