@@ -299,6 +299,19 @@ def test_what_no_data_bear_on_has_not_collapsed() -> None:
         positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([-3.0, -2.0]))
 
 
+def test_the_root_of_a_concentration_goes_to_infinity() -> None:
+    """Shares that are alike: it converged at 2.6e7, with an objective of which all is rounding."""
+    text = """
+        model M
+        param m : real
+        param w : simplex[3] ~ Dirichlet(2 + m^2)
+        for n in N:
+            observed y[n] ~ Categorical(w)
+    """
+    fit = emdsl.compile(text=text).fitter(seed=0).fit({"y": np.array([0, 1, 2, 0, 1, 2, 0])})
+    assert fit.status_ == "boundary" and "m goes to infinity" in fit.message_
+
+
 def test_a_level_without_data_of_which_a_prior_falls_from_0() -> None:
     """Where the score has two roots, it had collapsed: logs and inverses of it weigh nothing, so that 0 is the mode."""
     text = """

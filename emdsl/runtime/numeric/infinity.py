@@ -18,7 +18,7 @@ from emdsl.runtime.numeric.ways import ENDLESS, SPREAD, Together, distance, furt
 Values = dict[str, Array]
 Company = list[tuple[str, Array]]  # elements that move together, by their parameters
 FAR = 1e100  # a number this large stands for infinity
-BLURRING, TOLD = 1e9, 0.1  # a parameter that may hide the objective's digits, what is too much of that
+BLURRING, SQUARED, TOLD = 1e9, 1e4, 0.1  # what may hide the objective's digits, or its square; too much of that
 LARGE, SMALL = 2.5, 1e-3  # values of real, of positive parameters that are looked at (exp(exp(2.5)) is 2e5)
 NUMERIC = ("newton", "gradient")  # updates that find no maximum where there is none
 
@@ -41,9 +41,10 @@ def unlimited(
 ) -> dict[str, str]:
     """Parameter -> where it goes, for each that has no finite estimate; `noise` is how well the objective is known.
 
-    A number so large that rounding it moves the log-likelihood as another model would is one of them. Where latents
-    stand at points, whose error is `told`, so may be their scales: of groups of which each is all or nothing. Updates
-    in closed form have a maximum where data are numbers; of latents seen by their signs they lead on and on.
+    A number so large that rounding it moves the log-likelihood as another model would is one of them, and so is one
+    whose square may be (a concentration), where half of it is as good as far as is known. Where latents stand at
+    points, whose error is `told`, so may be their scales: of groups of which each is all or nothing. Updates in closed
+    form have a maximum where data are numbers; of latents seen by their signs they lead on and on.
     """
     out: dict[str, str] = {}
     kinds, domains = spec.get("updates", {}), {v["name"]: v["domain"] for v in spec["variables"]}
@@ -59,8 +60,11 @@ def unlimited(
         if np.abs(value).max() >= FAR:
             out[name] = goes(value)
         elif name in open_ended:
-            if name in numeric and np.abs(value).max() >= BLURRING and noise(params) >= TOLD:
-                out[name] = goes(value)
+            largest = np.abs(value).max()
+            if name in numeric and largest >= SQUARED and (blur := noise(params)) >= TOLD:
+                half = SPREAD * blur + objective({**params, name: value / 2})
+                if largest >= BLURRING or half >= objective(params):
+                    out[name] = goes(value)
             found += [(name, chosen) for chosen in _chosen(domains[name], value)]
     tries = [[pair] for pair in found]
     lines = [n for n in free if domains[n] in ("real", "ordered") and n in open_ended]
