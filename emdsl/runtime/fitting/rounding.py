@@ -1,4 +1,4 @@
-"""Whether rounding has taken digits of a fit whose latents are Gaussian: of its log-likelihood, of its estimates."""
+"""Whether rounding has taken digits of a fit: of its log-likelihood, of its estimates."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emdsl.runtime.data.columns import Array
 from emdsl.runtime.fitting.climbs import Climb, Params, Setup, evaluate
 
 DOUBTFUL = 1e-9  # of 1 + |log-likelihood|: what rounding may take before anybody is told
 OUT_OF_MEASURE = 1e8  # a location from which on it is asked whether data say it, or their rounding
 MOVED = 1e-3  # of a location
+FINE = 1e-4  # of the data's scale: one of which opened squares have lost eight places
 BLURRED_SCALES = 1e-8  # of a scale
 BLURRED_VARIANCES = 1e-10  # of a variance of the posterior
 OF_MANY = 10  # errors of what is added up to a variance: measured on chains and slopes
@@ -71,6 +73,8 @@ def told(setup: Setup, best: Climb, lost: Lost | None) -> tuple[str, bool]:
         off = min(OF_MANY * lost.of_variances, 1.0)
         text += f"; rounding: variances of the posterior are known to {off:.0e} of themselves only"
     far = far_locations(setup, best)
+    if not lost and _fine(setup, best) and (off := _jitter(setup, best)) > DOUBTFUL * (1 + abs(best.log_likelihood)):
+        text, blurred = f"; rounding: the log-likelihood is known to {off:.0e} only, for {WHY}", True
     off = last_digit(setup, best, far) if far and not blurred else 0.0
     if off > DOUBTFUL * (1 + abs(best.log_likelihood)):
         text += (
@@ -85,6 +89,36 @@ def told(setup: Setup, best: Climb, lost: Lost | None) -> tuple[str, bool]:
             "otherwise: what it is multiplied by is a difference that cancels, and the data do not settle it"
         )
     return text, blurred or bool(names)
+
+
+def _fine(setup: Setup, best: Climb) -> bool:
+    """Whether a scale is next to nothing beside the data's own: its square is a small difference of theirs."""
+    if best.state is not None or best.failure is not None or best.status == "degenerate":
+        return False
+    scale, found = [float(setup.prepared.get("the scale", 0.0))], list[Array]()
+    for v in setup.module.SPEC["variables"]:
+        if v["kind"] == "observed" and v["domain"] == "real" and np.size(setup.data.values[v["name"]]):
+            scale.append(float(np.sqrt(np.nanmean(setup.data.values[v["name"]] ** 2))))
+        elif v["kind"] == "param" and v["domain"] in ("positive", "spd") and v["name"] in best.params:
+            value = best.params[v["name"]]
+            found.append(value if v["domain"] == "positive" else np.sqrt(np.linalg.eigvalsh(value)))
+    return any(bool((s < FINE * max(scale)).any()) for s in found)
+
+
+def _jitter(setup: Setup, best: Climb) -> float:
+    """How far the log-likelihood lies apart where parameters differ in their last places, each by itself.
+
+    Those of a slope are squared over a scale: of one 1e-7 of the data 2^-49 of it moves the log-likelihood by 1e-15.
+    """
+    rng, values = np.random.default_rng(0), [best.log_likelihood]
+    try:
+        with np.errstate(all="ignore"):
+            for _ in range(6):
+                moved = {n: v * (1 + 2.0**-49 * rng.uniform(-1, 1, np.shape(v))) for n, v in best.params.items()}
+                values.append(evaluate(setup, moved, None).log_likelihood)
+    except (setup.module.Degenerate, np.linalg.LinAlgError):
+        return 0.0
+    return float(np.ptp(values))
 
 
 def far_locations(setup: Setup, best: Climb) -> list[str]:
