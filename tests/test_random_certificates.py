@@ -782,6 +782,27 @@ def test_a_shape_of_two_rows_that_have_scales_of_their_own_is_drawn_again() -> N
     assert {c.status for c in m_step(case)} == {"passed"}
 
 
+def test_a_scale_of_one_row_ends_nowhere_at_draws_either() -> None:
+    """Found by chance: quasi-Newton stops somewhere on the way to 0, elsewhere where sums are added in another order."""
+    text = """
+        model Classes
+        param p[2] : positive
+        param r : real ~ Laplace(0, 1)
+        for a in G:
+            latent nest[a] ~ Normal(0, 1)
+        for n in N:
+            given of[n] : index[G]
+            observed k[n] : category[2] ~ Categorical([0.9, 0.1])
+            observed y[n] : real(min = -2) ~ Normal(r - nest[of[n]], p[k[n]])
+        infer nest by saem
+    """
+    model = emdsl.compile(text=text)
+    alike = model.written(known(model.resolved, ["nest"]))
+    with pytest.raises(Unchecked, match="no end"):
+        list(drawn.steps(alike, model, 3, 4))
+    assert next(drawn.steps(alike, model, 4, 4)).status == "passed"
+
+
 RIGHT_AS_ASKED = {
     # the posterior of a direction is compared on the circle
     "a direction": """model M

@@ -21,7 +21,7 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Compiled, by_themselves, fitted, told_sizes
+from emdsl.fit.verify.case import Compiled, by_themselves, far_out, fitted, told_sizes
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.held import completed
@@ -178,6 +178,8 @@ def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int)
             mine, _ = advance(setup, here)
         except site.module.Degenerate:
             return np.inf  # where the other does not collapse
+        if any(far_out(given, drawn, end) for end in (theirs.params_, mine)):
+            raise Unchecked("a step finds no end: a scale of one row goes to 0, and a search stops on its way there")
         off = max([0.0, *(_far(mine[n], v) for n, v in theirs.params_.items())])
         if off > SAME and any(u.kind in CLIMBS for u in given.derived.updates):  # on a ridge a climb ends anywhere
             off = _far(fitted(given.fitter, given, drawn, mine, 0).history_[0], theirs.history_[1])
