@@ -783,7 +783,7 @@ def test_a_shape_of_two_rows_that_have_scales_of_their_own_is_drawn_again() -> N
 
 
 def test_a_scale_of_one_row_ends_nowhere_at_draws_either() -> None:
-    """Found by chance: quasi-Newton stops somewhere on the way to 0, elsewhere where sums are added in another order."""
+    """Found by chance: quasi-Newton stops somewhere on the way to 0, and elsewhere where sums have another order."""
     text = """
         model Classes
         param p[2] : positive
