@@ -7,7 +7,7 @@ are problems side by side (the components of a mixture of generalised linear mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
@@ -66,9 +66,7 @@ class _Raw:
 def curvature(terms: Sequence[Term], variables: Sequence[m.Variable]) -> Curvature | None:
     """The Hessian of a sum of terms; None where a domain or a function stands in the way, or it is very long."""
     names = {v.name for v in variables}
-    if any(v.domain.symmetric or v.domain.discrete for v in variables) or any(
-        _kinked(f, names) for t in terms for f in t.factors
-    ):
+    if any(v.domain.symmetric or v.domain.discrete for v in variables) or kinked(terms, names):
         return None
     if _meeting(terms, names) > LONGEST:
         return None
@@ -102,8 +100,10 @@ def _meeting(terms: Sequence[Term], names: set[str]) -> int:
     return (sum(map(len, met.values())) + len(names)) // 2
 
 
-def _kinked(e: Expr, names: set[str]) -> bool:
-    return any(isinstance(f, x.Fn) and f.name in KINKED and names & x.variables(f) for f in x.walk(e))
+def kinked(terms: Sequence[Term], names: Collection[str]) -> bool:
+    """Whether some of these parameters stand inside what has a kink."""
+    inside = (f for t in terms for e in t.factors for f in x.walk(e) if isinstance(f, x.Fn) and f.name in KINKED)
+    return any(not x.variables(f).isdisjoint(names) for f in inside)
 
 
 def _right_axes(w: m.Variable) -> tuple[Ix, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.posteriors.clouds import dimensions
 from emdsl.derive.posteriors.quadrature import count_of
 from emdsl.derive.posteriors.slopes import components
+from emdsl.derive.updates.curvature import kinked
+from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.families.scope import Array
 
 MOST_POINTS = 1000  # of an element, with which fits of many rows are made: 31 in each of two dimensions, not 61 in 61
@@ -29,6 +31,13 @@ def numbers_of(joint: LogJoint, latents: Mapping[str, Array]) -> int:
         each = dimensions(joint.model.variable(name), joint.model) or 1
         most = max(most, points * math.prod(np.shape(latents.get(name, 0.0))) // each)
     return most
+
+
+def searched(updates: Sequence[Update]) -> tuple[str, ...]:
+    """Parameters that each M-step searches for across kinks, by hundreds of passes over the data."""
+    rules = [(u, u.rule) for u in updates if isinstance(u.rule, Numeric)]
+    dear = (u for u, rule in rules if rule.data and u.kind == "gradient" and kinked(rule.whole, u.params))
+    return tuple(n for u in dear for n in u.params)
 
 
 def _inside(joint: LogJoint, own: Callable[[Cloud], int]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from emdsl.fit.verify.checks import (
     log_likelihood_by,
     placed_at,
 )
-from emdsl.fit.verify.effort import MOST_POINTS, numbers_of, points_of
+from emdsl.fit.verify.effort import MOST_POINTS, numbers_of, points_of, searched
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
@@ -65,11 +65,19 @@ def m_step(case: Case) -> Iterator[Check]:
 
 def _level(case: Case) -> Iterator[Check]:
     """EM ends where log p(x) has no slope: an M-step of another Q has another fixed point."""
-    if (points := points_of(case.model.derived.joint)) > MOST_POINTS:
-        text = f"up to {MOST_STEPS} steps with {SAMPLED} elements at {points} points each are not made"
-        yield skipped(LEVELS, "", f"{text}: no more than {MOST_POINTS} points are")
+    if why := _too_dear(case):
+        yield skipped(LEVELS, "", why)
         return
     yield from _ends_level(case, *on_average.many(case, SAMPLED))
+
+
+def _too_dear(case: Case) -> str:
+    """Why EM is not run to its end with many rows; nothing where it is."""
+    if points_of(case.derived.joint) > MOST_POINTS:
+        return f"fits of many rows are made at no more than {MOST_POINTS} points of each"
+    if names := searched(case.derived.updates):
+        return f"each step searches for {', '.join(names)} across kinks, in hundreds of passes over the data"
+    return ""
 
 
 def level_with_gaps(case: Case, mine: Sequence[Variable], whole: bool) -> Iterator[Check]:
@@ -77,8 +85,8 @@ def level_with_gaps(case: Case, mine: Sequence[Variable], whole: bool) -> Iterat
     domain: which latents stand for what is missing is the plan's choice, and this holds for any."""
     found: list[Check] = []
     try:
-        if points_of(case.derived.joint) > MOST_POINTS:
-            raise Unchecked(f"fits of many rows are made at no more than {MOST_POINTS} points of each")
+        if why := _too_dear(case):
+            raise Unchecked(why)
         if lagged := [v.name for v in mine if v.name in variable_reads(v, case.world.model)]:
             raise Unchecked(f"rows of {lagged[0]} that gaps tie are a model of their own, run by run")
         for rows in WITH_GAPS:
@@ -86,8 +94,8 @@ def level_with_gaps(case: Case, mine: Sequence[Variable], whole: bool) -> Iterat
             found = list(_ends_level(case, with_holes(mine, drawn, whole, case.rng(19)), start))
             if any(c.status != "not checked" for c in found):
                 break
-    except (Unchecked, DataError) as why:
-        found = found or [skipped(LEVELS, "", reason(why))]
+    except (Unchecked, DataError) as refused:
+        found = found or [skipped(LEVELS, "", reason(refused))]
     yield from found
 
 
