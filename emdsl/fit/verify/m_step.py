@@ -73,8 +73,8 @@ def _level(case: Case) -> Iterator[Check]:
 
 def _too_dear(case: Case) -> str:
     """Why EM is not run to its end with many rows; nothing where it is."""
-    if points_of(case.model.derived.joint) > MOST_POINTS:
-        return f"fits of many rows are made at no more than {MOST_POINTS} points of each"
+    if (points := points_of(case.model.derived.joint)) > MOST_POINTS:
+        return f"each row has {points} points: fits of many are made at no more than {MOST_POINTS}"
     if names := searched(case.model.derived.updates):
         return f"each step searches for {', '.join(names)} across kinks, in hundreds of passes over the data"
     return ""
