@@ -1,9 +1,9 @@
-"""A long sum that stands more than once in a step gets a letter: `R = ...`, and then `s = R / S_n`."""
+"""A long sum or square form that stands more than once in a step gets a letter: `R = ...`, and then `s = R / S_n`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from emdsl.report import formula as f
@@ -13,14 +13,16 @@ from emdsl.report.page import SHORT, THEN, Say, Show
 from emdsl.report.walking import parts, rebuilt
 
 WORTH = 60  # letters that a name saves, where it is worth one
-LONG = 24  # letters of two terms that are worth one
+LONG, MUCH = 24, 200  # letters of two terms that are worth one, and letters saved that are worth one for shorter ones
+SHORTEST = 12  # letters of what no letter stands for
 LETTERS = "RCDFGHMUVWXYZ"
 
+Long = f.Plus | f.Times
 Key = frozenset[tuple[bool, Formula]]
 
 
 def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say | Show, ...]:
-    """The lines of a step, its long sums that stand again named before the first of them.
+    """The lines of a step, what is long in it and stands again named before the first of them.
 
     `taken` are the names of the model: no letter hides one, and an index is none of them.
     """
@@ -31,9 +33,12 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
     letters = [c for c in LETTERS if c not in taken and c not in used]
     if not often or len(letters) < len(often):
         return tuple(body)
-    named = {frozenset(e.terms): f.at(f.Name(c), *_free(e, taken)) for e, c in zip(often, letters, strict=False)}
+    named = {_key(e): f.at(f.Name(c), *_free(e, taken)) for e, c in zip(often, letters, strict=False)}
 
     def step(e: Formula) -> Formula | None:
+        if isinstance(e, f.Times):
+            at = next((n for n, own in _square_forms(e) if _key(own) in named), None)
+            return None if at is None else f.times(*(rebuilt(p, step) for p in _without_form(e, at, named)))
         if not isinstance(e, f.Plus):
             return None
         terms = frozenset(e.terms)
@@ -52,15 +57,42 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
     return (*lines[:at], SHORT, *meant, *then, *lines[at:])
 
 
-def _repeated(shown: Sequence[Formula]) -> list[f.Plus]:
-    """Long sums that stand at least twice, none of them within another, in the order of the first of each."""
-    found: dict[Key, list[f.Plus]] = {}
+def _key(e: Long) -> Key:
+    """The same for a sum in whatever order its terms stand; of a product the product."""
+    return frozenset(e.terms if isinstance(e, f.Plus) else ((False, e),))
+
+
+def _repeated(shown: Sequence[Formula]) -> list[Long]:
+    """What is long and stands at least twice, none of it within another, in the order of the first of each."""
+    found: dict[Key, list[Long]] = {}
     for e in (s for whole in shown for s in parts(whole)):
-        if isinstance(e, f.Plus) and len(e.terms) > 1:
-            found.setdefault(frozenset(e.terms), []).append(e)
+        for own in _nameable(e):
+            found.setdefault(_key(own), []).append(own)
     often = [own[0] for own in found.values() if _saved(own) > WORTH]
     apart = [e for e in often if not any(e in parts(o) for o in often if o is not e)]
-    return [e for e in apart if not _of_others(frozenset(e.terms), [frozenset(o.terms) for o in apart])]
+    return [e for e in apart if not _of_others(_key(e), [_key(o) for o in apart])]
+
+
+def _nameable(e: Formula) -> Sequence[Long]:
+    """What of a formula itself a letter may stand for: a sum, a square form in a product."""
+    match e:
+        case f.Plus(terms) if len(terms) > 1:
+            return [e]
+        case f.Times():
+            return [form for _, form in _square_forms(e)]
+    return []
+
+
+def _square_forms(e: f.Times) -> Iterator[tuple[int, f.Times]]:
+    """Where `aᵀ M a` stands in a product, and what it is there."""
+    for n, (left, _, right) in enumerate(zip(e.factors, e.factors[1:], e.factors[2:], strict=False)):
+        if left == f.Raised(right, f.Word("T")):
+            yield n, f.Times(e.factors[n : n + 3])
+
+
+def _without_form(e: f.Times, at: int, named: Mapping[Key, Formula]) -> tuple[Formula, ...]:
+    """The factors of a product, the square form at a place by its name."""
+    return (*e.factors[:at], named[_key(f.Times(e.factors[at : at + 3]))], *e.factors[at + 3 :])
 
 
 def _of_others(terms: Key, all_: Sequence[Key]) -> bool:
@@ -69,10 +101,14 @@ def _of_others(terms: Key, all_: Sequence[Key]) -> bool:
     return len(smaller) > 1 and frozenset.union(*smaller) == terms
 
 
-def _saved(same: list[f.Plus]) -> int:
-    """The letters that a name saves; two terms must be long, and stand often."""
-    long = len(same[0].terms) > 2 or (len(same) > 3 and measure(same[0]) > LONG)
-    return (len(same) - 1) * measure(same[0]) if long else 0
+def _saved(same: list[Long]) -> int:
+    """The letters that a name saves; two terms, and a product, must be long, and stand often."""
+    size = measure(same[0])
+    saved = (len(same) - 1) * size
+    terms = [t for _, t in same[0].terms] if isinstance(same[0], f.Plus) else []
+    often = len(same) > 2 + any(isinstance(t, f.Number) for t in terms)  # `1 - p` is short to the eye
+    long = len(terms) > 2 or (often and (size > LONG or (size > SHORTEST and saved > MUCH)))
+    return saved if long else 0
 
 
 def _free(e: Formula, taken: Collection[str]) -> tuple[Formula, ...]:

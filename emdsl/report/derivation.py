@@ -10,9 +10,10 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Protocol
 
 from emdsl.derive.plan import Plan
+from emdsl.errors import ArgumentError, Problem
 from emdsl.report.counted import counted
 from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
@@ -35,6 +36,13 @@ PREAMBLE = r"""\documentclass{article}
 \setlength{\emergencystretch}{6em}
 \allowdisplaybreaks[1]
 """
+
+
+class Derived(Protocol):
+    """What has a derivation: a compiled model."""
+
+    @property
+    def derivation(self) -> Derivation: ...
 
 
 @dataclass(frozen=True)
@@ -193,9 +201,16 @@ class Derivation:
         for k, step in enumerate(self.steps, 1):
             yield from step.html(k, self.where(k, step, html=True) if linked else "", linked)
 
-    def difference(self, other: Derivation) -> Difference:
-        """What changes from this derivation to another: equation by equation."""
-        return difference((self.steps, other.steps), (self.source, other.source))
+    def difference(self, other: Derivation | Derived) -> Difference:
+        """What changes from this derivation to another, or to a model's: equation by equation.
+
+        Raises `ArgumentError` where `other` is neither.
+        """
+        of = other if isinstance(other, Derivation) else getattr(other, "derivation", None)
+        if not isinstance(of, Derivation):
+            got = type(other).__name__
+            raise ArgumentError(Problem("D016", f"difference takes a derivation or a compiled model, not {got}"))
+        return difference((self.steps, of.steps), (self.source, of.source))
 
     def _repr_html_(self) -> str:
         """The steps for a notebook: no page of its own, no anchors that another cell may have."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -142,11 +143,20 @@ def _lines(one: Numbered | None, other: Numbered | None) -> Iterator[Line]:
     """The lines that one side has alone, in order, those of the first before those of the second; what only stands
     elsewhere is of both."""
     a, b = _keyed(one), _keyed(other)
-    both = {t for t, _ in a} & {t for t, _ in b}
-    for kind, i, j, k, m in SequenceMatcher(None, [t for t, _ in a], [t for t, _ in b], autojunk=False).get_opcodes():
+    steps = SequenceMatcher(None, [t for t, _ in a], [t for t, _ in b], autojunk=False).get_opcodes()
+    gone = Counter(t for kind, i, j, *_ in steps if kind != "equal" for t, _ in a[i:j])
+    come = Counter(t for kind, _, _, k, m in steps if kind != "equal" for t, _ in b[k:m])
+    moved = {"-": gone & come, "+": gone & come}  # each as often as it is on both sides
+
+    def alone(sign: str, t: str) -> bool:
+        stays = moved[sign][t] > 0
+        moved[sign][t] -= stays
+        return not stays
+
+    for kind, i, j, k, m in steps:
         if kind != "equal":
-            yield from (Line("-", line, label) for t, (line, label) in a[i:j] if t not in both)
-            yield from (Line("+", line, label) for t, (line, label) in b[k:m] if t not in both)
+            yield from (Line("-", line, label) for t, (line, label) in a[i:j] if alone("-", t))
+            yield from (Line("+", line, label) for t, (line, label) in b[k:m] if alone("+", t))
 
 
 def _keyed(step: Numbered | None) -> list[tuple[str, tuple[Say | Show, str]]]:

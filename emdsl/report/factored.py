@@ -186,10 +186,19 @@ def _less_a_number(e: Expr) -> bool:
 
 
 def _multiples(e: x.Add) -> bool:
-    """Whether all terms are a multiple of one number: `2 a - 2 b`; of lengths and numbers also of a half."""
+    """Whether all terms are a multiple of a number: `2 a - 2 b`; of lengths and numbers, or elements, of a half too."""
     c, _ = content(e)
-    counts = all(isinstance(x.split_number(t)[1], x.SizeN | x.Num) for t in e.terms)
+    bare = [x.split_number(t)[1] for t in e.terms]
+    counts = any(all(isinstance(t, kinds) for t in bare) for kinds in (x.SizeN | x.Num, El | x.SizeN))
     return abs(c) != 1 and abs(c.numerator) <= LARGE and (c.denominator == 1 or counts)
+
+
+def halved(e: Expr) -> Expr:
+    """`a / 2 + b / 2` as `(a + b) / 2`."""
+    if not isinstance(e, x.Add) or not _multiples(e):
+        return e
+    c, whole = content(e)
+    return x.Mul((x.Num(c), whole)) if c.denominator > 1 else e
 
 
 def _roots(c: Fraction | float, rest: Expr) -> Expr:

@@ -289,6 +289,10 @@ def escaped(text: str, math: bool = False) -> str:
             out.append("\\ " if c == " " and math else c if c.isprintable() else " ")
         elif _greek(c):
             out.append(f"{{{_greek(c)}}}" if math else rf"\ensuremath{{{_greek(c)}}}")
+        elif unicodedata.decomposition(c).startswith("<fraction>"):
+            top, bottom = unicodedata.normalize("NFKD", c).split("\u2044")
+            fraction = rf"\tfrac{{{top}}}{{{bottom}}}"
+            out.append(fraction if math else rf"\ensuremath{{{fraction}}}")
         elif len(pair := unicodedata.normalize("NFD", c)) == 2 and pair[0].isascii() and pair[1] in ACCENTS:
             out.append(f"{ACCENTS[pair[1]][not math]}{{{pair[0]}}}")
         elif len(plain := unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode()) > 0:

@@ -13,7 +13,7 @@ from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.rules import Closed, Numeric, Update
 from emdsl.errors import InternalError
 from emdsl.report import formula as f
-from emdsl.report.concave import SQUARE, bends_of, concave_by
+from emdsl.report.concave import SQUARE, Bends, bends_of, concave_by
 from emdsl.report.gathered import divides, gathered
 from emdsl.report.page import Say, Show, names_of
 from emdsl.report.tidy import tidy
@@ -75,13 +75,41 @@ def second_order(plan: Plan, rule: Closed, name: str, t: Typeset) -> Iterator[Sa
         names = t.letters.extend({}, (i for i in rule.axes if i not in at))
         slope = f.Slope(f.Word("Q"), t.of(x.substitute(left, at), names), 2)
         yield Show(f.Relation("=", slope, t.of(gathered(tidy(x.substitute(curvature, at), t.known)), names)))
-    if rule.root.curvature is not None:
-        found = tidy(_at_root(rule, left, curvature), t.known)
-        sign = " not positive:" if bends_of(plan, ()).least(x.neg(found)) else ""
-        yield Say(f"At the root it is{sign}" if len(cases) == 1 else f"At the roots they are{sign}")
+    bends, names_ = bends_of(plan, ()), names_of(name)
+    if bends.least(x.neg(tidy(curvature, t.known))):
+        yield Say(f"It is nowhere positive: Q is concave in {names_}, and this is its maximum.")
+        return
+    if rule.root.curvature is None:
+        return
+    found = tidy(_at_root(rule, left, curvature), t.known)
+    sign = " not positive:" if bends.least(x.neg(found)) else ""
+    if not sign and (needed := _needed(rule, left, bends)):
+        yield Say(f"Q is concave in {names_}, and this is its maximum, where")
         for at in cases:
             names = t.letters.extend({}, (i for i in rule.axes if i not in at))
-            yield Show(t.of(tidy(x.substitute(found, at), t.known), names))
+            shown = (t.of(gathered(tidy(x.substitute(e, at), t.known)), names) for e in needed)
+            yield from (Show(f.Relation(">=", e, f.Number("0"))) for e in dict.fromkeys(shown))
+        return
+    yield Say(f"At the root it is{sign}" if len(cases) == 1 else f"At the roots they are{sign}")
+    for at in cases:
+        names = t.letters.extend({}, (i for i in rule.axes if i not in at))
+        yield Show(t.of(tidy(x.substitute(found, at), t.known), names))
+
+
+def _needed(rule: Closed, leaf: El, bends: Bends) -> list[Expr]:
+    """What must not be negative for Q to be concave: the coefficients, not known to be so, of functions that bend down;
+    none where some function does not."""
+    out = []
+    for s in rule.functions:
+        own = _slopes(s.function, leaf)
+        if not own:
+            return []
+        downwards, upwards = bends.least(x.neg(own[1])), bends.least(own[1])
+        if not downwards and not upwards:
+            return []
+        coefficient = s.coefficient if downwards else x.neg(s.coefficient)
+        out += [] if own[1] == x.ZERO or bends.least(coefficient) else [coefficient]
+    return out
 
 
 def _at_root(rule: Closed, leaf: El, curvature: Expr) -> Expr:

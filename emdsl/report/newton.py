@@ -15,6 +15,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula, Word
 from emdsl.report.gathered import gathered
 from emdsl.report.measure import measure
+from emdsl.report.numerators import as_products
 from emdsl.report.page import Say, Show
 from emdsl.report.squares import closed_squares
 from emdsl.report.tidy import tidy
@@ -121,17 +122,22 @@ def _total(part: Part) -> x.Expr:
 
 
 def _entry(found: Curvature, v: m.Variable, w: m.Variable, axes: tuple[Ix, ...], total: x.Expr, t: Typeset) -> Formula:
-    """`d2 Q / d v d w = ...`, a matrix where each has one axis of its own, else element by element."""
+    """`d2 Q / d v d w = ...`, a matrix where each is a vector or a row of a matrix, else element by element."""
     places, batch = dict(found.places), found.batch
     rest = list(axes[len(batch) :])
     mine, first = _placed(v, places[v.name], batch, rest)
     other, second = _placed(w, places[w.name], batch, rest)
-    value = gathered(tidy(closed_squares(tidy(total, t.known)), t.known))
-    if first and second and t.own(El(v.name, mine)) == t.own(El(w.name, other)) == 1:
-        names = t.letters.extend({}, (*batch, *first[:-1], *second[:-1]))
-        matrix = tensor(t, value, (first[-1], second[-1]), names)
+    value = as_products(gathered(tidy(closed_squares(tidy(total, t.known)), t.known)))
+    own = [own for own in (first, second) if own]
+    rows = t.own(El(v.name, mine)) == t.own(El(w.name, other)) if len(own) == 2 else bool(own)
+    if rows and all(t.own(El(u.name, at)) in (1, 2) for u, at, o in ((v, mine, first), (w, other, second)) if o):
+        names = t.letters.extend({}, (*batch, *(i for ixs in own for i in ixs[:-1])))
+        matrix = tensor(t, value, tuple(ixs[-1] for ixs in own), names)
         if matrix is not None:
-            sides = (t.named(El(v.name, mine), mine[:-1], names), t.named(El(w.name, other), other[:-1], names))
+            sides = (
+                t.named(El(v.name, mine), mine[: len(mine) - bool(first)], names),
+                t.named(El(w.name, other), other[: len(other) - bool(second)], names),
+            )
             return f.Relation("=", _twice(*sides), matrix)
     names = t.letters.extend({}, axes)
     return f.Relation("=", _twice(t.of(El(v.name, mine), names), t.of(El(w.name, other), names)), t.of(value, names))

@@ -269,11 +269,24 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
     ahead = moved(ix, body)
     if ahead is not body and ix not in x.free(ahead):
         return ahead
-    body = ahead
+    found = _summed_out(ix, ahead, facts)
+    return counted_out(ix, ahead) if found is None else found
+
+
+def _summed_out(ix: Ix, body: Expr, facts: Known) -> Expr | None:
+    """The sum where probabilities leave one, or another probability, term by term where all terms do; None elsewhere"""
     for found in (_certain(ix, body, facts), _one_level(ix, body, facts), marginal(ix, body, facts.places)):
         if found is not None:
             return found
-    return counted_out(ix, body)
+    sums, inner = list[Ix](), body
+    while isinstance(inner, x.Sum):
+        sums.append(inner.ix)
+        inner = inner.body
+    if not isinstance(inner, x.Add):
+        return None
+    each = [_summed_out(ix, x.totals(sums, t), facts) for t in inner.terms]
+    known_ = [e for e in each if e is not None]
+    return x.add(*known_) if len(known_) == len(each) else None
 
 
 def _in_order_of_statistic(ix: Ix, body: Expr) -> Expr | None:

@@ -22,7 +22,7 @@ from emdsl.report.axes import own_axes
 from emdsl.report.bounds import bounded, only, place
 from emdsl.report.conditions import filters
 from emdsl.report.elements import Elements
-from emdsl.report.factored import numbers_first, sizes_in_order
+from emdsl.report.factored import halved, numbers_first, sizes_in_order
 from emdsl.report.flat import in_own
 from emdsl.report.formula import Formula
 from emdsl.report.indices import Names, in_order, in_sight, letters
@@ -144,7 +144,7 @@ class Typeset(Elements):
     def _function(self, e: x.Fn, names: Names) -> Formula:
         if e.name in x.COMPARISONS:
             return f.Bracket(self.condition(e, names))
-        args = tuple(self.of(a, names) for a in arguments(e))
+        args = tuple(self.of(halved(a), names) for a in arguments(e))
         match e.name:
             case "pi":
                 return f.Word("pi")

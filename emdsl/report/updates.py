@@ -29,6 +29,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.gathered import a_square_apart, by_statistic, gathered
 from emdsl.report.maxima import second_order, slope_of, why_a_maximum
 from emdsl.report.newton import BY_BRACKET, BY_DIAGONAL, BY_EIGENVALUES, free_coordinates, hessian_of, step_of
+from emdsl.report.numerators import as_products
 from emdsl.report.page import Say, Show, Step, names_of, sentence
 from emdsl.report.pieces import assembled
 from emdsl.report.spreads import by_entries, entry_by_entry, in_matrices, value_of
@@ -101,6 +102,28 @@ def _part(u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
 def _rule(
     plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[Expr, Expr]], t: Typeset
 ) -> Iterator[Say | Show]:
+    lines = list(_by_rule(plan, u, held, t))
+    yield from lines
+    if plan.drawn:
+        found = [(over_draws(a, plan.drawn), over_draws(tidy(joined(b), t.known), plan.drawn)) for a, b in found]
+    found = [(a, _one_sum_each(tidy(b, t.known))) for a, b in found]
+    in_terms = list[Show]()
+    for name, (left, right) in zip(in_data(plan, u), found, strict=False):
+        shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)
+        in_terms += (replace(line, of=name) for line in shown)
+    if not {line.formula for line in in_terms} <= {line.formula for line in lines if isinstance(line, Show)}:
+        seen = ", where none is missing" if any("present:" in repr(f.masks) for f in plan.joint.factors) else ""
+        apart = ", each with the others held" if len(found) > 1 else ""
+        yield Say(f"In terms of the data{seen}{apart}:")
+        yield from in_terms
+    if isinstance(u.rule, Closed):
+        yield from second_order(plan, u.rule, u.params[0], t)
+    elif not isinstance(u.rule, Simplex | Spread):
+        yield from why_a_maximum(plan, u)
+
+
+def _by_rule(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
+    """The stationarity condition and the update in statistics."""
     match u.rule:
         case Simplex():
             yield from _stationary_on_simplex(u.rule, u.params[0], t)
@@ -133,20 +156,6 @@ def _rule(
             yield from _numeric(plan, u, held, t)
         case _:
             assert_never(u.rule)
-    if found:
-        seen = ", where none is missing" if any("present:" in repr(f.masks) for f in plan.joint.factors) else ""
-        apart = ", each with the others held" if len(found) > 1 else ""
-        yield Say(f"In terms of the data{seen}{apart}:")
-    if plan.drawn:
-        found = [(over_draws(a, plan.drawn), over_draws(tidy(joined(b), t.known), plan.drawn)) for a, b in found]
-    found = [(a, _one_sum_each(tidy(b, t.known))) for a, b in found]
-    for name, (left, right) in zip(in_data(plan, u), found, strict=False):
-        shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)
-        yield from (replace(line, of=name) for line in shown)
-    if isinstance(u.rule, Closed):
-        yield from second_order(plan, u.rule, u.params[0], t)
-    elif not isinstance(u.rule, Simplex | Spread):
-        yield from why_a_maximum(plan, u)
 
 
 def _one_sum_each(e: Expr) -> Expr:
@@ -349,7 +358,8 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
         for at in written_out(axes, slope):
             left, places = x.substitute(El(name, axes), at), tuple(i for i in axes if i not in at)
             own = t.own(El(name, axes)) if places == axes else 0
-            found = in_tensors(left, gathered(tidy(x.substitute(slope, at), t.known)), places, own, t)
+            value = as_products(gathered(tidy(x.substitute(slope, at), t.known)))
+            found = in_tensors(left, value, places, own, t)
             assert isinstance(found, f.Relation)
             climb = "gradient" if u.rule.hessian is not None else ""
             yield Show(f.Relation("=", f.Slope(f.Word("Q"), found.left), found.right), name, part=climb)

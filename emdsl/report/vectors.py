@@ -75,7 +75,7 @@ def _on_diagonal(t: Writer, factors: Sequence[Expr], places: tuple[Ix, ...], nam
         return None
     before = x.mul(*(p for p in factors if p not in same and p not in entry))
     whole = _diagonal(t, x.mul(*entry), at.pop(), names)
-    return whole if whole is None or before == x.ONE else f.times(t.of(before, names), whole)
+    return whole if whole is None or before == x.ONE else beside(t.of(before, names), [whole])
 
 
 def _diagonal(t: Writer, entry: Expr, at: Ix, names: Names) -> Formula | None:
