@@ -10,7 +10,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.measure import measure
 from emdsl.report.page import SHORT, THEN, Say, Show
-from emdsl.report.walking import parts, rebuilt
+from emdsl.report.walking import distinct, parts, rebuilt
 
 WORTH = 60  # letters that a name saves, where it is worth one
 LONG, MUCH = 24, 200  # letters of two terms that are worth one, and letters saved that are worth one for shorter ones
@@ -28,7 +28,7 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
     """
     shown = [line.formula for line in body if isinstance(line, Show)]
     often = _repeated(shown)
-    used = {p.text for e in shown for p in parts(e) if isinstance(p, f.Name)}
+    used = {p.text for p in distinct(tuple(shown)) if isinstance(p, f.Name)}
     used |= {c for e in body if isinstance(e, Say) for c in re.findall(r"\b[A-Z]\b", e.text)}  # of a rule
     letters = [c for c in LETTERS if c not in taken and c not in used]
     if not often or len(letters) < len(often):

@@ -9,6 +9,7 @@ from fractions import Fraction
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START
+from emdsl.derive.algebra.nodes import kept
 from emdsl.report.bounds import Whole, bounded, place
 from emdsl.report.sums import apart, matched
 
@@ -76,8 +77,8 @@ def hazard(e: x.Fn) -> Expr | None:
         low, *high = (x.fn("Phi", a) for a in mass.args)
         below = x.add(*high, x.neg(low)) if high else low
         for end in mass.args:
-            wanted = x.rebuild(x.mul(x.Num(-c), _halved_square(end)), in_one_order)
-            square = next((p for p in terms if x.rebuild(p, in_one_order) == wanted), None)
+            wanted = in_one_order(x.mul(x.Num(-c), _halved_square(end)))
+            square = next((p for p in terms if in_one_order(p) == wanted), None)
             if square is not None:
                 rest = x.fn("exp", x.add(*(p for p in terms if p is not t and p is not square)))
                 root = x.mul(x.power(x.num(2), x.HALF), x.power(x.Fn("pi", ()), x.HALF))
@@ -99,7 +100,7 @@ def shares_met(terms: list[Expr]) -> list[Expr]:
             rest = x.mul(*(q for q in x.factors_of(t) if q is not p))
             share = x.neg(next(e for e in p.terms if e != x.ONE))
             for other in terms:
-                if other is not t and x.rebuild(other, in_one_order) == x.rebuild(x.mul(share, rest), in_one_order):
+                if other is not t and in_one_order(other) == in_one_order(x.mul(share, rest)):
                     return shares_met([rest, *(e for e in terms if e is not t and e is not other)])
     return terms
 
@@ -147,8 +148,8 @@ def _without_sides(one: Parts, other: Parts, whole: Whole) -> Expr | None:
             opposite = next((q for q in theirs if _opposite(p, q, whole) or _opposite(q, p, whole)), None)
             if opposite is None:
                 continue
-            rest = Counter(x.rebuild(q, in_one_order) for q in mine if q is not p)
-            others = Counter(x.rebuild(q, in_one_order) for q in theirs if q is not opposite)
+            rest = Counter(in_one_order(q) for q in mine if q is not p)
+            others = Counter(in_one_order(q) for q in theirs if q is not opposite)
             more, less = others - rest, rest - others
             if all(_implies(p, q) for q in more) and all(_implies(opposite, q) for q in less) and not (more and less):
                 kept, gone = (theirs, opposite) if more else (mine, p)
@@ -203,14 +204,21 @@ def _opposite(p: Expr, q: Expr, whole: Whole) -> bool:
     return q.args[0] == p
 
 
-def in_one_order(n: Expr) -> Expr | None:
-    if isinstance(n, x.Delta):
-        return x.Delta(*sorted((n.a, n.b), key=repr))
-    if not isinstance(n, x.Mul):
+@kept  # one sum may stand in each of hundreds of terms
+def in_one_order(e: Expr) -> Expr:
+    """The expression with the factors of each product, and what a delta ties, in one order."""
+
+    def step(n: Expr) -> Expr | None:
+        match n:
+            case x.Delta():
+                return x.Delta(*sorted((n.a, n.b), key=repr))
+            case x.Mul():
+                return x.Mul(tuple(sorted(map(in_one_order, n.factors), key=lambda p: (type(p).__name__, repr(p)))))
+            case x.Add() if n is not e:
+                return in_one_order(n)
         return None
-    return x.Mul(
-        tuple(sorted((x.rebuild(p, in_one_order) for p in n.factors), key=lambda p: (type(p).__name__, repr(p))))
-    )
+
+    return x.rebuild(e, step)
 
 
 def compared(name: str, at: Expr, v: Fraction | float) -> Expr:
@@ -298,6 +306,11 @@ def _ahead(e: Expr) -> Expr:
     return e
 
 
+@kept
+def _branches(e: Expr) -> bool:
+    return isinstance(e, x.Where) or any(map(_branches, x.children(e)))
+
+
 def followed(factors: Sequence[Expr], whole: Whole) -> list[Expr]:
     """The factors without what their conditions decide: a bound beside a closer one, a choice by what holds."""
     held = [p for p in factors if isinstance(p, x.Fn) and (p.name in x.COMPARISONS or p.name == "not")]
@@ -311,7 +324,7 @@ def followed(factors: Sequence[Expr], whole: Whole) -> list[Expr]:
         asked = x.rebuild(n.cond, step)  # of what stands for data where they are not seen
         return x.rebuild(n.then, step) if {*x.factors_of(asked)} <= true else None
 
-    return bounded([p if p in held else x.rebuild(p, step) for p in factors], whole)
+    return bounded([p if p in held or not _branches(p) else x.rebuild(p, step) for p in factors], whole)
 
 
 def filters(e: Expr, ixs: Sequence[Ix]) -> bool:

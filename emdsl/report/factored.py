@@ -9,6 +9,7 @@ from math import gcd, isfinite, isqrt, lcm
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import PROBABILITIES, among
+from emdsl.derive.algebra.nodes import kept
 from emdsl.report.powers import one_power
 
 LARGE = 8  # a number that no common factor is worth
@@ -111,6 +112,7 @@ def ordered(factors: list[Expr]) -> list[Expr]:
     return out
 
 
+@kept
 def content(e: x.Add) -> tuple[Fraction, Expr]:
     """`c * rest`: the rest has integer coefficients without a common divisor; it is positive, or its first one is."""
     numbers = [_exact(x.split_number(t)[0]) for t in e.terms]

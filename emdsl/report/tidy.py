@@ -152,6 +152,8 @@ def filled(e: Expr) -> Expr:
     """The expression where nothing is missing: all that is asked whether it is seen is."""
 
     def step(n: Expr) -> Expr | None:
+        if not _asks(n):
+            return n
         match n:
             case El() if n.var in PRESENT or n.var == WEIGHT:
                 return x.ONE
@@ -160,8 +162,12 @@ def filled(e: Expr) -> Expr:
                 return x.Sum(ix, inner) if ix in x.free(inner) else x.total(ix, inner)
         return None
 
-    asked = any(isinstance(n, El) and (n.var in PRESENT or n.var == WEIGHT) for n in x.walk(e))
-    return x.rebuild(e, step) if asked else e
+    return x.rebuild(e, step)
+
+
+def _asks(e: Expr) -> bool:
+    """Whether something is asked whether it is seen, or how much it weighs."""
+    return any(n in PRESENT or n == WEIGHT for n in x.variables(e))
 
 
 def _met(terms: list[Expr], facts: Known) -> Expr:
@@ -197,7 +203,7 @@ def _number_logs(terms: list[Expr]) -> list[Expr]:
 
 def _key(e: Expr) -> Expr:
     """The same for all terms that are alike but for the order of factors and the names of bound indices."""
-    return x.alpha(x.rebuild(_summed(*_flat(x.alpha(e))), in_one_order))
+    return x.alpha(in_one_order(_summed(*_flat(x.alpha(e)))))
 
 
 def _turned(e: Expr, facts: Known) -> Expr | None:

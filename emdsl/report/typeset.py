@@ -98,9 +98,12 @@ class Typeset(Elements):
             case x.Fn():
                 return self._function(e, names)
             case x.Add():
-                whole = self.joined(e)
-                terms = numbers_first(whole.terms) if isinstance(whole, x.Add) else (whole,)
-                return self.plus([self._signed(t, names) for t in terms])
+                key = e, tuple(names.items())
+                if key not in self.sums:  # each of hundreds of terms may hold one sum
+                    whole = self.joined(e)
+                    terms = numbers_first(whole.terms) if isinstance(whole, x.Add) else (whole,)
+                    self.sums[key] = self.plus([self._signed(t, names) for t in terms])
+                return self.sums[key]
             case x.Mul() | x.Pow() | x.Sum():
                 return self._product(e, names)
             case x.MatInv():

@@ -73,6 +73,21 @@ def parts(e: Formula) -> Iterator[Formula]:
             stack.extend([getattr(p, n) for n in reversed(names)])
 
 
+def distinct(e: Any) -> Iterator[Formula]:
+    """The parts of formulas; one that stands in several places is met once."""
+    stack, met = [e], set[int]()
+    while stack:
+        p = stack.pop()
+        if id(p) in met:
+            continue
+        met.add(id(p))
+        if isinstance(p, tuple):
+            stack.extend(p)
+        elif (names := getattr(p, "__match_args__", None)) is not None:
+            yield p
+            stack.extend([getattr(p, n) for n in names])
+
+
 def tree(e: Any) -> Any:
     """A formula as data: the kind of each node and its parts, without those that it has none of."""
     if isinstance(e, tuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -31,6 +32,8 @@ class Writer(ABC):
     together: Mapping[str, int] = field(default_factory=dict)  # ragged size -> how many of its parents are one axis
     around: Mapping[str, tuple[Formula, ...]] = field(default_factory=dict)  # ragged size -> its parents' lengths
     matrices: Sequence[tuple[str, Ix, Ix, Expr]] = ()  # what `let`s name: the element at two indices
+
+    sums: dict[Any, Formula] = field(init=False, compare=False, default_factory=dict)  # written before, with its names
 
     def joined(self, e: x.Add) -> Expr:
         """A sum with one name for the two parts of a mean, `log(1/2) + log(a / 2 + 1)` as `log((a + 2) / 4)`."""

@@ -29,11 +29,13 @@ from emdsl.derive.algebra.nodes import (
     kept,
 )
 
+Names = tuple[tuple[Ix, Ix], ...]  # of indices that are bound outside
+
 
 @kept
 def alpha(e: Expr) -> Expr:
     """The expression with bound indices named by depth: equal up to bound names means equal here."""
-    return _alpha(e, {}, 0)
+    return _alpha(e, (), 0)
 
 
 @kept
@@ -42,17 +44,22 @@ def _binds(e: Expr) -> bool:
     return isinstance(e, Sum | MatInv | LogDet) or any(map(_binds, children(e)))
 
 
-def _alpha(e: Expr, names: Mapping[Ix, Ix], depth: int) -> Expr:
-    if not _binds(e) and names.keys().isdisjoint(free(e)):
-        return e
+def _alpha(e: Expr, bound: Names, depth: int) -> Expr:
+    met = tuple(pair for pair in bound if pair[0] in free(e))
+    return _renamed(e, met, depth if _binds(e) else 0) if met or _binds(e) else e
+
+
+@kept  # one sum may stand in each of hundreds of terms
+def _renamed(e: Expr, bound: Names, depth: int) -> Expr:
+    names = dict(bound)
 
     def idx(i: Idx) -> Idx:
         if isinstance(i, DataIx):
-            return DataIx(_alpha(i.value, names, depth))
+            return DataIx(_alpha(i.value, bound, depth))
         return names.get(i, i) if isinstance(i, Ix) else i
 
     def sub(x: Expr) -> Expr:
-        return _alpha(x, names, depth)
+        return _alpha(x, bound, depth)
 
     match e:
         case Num() | SizeN():
@@ -75,12 +82,16 @@ def _alpha(e: Expr, names: Mapping[Ix, Ix], depth: int) -> Expr:
             return Pow(sub(e.base), sub(e.exponent))
         case Sum():
             new = Ix(f"#{depth}", e.ix.dim)
-            return Sum(new, _alpha(e.body, {**names, e.ix: new}, depth + 1))
+            return Sum(new, _alpha(e.body, _beside(names, {e.ix: new}), depth + 1))
         case MatInv() | LogDet():
             a, b = Ix(f"#{depth}", e.i.dim), Ix(f"#{depth + 1}", e.j.dim)
-            body = _alpha(e.body, {**names, e.i: a, e.j: b}, depth + 2)
+            body = _alpha(e.body, _beside(names, {e.i: a, e.j: b}), depth + 2)
             return LogDet(a, b, body) if isinstance(e, LogDet) else MatInv(a, b, body, (idx(e.at[0]), idx(e.at[1])))
         case Where():
             return Where(sub(e.cond), sub(e.then), sub(e.other))
         case Choose():
             return Choose(idx(e.at), tuple(map(sub, e.options)))
+
+
+def _beside(names: Mapping[Ix, Ix], new: Mapping[Ix, Ix]) -> Names:
+    return tuple({**names, **new}.items())

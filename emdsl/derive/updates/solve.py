@@ -7,6 +7,7 @@ decided on the whole of Q, never on one factor.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -28,6 +29,8 @@ from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import Expected, drop_presence
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
+
+_Powers = dict[str, Counter[int]]
 
 
 def solve(model: m.ModelText, q: Expected, certain: Collection[str] = ()) -> tuple[Update, ...]:
@@ -286,7 +289,12 @@ def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Ma
 
     for members in _tied([g for g in groups if isinstance(g.rule, Linear)]):
         if not together(members):
-            while any(together(pair) for pair in combinations(members, 2) if _need_each_other(*pair)):
+            opened = _powers(about(every, frozenset(n for u in members for n in u.params), q.symmetry))
+            while any(
+                together(pair)
+                for pair in combinations(members, 2)
+                if not _meet_above_two(pair, opened) and _need_each_other(*pair)
+            ):
                 names = {n for u in members for n in u.params}
                 members = [g for g in groups if set(g.params) <= names]
     return groups
@@ -294,6 +302,26 @@ def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Ma
 
 def _need_each_other(a: Update, b: Update) -> bool:
     return bool(a.depends & set(b.params) and b.depends & set(a.params))
+
+
+def _meet_above_two(pair: Sequence[Update], opened: _Powers) -> bool:
+    """Whether a term holds both to a degree above two: told without opening Q for each of many pairs."""
+    held = [Counter[int]() for _ in pair]
+    for powers, u in zip(held, pair, strict=True):
+        for n in u.params:
+            powers.update(opened.get(n, {}))
+    return any(held[0][t] + held[1][t] > 2 for t in held[0].keys() & held[1].keys())
+
+
+def _powers(terms: Sequence[Term]) -> _Powers:
+    """In which terms each parameter stands as a plain factor, and to which power."""
+    out: _Powers = {}
+    for at, t in enumerate(terms):
+        for f in t.factors:
+            base, power = (f.base, 2) if isinstance(f, x.Pow) and f.exponent == x.num(2) else (f, 1)
+            if isinstance(base, El):
+                out.setdefault(base.var, Counter())[at] += power
+    return out
 
 
 def _tied(groups: Sequence[Update]) -> list[list[Update]]:
