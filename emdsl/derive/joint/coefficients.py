@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -57,6 +58,26 @@ def _by_state(t: Term, names: frozenset[str]) -> list[Term]:
         if made.coef != 0 and any(names & x.variables(f) for f in kept):
             out += [p for part in _opened(made, names) for p in _by_state(part, names)]
     return out
+
+
+Powers = dict[str, Counter[int]]
+
+
+def powers(terms: Sequence[Term]) -> Powers:
+    """In which terms each parameter stands as a plain factor, and to which power."""
+    out: Powers = {}
+    for at, t in enumerate(terms):
+        for f in t.factors:
+            base, power = (f.base, 2) if isinstance(f, x.Pow) and f.exponent == x.num(2) else (f, 1)
+            if isinstance(base, El):
+                out.setdefault(base.var, Counter())[at] += power
+    return out
+
+
+def meet_above_two(found: Powers, these: Sequence[str], those: Sequence[str]) -> bool:
+    """Whether a term holds both to a degree above two: told without opening Q for each of many pairs."""
+    one, other = (sum((found.get(n, Counter()) for n in names), Counter[int]()) for names in (these, those))
+    return any(one[t] + other[t] > 2 for t in one.keys() & other.keys())
 
 
 def split(t: Term, names: frozenset[str]) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:

@@ -11,6 +11,7 @@ from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.derive.algebra.scalars import Root
 from emdsl.derive.joint.coefficients import Scalar
 from emdsl.derive.joint.terms import Term
+from emdsl.derive.updates.components import components
 from emdsl.derive.updates.curvature import Curvature
 from emdsl.derive.updates.medians import Distances
 from emdsl.derive.updates.newton import Newton, Together
@@ -99,3 +100,18 @@ def _parameters_in(rule: Rule) -> frozenset[str]:
         case _:
             assert_never(rule)
     return frozenset(n for e in parts for n in x.variables(e))
+
+
+def need_each_other(a: Update, b: Update) -> bool:
+    return bool(a.depends & set(b.params) and b.depends & set(a.params))
+
+
+def tied(groups: Sequence[Update]) -> list[list[Update]]:
+    """Groups that need each other, directly or through others; those that need nobody left out."""
+    reads = [u.depends for u in groups]
+    own = {n: k for k, u in enumerate(groups) for n in u.params}
+    needs = [
+        sorted({k for n in mine if (k := own.get(n, at)) != at and reads[k] & set(groups[at].params)})
+        for at, mine in enumerate(reads)
+    ]
+    return [[groups[k] for k in members] for members in components(needs) if len(members) > 1]

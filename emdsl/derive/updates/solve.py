@@ -7,7 +7,6 @@ decided on the whole of Q, never on one factor.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -16,7 +15,17 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.scalars import NoValue, derivatives, direction, solve_score
 from emdsl.derive.algebra.show import show
-from emdsl.derive.joint.coefficients import Scalar, about, axes_of, matrix_term, per_element, scalar_term, total_of
+from emdsl.derive.joint.coefficients import (
+    Scalar,
+    about,
+    axes_of,
+    matrix_term,
+    meet_above_two,
+    per_element,
+    powers,
+    scalar_term,
+    total_of,
+)  # fmt: skip
 from emdsl.derive.joint.plates import in_plates
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.components import components
@@ -25,12 +34,10 @@ from emdsl.derive.updates.likelihood import both, climbs_likelihood, of_likeliho
 from emdsl.derive.updates.medians import distances
 from emdsl.derive.updates.newton import Newton, alone, together
 from emdsl.derive.updates.quadratic import Linear, quadratic
-from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
+from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update, need_each_other, tied
 from emdsl.derive.updates.statistics import Expected, drop_presence
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
-
-_Powers = dict[str, Counter[int]]
 
 
 def solve(model: m.ModelText, q: Expected, certain: Collection[str] = ()) -> tuple[Update, ...]:
@@ -287,52 +294,17 @@ def _joined(groups: list[Update], q: Expected, every: Sequence[Term], params: Ma
             groups = [g for g in groups if not any(g is u for u in members)] + [_linear_update(found, group)]
         return found is not None
 
-    for members in _tied([g for g in groups if isinstance(g.rule, Linear)]):
+    for members in tied([g for g in groups if isinstance(g.rule, Linear)]):
         if not together(members):
-            opened = _powers(about(every, frozenset(n for u in members for n in u.params), q.symmetry))
+            opened = powers(about(every, frozenset(n for u in members for n in u.params), q.symmetry))
             while any(
                 together(pair)
                 for pair in combinations(members, 2)
-                if not _meet_above_two(pair, opened) and _need_each_other(*pair)
+                if not meet_above_two(opened, *(u.params for u in pair)) and need_each_other(*pair)
             ):
                 names = {n for u in members for n in u.params}
                 members = [g for g in groups if set(g.params) <= names]
     return groups
-
-
-def _need_each_other(a: Update, b: Update) -> bool:
-    return bool(a.depends & set(b.params) and b.depends & set(a.params))
-
-
-def _meet_above_two(pair: Sequence[Update], opened: _Powers) -> bool:
-    """Whether a term holds both to a degree above two: told without opening Q for each of many pairs."""
-    held = [Counter[int]() for _ in pair]
-    for powers, u in zip(held, pair, strict=True):
-        for n in u.params:
-            powers.update(opened.get(n, {}))
-    return any(held[0][t] + held[1][t] > 2 for t in held[0].keys() & held[1].keys())
-
-
-def _powers(terms: Sequence[Term]) -> _Powers:
-    """In which terms each parameter stands as a plain factor, and to which power."""
-    out: _Powers = {}
-    for at, t in enumerate(terms):
-        for f in t.factors:
-            base, power = (f.base, 2) if isinstance(f, x.Pow) and f.exponent == x.num(2) else (f, 1)
-            if isinstance(base, El):
-                out.setdefault(base.var, Counter())[at] += power
-    return out
-
-
-def _tied(groups: Sequence[Update]) -> list[list[Update]]:
-    """Groups that need each other, directly or through others; those that need nobody left out."""
-    reads = [u.depends for u in groups]
-    own = {n: k for k, u in enumerate(groups) for n in u.params}
-    needs = [
-        sorted({k for n in mine if (k := own.get(n, at)) != at and reads[k] & set(groups[at].params)})
-        for at, mine in enumerate(reads)
-    ]
-    return [[groups[k] for k in members] for members in components(needs) if len(members) > 1]
 
 
 def _schedule(
