@@ -1208,6 +1208,10 @@ infer v, z by meanfield
         "Σ_l [l < k] E[log(1 - v[l])] + [k < L] E[log v[k]]",
         "alpha = L / (1 - S_log1m_v)",
     ),
+    """param rate : real
+for n in N:
+    observed y[n] ~ NegativeBinomial(2, mean = exp(rate))
+""": ("rate = log(2 S_y / (S_n_y_y - S_y))",),
     """param R : correlation[D]
 param sd : positive[D]
 param mu : real[D]

@@ -174,17 +174,17 @@ def product_of(factors: list[Expr]) -> Expr:
                 c = c * inner_c
                 rest.append(whole)
     if c < 0:  # `a / (1 - b)`, not `-a / (b - 1)`
-        turned = next((p for p in rest if _less_a_number(p)), None)
+        turned = next((p for p in rest if _is_one_over_a_difference(p)), None)
         if isinstance(turned, x.Pow):
             c, rest = -c, [x.power(x.neg(turned.base), x.num(-1)) if p is turned else p for p in rest]
     return _roots(c, x.mul(*ordered(rest)))
 
 
-def _less_a_number(e: Expr) -> bool:
-    """Whether a factor is one over `b - 1`."""
+def _is_one_over_a_difference(e: Expr) -> bool:
+    """Whether a factor is one over `b - 1`, `a - b`, but over no `1 - p`, which is positive as it is."""
     if not isinstance(e, x.Pow) or e.exponent != x.num(-1) or not isinstance(e.base, x.Add):
         return False
-    return any(isinstance(t, x.Num) and t.value < 0 for t in e.base.terms)
+    return not x.positive(e.base) and any(x.split_number(t)[0] < 0 for t in e.base.terms)
 
 
 def _multiples(e: x.Add) -> bool:
