@@ -299,6 +299,27 @@ def test_what_no_data_bear_on_has_not_collapsed() -> None:
         positive(np.array([np.nan, 1.0]), "v", np.ones(2), "raise", 1e-7, np.array([-3.0, -2.0]))
 
 
+def test_shares_whose_counts_are_all_below_0_are_told() -> None:
+    """Q has no maximum in them; they stay, which was `converged`, and said to be told nothing by the data."""
+    text = "model M\nparam w : simplex[3]\nfactor -2*sum(log(w))\nfor n in N:\n    observed y[n] ~ Categorical(w)"
+    fit = emdsl.compile(text=text).fitter(seed=0).fit({"y": np.array([0, 1, 2])})
+    assert fit.status_ == "boundary" and "w stays where it started: its expected counts are below 0" in fit.message_
+
+
+def test_a_probability_that_shrinks_without_end_has_collapsed() -> None:
+    """It went to 5e-309, and the end was that EM had `decreased`."""
+    text = """
+        model M
+        param p : unit ~ Beta(1 + exp(d[0]), 2)
+        param d : real[2] ~ Normal(0, 2)
+        factor log(1 / p)
+        for n in N:
+            observed y[n] ~ Normal(0, 1)
+    """
+    with pytest.raises(DegenerateError, match="p has collapsed: the objective grows as it shrinks"):
+        emdsl.compile(text=text).fitter(seed=0, tol=1e-13).fit({"y": np.zeros(3)})
+
+
 def test_the_root_of_a_concentration_goes_to_infinity() -> None:
     """Shares that are alike: it converged at 2.6e7, with an objective of which all is rounding."""
     text = """

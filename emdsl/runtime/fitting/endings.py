@@ -96,7 +96,8 @@ def collapsed(
     is how well the climb knew it.
     """
     if end.state is None and end.status not in ("interrupted", "degenerate"):
-        mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] == "positive"}
+        shrinks = ("positive", "unit")
+        mine = {n: np.asarray(v) for n, v in start.items() if _variable(setup, n)["domain"] in shrinks}
         for asked, way in (*_out_of_measure(setup, end, mine), *_all_but_flat(start, flat)):
             at = partial(_objective_along, setup, end, way)
             if rises(at, end.history[-1], asked) or (asked is GROWN and _grows_in_noise(setup, end, mine, at)):

@@ -158,9 +158,12 @@ def _climb(setup: Setup, start: Params, state: Any) -> Climb:
             except KeyboardInterrupt:
                 status = "interrupted"
     end = Climb(here.params, tuple(history), here.log_likelihood, status, message, here.statistics.get("state"))
-    return _conclude(setup, end, repairs, noise, start)._replace(
-        idle=idle(setup, before, here, untouched) if len(history) > 1 else ()
-    )
+    end = _conclude(setup, end, repairs, noise, start)
+    still = idle(setup, before, here, untouched) if end.n_iter else ()
+    if (endless := [n for n, _, moves in still if moves]) and end.status in ("converged", "boundary"):
+        why = f"{', '.join(endless)} stays where it started: its expected counts are below 0, so that none is a maximum"
+        end = end._replace(status="boundary", message=f"{end.message}; {why}")
+    return end._replace(idle=tuple((n, count) for n, count, moves in still if not moves))
 
 
 def _words(fault: Exception) -> str:

@@ -130,10 +130,11 @@ def unmoved(setup: Setup, found: Params, params: Params) -> dict[str, Array]:
     return {n: np.isclose(found[n], p, rtol=UNMOVED, atol=lost) for n, p in params.items() if n in found}
 
 
-def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tuple[tuple[str, int], ...]:
+def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tuple[tuple[str, int, bool], ...]:
     """Parameters that the data say nothing of, and elements of them (transitions where every sequence has one element,
     or out of a state that no path reaches): Q does not hold them, so that the M-step leaves them where they are. Each
-    with how many numbers of it could move."""
+    with how many numbers of it could move, and whether the objective moves with it: it leaves probabilities of which
+    every expected count is below 0, as it has no maximum there."""
     still = unmoved(setup, before, here.params)
     still = {n: mask for n, mask in still.items() if mask.any()}
     if not still:
@@ -145,9 +146,10 @@ def idle(setup: Setup, before: Params, here: Point, untouched: Untouched) -> tup
         found = silent(setup, here.statistics, here.params, still, "raise")
     told = [(v, found[n]) for n, v, _ in _params(setup.module.SPEC, here.params) if n in found and found[n].any()]
     state = here.statistics.get("state")
+    moves = [not (untouched.met or untouched.says_nothing(here, v, mask, state)) for v, mask in told]
     return tuple(  # a numeric M-step may stay where it cannot climb from
-        named(v, mask) for v, mask in told
-        if v["domain"] == "simplex" or untouched.met or untouched.says_nothing(here, v, mask, state)
+        (*named(v, mask), moved) for (v, mask), moved in zip(told, moves, strict=True)
+        if v["domain"] == "simplex" or not moved
     )  # fmt: skip
 
 
