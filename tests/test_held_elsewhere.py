@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import emdsl
+from emdsl.fit.fitter import DegenerateError
 
 PLATES = "for n in N:\n  for k in K:\n    "
 MODELS = {  # name of a parameter -> a model
@@ -104,3 +105,21 @@ def test_a_root_where_the_objective_is_least_is_no_update(domain: str, penalty: 
     assert [u.kind for u in model.derived.updates] == ["newton"]
     fit = model.fitter(seed=0, on_degenerate="keep").fit({"y": np.array([0.1, 0.2])})
     assert told in fit.message_, fit.message_
+
+
+@pytest.mark.parametrize(
+    ("param", "penalty", "family"),
+    [
+        ("a : real", "2 * a^2", "Normal(a, 1)"),
+        ("a : positive", "2 * a^2", "Normal(a, 1)"),
+        ("a[2] : real", "2 * a[0]^2", "Normal(a[n % 2], 1)"),
+        ("a : real[2]", "2 * (a @ a)", "Normal(a[0] + a[1], 1)"),
+        ("a : real", "6 * exp(a) - 4 * a", "Poisson(exp(a))"),
+        ("a : unit", "-5 * log(a) - 5 * log(1 - a)", "Bernoulli(a)"),
+    ],
+)
+def test_a_penalty_that_outweighs_the_data_leaves_no_best_value(param: str, penalty: str, family: str) -> None:
+    """The root is a minimum, or a saddle, for three rows: it had converged there."""
+    text = f"model M\nparam {param}\nfactor {penalty}\nfor n in N:\n    observed y[n] ~ {family}\n"
+    with pytest.raises(DegenerateError, match="no value of a is best"):
+        emdsl.compile(text=text).fitter(seed=0).fit({"y": np.array([0, 1, 1])})

@@ -9,6 +9,7 @@ from typing import assert_never
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr, Ix
 from emdsl.derive.updates.newton import Newton, Together
+from emdsl.derive.updates.penalised import second_derivative
 from emdsl.derive.updates.quadratic import Column, Linear
 from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update
 from emdsl.generate.context import Function
@@ -87,7 +88,8 @@ def _linear(f: Function, rule: Linear) -> None:
         name, code = rule.columns[0].name, f"{em.align(right, slots)} / {em.align(left, slots)}"
         if set(right.axes) | set(left.axes) != set(slots):  # a prior alone, the same for all elements
             code = f"np.broadcast_to({code}, ({', '.join(em.length(i) for i in slots)},))"
-        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf)')
+        bend = _bend(f, second_derivative(rule), slots)
+        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, -np.inf, np.inf{bend})')
         return
     if rule.centred:
         _centred(f, rule, own)
@@ -212,16 +214,22 @@ def _closed(f: Function, name: str, rule: Closed) -> None:
         objective = _function_of(f, (name,), (value,), rule.axes, f"objective_of_{name}")
         endless = f", {_endless(f, rule)}" if low == "0.0" and rule.root.endless else ""
         code = f"best_root([{', '.join(candidates)}], {objective}, {low}, {high}{endless})"
+    bend = "" if code.startswith("best_root") else _bend(f, second_derivative(rule, v.domain.kind), rule.axes)
     if v.domain.kind == "positive" and low == "0.0":
         _assign(
             f, name,
             f'positive({code}, "{name}", {_code(f, name)}, policy, {_floor(f, name, rule)}, {_endless(f, rule)}'
-            f"{_ceiling(f, name)})",
+            f"{_ceiling(f, name)}{bend})",
         )  # fmt: skip
         if high != "np.inf":
             _assign(f, name, f"np.minimum({_code(f, name)}, {high})")
     else:
-        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high})')
+        _assign(f, name, f'checked({code}, "{name}", {_code(f, name)}, policy, {low}, {high}{bend})')
+
+
+def _bend(f: Function, second: Expr | None, axes: Sequence[Ix]) -> str:
+    """The last argument where a root may be that of a minimum."""
+    return "" if second is None else f", bend={_exact(f, second, tuple(axes))}"
 
 
 def _endless(f: Function, rule: Closed) -> str:

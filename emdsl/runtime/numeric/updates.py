@@ -30,6 +30,8 @@ _COORDINATES: dict[str, tuple[Callable[..., Array], Callable[..., Array], Callab
     ),
 }
 _LIMITS = {"real": (-1e300, 1e300), "positive": (-230.0, 230.0), "unit": (-36.0, 36.0)}
+INDEFINITE = 1e-6  # how far below 0 an eigenvalue is no rounding, of a matrix with a diagonal of 1
+NO_BEST = "no value of {} is best: the objective grows without end, and is not greatest where its slope is 0"
 
 
 def shares(counts: Array, name: str, old: Array, policy: str) -> Array:
@@ -64,18 +66,24 @@ def solve_normal(left: Array, right: Array, name: str, old: Array, policy: str) 
     diagonal = left.diagonal(0, -2, -1)
     empty = np.asarray(~(diagonal > 0).any(-1))
     if empty.any() or not finite(left) or not finite(right):
+        if policy != "keep" and (diagonal < 0).any():
+            raise Degenerate([name], NO_BEST.format(name))
         if policy != "keep":
             raise Degenerate([name], f"nothing is left to estimate {name} from: its expected counts are 0")
         left = np.where(empty[..., None, None], np.eye(left.shape[-1]), np.nan_to_num(left))
         right = np.where(empty[..., None], old, np.nan_to_num(right))
         diagonal = left.diagonal(0, -2, -1)
-    return nearest(left, right, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0)), old, 1e-12)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    return nearest(left, right, scale, old, 1e-12, refused=name if policy != "keep" else "")
 
 
-def nearest(left: Array, right: Array, scale: Array, old: Array, least: float, lost: float = 0.0) -> Array:
+def nearest(
+    left: Array, right: Array, scale: Array, old: Array, least: float, lost: float = 0.0, refused: str = ""
+) -> Array:
     """The solution of H v = g; the nearest one to the old values where a square of a pivot is below `least`.
 
-    v is measured by `scale`, H by one over its squares. There eigenvalues up to `lost` are rounding.
+    v is measured by `scale`, H by one over its squares. There eigenvalues up to `lost` are rounding. An H that is not
+    positive semidefinite, by more than rounding takes, is `refused` under that name: Q has no maximum.
     """
     scaled = left * scale[..., :, None] * scale[..., None, :]
     try:
@@ -86,6 +94,8 @@ def nearest(left: Array, right: Array, scale: Array, old: Array, least: float, l
         return np.linalg.solve(scaled, (right * scale)[..., None])[..., 0] * scale
     residual = (right - (left @ old[..., None])[..., 0]) * scale
     values, vectors = np.linalg.eigh(scaled)
+    if refused and values.min() < -INDEFINITE:
+        raise Degenerate([refused], NO_BEST.format(refused))
     kept = values > np.maximum(1e-11 * values[..., -1:], lost)
     inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
     step = vectors @ (inverse[..., None] * (np.swapaxes(vectors, -1, -2) @ residual[..., None]))
@@ -175,12 +185,15 @@ def _well_conditioned(a: Array, diagonal: Array, least: Any) -> bool:
     return bool(np.logical_and.reduce((pivots * pivots > 1e-8 * diagonal) & (diagonal > least), axis=None))
 
 
-def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -> Array:
+def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any, bend: Any = None) -> Array:
     """A closed root inside its domain: not a number is a collapse, a value outside is put on the boundary.
 
-    An infinite one (the log odds of what never failed) becomes as large as the log of 0 is.
+    An infinite one (the log odds of what never failed) becomes as large as the log of 0 is. `bend`, the second
+    derivative of Q, is given where it may be positive, so that a root inside is no maximum.
     """
     value = np.asarray(value, float)
+    if bend is not None:
+        value = highest(value, name, old, policy, (bend > 0) & (value > low) & (value < high))
     if not finite(value):
         bad = np.isnan(value)
         value = np.clip(value, -1e200, 1e200)
@@ -191,16 +204,25 @@ def checked(value: Any, name: str, old: Any, policy: str, low: Any, high: Any) -
     return value if unbounded else np.minimum(np.maximum(value, low), high)
 
 
+def highest(value: Array, name: str, old: Any, policy: str, least: Any) -> Array:
+    """Roots but for those at which Q is `least`: a penalty outweighs the data, and Q grows on either side."""
+    if np.any(least) and policy != "keep":
+        raise Degenerate([name], NO_BEST.format(name))
+    return np.where(least, old, value)
+
+
 def positive(
-    value: Any, name: str, old: Any, policy: str, floor: Any, endless: Any, ceiling: float = math.inf
+    value: Any, name: str, old: Any, policy: str, floor: Any, endless: Any, ceiling: float = math.inf, bend: Any = None
 ) -> Array:
-    """A root that must be positive.
+    """A root that must be positive; `bend` as in `checked`, of a score whose other roots, if any, are no numbers.
 
     At 0, or short of it, it is a boundary estimate where Q has a value there (`endless`, what logs and such weigh in
     it, is 0: all counts are zero); else Q is unbounded there and the parameter has collapsed. Below `floor`, and from
     `ceiling` on, is rounding, and so is the root of a negative sum of squares.
     """
     value = np.asarray(value, float)
+    if bend is not None:
+        value = highest(value, name, old, policy, bend > 0)
     if value.size and not (np.all(floor < value) and value.max() < ceiling):
         bounded = (value <= 0) & (np.asarray(endless) == 0)
         value = np.where(bounded, 0.0, value)
