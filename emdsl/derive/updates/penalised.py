@@ -1,7 +1,8 @@
 """Roots at which Q may be least: where priors and penalties outweigh what some data say.
 
 What data say is the log of a density, of which every closed root is a maximum. What is added without data
-(`factor 2 * a^2`) is no such thing where it lifts a power, or takes a log off a probability: the second derivative is then looked at in each M-step.
+(`factor 2 * a^2`) is no such thing where it lifts a power, or takes a log off a probability: the second derivative is
+then looked at in each M-step.
 """
 
 from __future__ import annotations
