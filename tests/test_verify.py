@@ -1333,3 +1333,38 @@ for n in N:
     found = emdsl.compile(text=text).verify(apart=False)
     said = {(c.name, c.subject): c.status for c in found.checks}
     assert not found.failures and all(said["M-step: Q is stationary", n] == "passed" for n in ("k", "s"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """model Differences
+param a : real
+param b : positive
+param c : positive
+for n in N:
+    latent h[n] ~ Normal(a, b)
+    latent k[n] ~ Normal(0, c)
+    observed y[n] ~ Delta(h[n] - k[n])
+infer k by saem
+""",  # beside other draws of k what was drawn of h is impossible
+        """model Bowl
+param s : positive
+for n in N:
+    given  w[n] : real
+    latent u[n] ~ Uniform(-1, 2)
+    factor w[n] * u[n]^2
+    observed y[n] ~ Normal(u[n], s)
+infer u by mcmc
+""",  # nothing draws from a joint with a factor
+        """model End
+param r : real ~ Normal(0.5, 2)
+param s : positive ~ Gamma(2, 1)
+observed b ~ Normal(r, s)
+""",  # Q has its maximum at s = 0, which a climb comes near
+    ],
+    ids=lambda text: text.split()[1],
+)
+def test_no_false_alarms(text: str) -> None:
+    """Each was one, of nights with `infer` lines."""
+    assert emdsl.compile(text=text).verify(apart=False).passed

@@ -24,6 +24,7 @@ from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.m_step import held
 from emdsl.fit.verify.moved import moves
+from emdsl.fit.verify.rare import hardly_shown
 from emdsl.fit.verify.resting import FISHER, Bound, resting
 from emdsl.fit.verify.setting import Drawn, draw, flat
 from emdsl.fit.verify.space import Space
@@ -37,7 +38,6 @@ BESIDE = 2e-3  # five of these are a gain of 5e-5 of the bound
 TRIES = 12  # data that the model refuses are drawn again
 NAME = "the bound is the mean of log p - log q"
 ON_AVERAGE = "M-step: the mean of log p over draws of q is level"
-SHOWN = 5  # of the draws, at the least, for a standard error to tell of a level
 LEVEL = 1e-6  # of slopes: what differences leave where no draw moves them
 BELOW = "the bound is no more than the mean of log p - log q"
 
@@ -147,7 +147,7 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
     found = ratios(blocks, shown, world, start, DRAWS, case.rng(17)).values
     values = {n: v.reshape(DRAWS, *world.latents[n].shape) for n, v in found.items()}
     told = {n: flat(v) for n, v in shown.items() if not isinstance(v, Mapping)}
-    unseen = sum(float(v[(v > 0) & (v * DRAWS < SHOWN)].sum()) for v in told.values())
+    unseen = sum(float(v[hardly_shown(v, DRAWS)].sum()) for v in told.values())
     if unseen:  # levels that so few draws hardly show: what they do to a slope is told where they are likely
         even = {n: (v + 1 / v.shape[-1]) / 2 for n, v in told.items()}
         wide = ratios(blocks, {**shown, **even}, world, start, DRAWS, case.rng(19)).values

@@ -33,7 +33,7 @@ from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import as_measured, as_written, moved, moves
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn
-from emdsl.fit.verify.space import Space
+from emdsl.fit.verify.space import Space, free
 from emdsl.fit.verify.tables import STEP, tables
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.model import Variable
@@ -174,6 +174,10 @@ def maximises(case: Case) -> Iterator[Check]:
             return as_written(case, case.space.at(at, {param: h * step}))
 
         slope, curve = rises(lambda h: q(along(h), near) - centre)  # noqa: B023
+        if slope > SLOPE and _to_an_end(case, param, lambda at: q(at, near) - centre):  # noqa: B023
+            why = "it went towards an end of its domain, where Q still rises, by less the nearer that is"
+            yield skipped("M-step: Q is stationary", param, why)
+            continue
         yield measured("M-step: Q is stationary", param, slope, SLOPE)
         curves.append(measured("M-step: Q curves down", param, curve / (1 + abs(curve)), CURVE))
     yield from curves
@@ -188,6 +192,17 @@ def maximises(case: Case) -> Iterator[Check]:
         yield skipped("M-step: nothing around is better", "", "parameters are updated one given another (ECM)")
         return
     yield _around(case, oracle, q, top, scale, rng)
+
+
+def _to_an_end(case: Case, param: str, rises: Callable[[Mapping[str, Array]], float]) -> bool:
+    """Whether a climb took a parameter far towards an end of its domain, and there is less to gain than one unit of its
+    logarithm away from there: Q has its maximum at the end, where nothing is stationary."""
+    kind, ends = case.space.domains[param]
+    if not far_out(case.model, case.drawn, {**case.start, param: case.step[param]}):
+        return False
+    went = np.sign(free(kind, ends, case.step[param]) - free(kind, ends, case.start[param]))
+    gains = [rises(case.space.at(case.step, {param: size * went})) for size in (1.0, 2.0)]
+    return 0 <= gains[0] <= gains[1] <= 2 * gains[0]
 
 
 def _around(
