@@ -1248,6 +1248,10 @@ FAMILIES: dict[str, Any] = {  # how 4000 are drawn; functions of them and their 
     "cut outside": (lambda r: drawing.draw_cut_normal(flat(0), flat(-0.5), flat(1), flat(-0.5), r),
                     [(lambda x: stats.norm.cdf(x) - (x > 0) * np.diff(stats.norm.cdf([-0.5, 1])),
                       stats.uniform(0, stats.norm.cdf(-0.5) + stats.norm.sf(1)))]),
+    "cut and rising with the square": (
+        lambda r: drawing.draw_cut_normal(flat(1.2), flat(2), flat(-1), flat(1), r),
+        [(lambda x: special.erfi(2**0.5 * (x + 0.3)),
+          stats.uniform(special.erfi(-0.7 * 2**0.5), special.erfi(1.3 * 2**0.5) + special.erfi(0.7 * 2**0.5)))]),
     "LogNormal": (lambda r: drawing.draw_LogNormal(flat(1), flat(4), r), [(lambda x: (np.log(x) - 1) / 2, "norm")]),
     "Gamma": (lambda r: drawing.draw_Gamma(flat(0.7), flat(3), r), [(lambda x: 3 * x, stats.gamma(0.7))]),
     "InverseGamma": (lambda r: drawing.draw_InverseGamma(flat(2.5), flat(3), r),

@@ -187,6 +187,26 @@ def test_a_cut_normal_keeps_its_digits(low: float, high: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("id", "square", "low", "high"),
+    [(1, 2, -1, 2), (0, 50, -1, 1), (3, 200, -4, 4), (-200, 1, 99, 102), (5e4, 1, 0, 1), (1, -0.1, 0, 2)],
+)
+def test_between_bounds_a_density_may_grow_with_the_square(id: float, square: float, low: float, high: float) -> None:
+    """Against more digits: the likelihood was NaN wherever the square was positive and not next to nothing."""
+    total, said = posteriors.cut_normal_posterior(*(np.array(float(v)) for v in (id, square, low, high)))
+    with mp.workdps(25):
+        top = max(id * v + square * v**2 for v in (low, high))
+        parts = [low + (high - low) * mp.mpf(k) / 4 for k in range(5)]
+        parts = sorted(
+            {*parts, *(v + s * (high - low) / mp.mpf(4) ** k for v, s in ((low, 1), (high, -1)) for k in range(1, 12))}
+        )
+        norm = mp.quad(lambda u: mp.exp(id * u + square * u**2 - top), parts)
+        mean = mp.quad(lambda u: u * mp.exp(id * u + square * u**2 - top), parts) / norm
+        var = mp.quad(lambda u: (u - mean) ** 2 * mp.exp(id * u + square * u**2 - top), parts) / norm
+        expected = [float(v) for v in (top + mp.log(norm), mean, var)]
+    np.testing.assert_allclose([float(v) for v in (total, said["id"], said["var"])], expected, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize(
     ("p", "a", "b"), [(0.5, 1, 1e-12), (200, 1, 1), (-300, 2, 1), (3, 1e-6, 1e-6), (2.5, 1e6, 1e6)]
 )
 def test_bessel_functions_beyond_their_range(p: float, a: float, b: float) -> None:

@@ -22,7 +22,7 @@ from emdsl.runtime.fields.kinds import every_row
 from emdsl.runtime.fields.reduction import halved
 from emdsl.runtime.montecarlo.kernels import new_tuner, slice_kernel
 from emdsl.runtime.numeric.numerics import cholesky
-from emdsl.runtime.numeric.posteriors import hardly_steep
+from emdsl.runtime.numeric.posteriors import hardly_normal, two_sides
 
 Rng = np.random.Generator
 
@@ -92,10 +92,9 @@ def draw_Normal(mean: Any, var: Any, rng: Rng) -> Array:
 
 def draw_cut_normal(id: Any, square: Any, lower: Any, upper: Any, rng: Rng) -> Array:
     """exp(id * u + square * u^2) between two bounds, a Normal, by inversion in logarithms; outside of them where they
-    are exchanged. Where it hardly changes between them, or grows with u^2, by rejection from the Uniform."""
+    are exchanged. Where it hardly changes between them, or grows with u^2, by rejection."""
     apart = np.greater(lower, upper)
-    middle, half, near = hardly_steep(id, square, lower, upper)
-    near = near & ~apart
+    near = hardly_normal(id, square, lower, upper) & ~apart
     var = -0.5 / np.where(near, np.minimum(square, -1.0), square)
     mean, sd, uniform = id * var, np.sqrt(var), rng.uniform(size=np.shape(id))
     low, high = np.where(apart, -np.inf, lower), np.asarray(upper)
@@ -110,22 +109,34 @@ def draw_cut_normal(id: Any, square: Any, lower: Any, upper: Any, rng: Rng) -> A
     t = scipy.special.ndtri_exp(log_b + np.log(uniform + (1 - uniform) * np.exp(log_a - log_b)))
     out = np.array(np.clip(mean + np.where(flipped, -1.0, 1.0) * sd * t, low, high))
     if near.any():
-        slope = id + 2 * square * middle
-        at, length, tilt, bend = (np.broadcast_to(a, near.shape)[near] for a in (middle, half, slope, square))
-        out[near] = _near_the_middle(at, length, tilt, bend, rng)
+        rows = [np.broadcast_to(a, near.shape)[near] for a in (id, square, lower, upper)]
+        out[near] = _by_chords(rng, *rows)
     return out
 
 
-def _near_the_middle(middle: Array, half: Array, slope: Array, bend: Array, rng: Rng) -> Array:
-    """Draws of middle + u, u of density exp(slope * u + bend * u^2) on half an interval to each side, where that hardly
-    changes."""
-    out, todo = np.zeros(len(slope)), np.arange(len(slope))
-    top = np.abs(slope) * half + np.maximum(bend, 0.0) * half**2
+def _by_chords(rng: Rng, id: Array, square: Array, lower: Array, upper: Array) -> Array:
+    """Draws between two bounds, (n,): a side at random, from its end inward an Exponential under the chord of the log
+    density, above which that is nowhere by more than a quarter of its bend; kept as often as the density is below it.
+    What grows with u^2, however steeply, is kept every second time at the least."""
+    ends, length, slope = two_sides(id, square, lower, upper)
+    chord = slope + square * length  # the slope of the chord
+    over = np.maximum(-square, 0.0) * length**2 / 4
+    level = id * ends + square * ends**2 + over
+    with np.errstate(all="ignore"):  # a side may have no length
+        log = level + np.log(length * scipy.special.exprel(chord * length))
+    second = scipy.special.expit(log[1] - log[0])
+    out, todo = np.zeros(len(id)), np.arange(len(id))
     while todo.size:
-        u = half[todo] * rng.uniform(-1, 1, todo.size)
-        kept = np.log(rng.uniform(size=todo.size)) < slope[todo] * u + bend[todo] * u**2 - top[todo]
-        out[todo[kept]], todo = u[kept], todo[~kept]
-    return middle + out
+        side = (rng.uniform(size=todo.size) < second[todo]).astype(int)
+        end, far, tilt, steep = (a[side, todo] for a in (ends, length, chord, slope))
+        u = rng.uniform(size=todo.size)
+        fallen = tilt * far
+        with np.errstate(all="ignore"):
+            inward = far * np.where(np.abs(fallen) < 1e-9, u, np.log1p(u * np.expm1(fallen)) / fallen)
+        below = (steep - tilt) * inward + square[todo] * inward**2 - over[side, todo]
+        kept = np.log(rng.uniform(size=todo.size)) < below
+        out[todo[kept]], todo = (end + (1 - 2 * side) * inward)[kept], todo[~kept]
+    return out
 
 
 def draw_LogNormal(mean: Any, var: Any, rng: Rng) -> Array:

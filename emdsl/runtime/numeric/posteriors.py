@@ -69,7 +69,9 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
 
 
 HARDLY_STEEP = 3.0  # by how much a log density changes between bounds that are near
-NEAR = 20  # points of Gauss and Legendre's rule between these: right to rounding
+NEAR = 12  # points of Gauss and Legendre's rule from each of these inward: right to rounding
+STEEP = 64  # of what is steeper, where it grows with u^2
+FALLEN = 40.0  # by how much a log density falls from an end to where it counts no more
 
 
 def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
@@ -79,7 +81,7 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     seen, none = lower == upper, lower > upper
     point, ends = np.where(seen, lower, 0.0), {"lower": lower, "upper": upper}
     lower, upper = np.where(seen | none, -np.inf, lower), np.where(seen | none, np.inf, upper)
-    middle, half, narrow = hardly_steep(id, square, lower, upper)
+    narrow = hardly_normal(id, square, lower, upper)
     var = -0.5 / np.where(narrow, np.minimum(square, -1.0), square)
     sd, mean = np.sqrt(var), id * var
     flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
@@ -92,11 +94,11 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
     inside = mean + np.where(flipped, -1.0, 1.0) * sd * slope
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
-    if narrow.any():
-        level, offset, own = _between_near_bounds(id, square, middle, np.where(narrow, half, 1.0), narrow)
-        inside, spread = np.where(narrow, middle + offset, inside), np.where(narrow, own, spread)
     total = np.where(seen, id * point + square * point**2, 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass)
-    total = np.where(narrow, level, total) if narrow.any() else total
+    if narrow.any():
+        rows = (np.broadcast_to(a, narrow.shape)[narrow] for a in (id, square, lower, upper))
+        inside, spread = np.array(inside), np.array(spread)
+        total[narrow], inside[narrow], spread[narrow] = _between_near_bounds(*rows)
     inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
     total = np.where(none, LOWEST, total)
     return total, {
@@ -107,12 +109,13 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     }
 
 
-def hardly_steep(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
-    """The middle and half the length of intervals, and where exp(id * u + square * u^2) hardly changes inside."""
+def hardly_normal(id: Array, square: Array, lower: Array, upper: Array) -> Array:
+    """Where exp(id * u + square * u^2) hardly changes between two bounds, or grows with u^2: no Normal's tails tell of
+    what is between."""
     middle, half = _middle(lower, upper)
     length = np.where(np.isfinite(half), half, 0.0)
     steep = np.abs(id + 2 * square * middle) * length + np.abs(square) * length**2
-    return middle, half, np.isfinite(half) & (steep < HARDLY_STEEP)
+    return np.isfinite(half) & ((steep < HARDLY_STEEP) | np.greater(square, 0.0))
 
 
 def _middle(lower: Array, upper: Array) -> tuple[Array, Array]:
@@ -122,18 +125,33 @@ def _middle(lower: Array, upper: Array) -> tuple[Array, Array]:
     return 0.5 * (low + high), np.where(both, 0.5 * (high - low), np.inf)
 
 
-def _between_near_bounds(id: Array, square: Array, middle: Array, half: Array, narrow: Array) -> tuple[Array, ...]:
-    """The log-normaliser, the mean from the middle, and the variance, by Gauss and Legendre's rule: where a density
-    hardly changes between its bounds (no data at all: a Uniform), differences of tails would leave no digits."""
-    nodes, weights = np.polynomial.legendre.leggauss(NEAR)
-    off = half[..., None] * nodes
-    slope = np.where(narrow, id + 2 * square * middle, 0.0)
-    bend = np.where(narrow, square, 0.0) + 0 * slope
-    mass = weights * np.exp(slope[..., None] * off + bend[..., None] * off**2)
-    total = mass.sum(-1)
-    offset = (mass * off).sum(-1) / total
-    own = (mass * (off - offset[..., None]) ** 2).sum(-1) / total
-    return id * middle + square * middle**2 + np.log(half * total), offset, own
+def two_sides(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+    """Of an interval, cut where exp(id * u + square * u^2) is least, or in its middle: (2, ...) both ends, how far it
+    is inward from them to the cut, and the slope of the log density there, inward."""
+    low, high, bend = np.broadcast_arrays(lower, upper, square)
+    with np.errstate(all="ignore"):
+        least = np.where(bend > 0, np.clip(-0.5 * id / bend, low, high), 0.5 * (low + high))
+    ends, inward = np.array([low, high]), np.reshape([1.0, -1.0], (2, *[1] * low.ndim))
+    return ends, np.abs(least - ends), inward * (id + 2 * bend * ends)
+
+
+def _between_near_bounds(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
+    """The log-normaliser, the mean and the variance, by Gauss and Legendre's rule from each end: differences of tails
+    would leave no digits where a density hardly changes (no data at all: a Uniform)."""
+    ends, length, slope = two_sides(id, square, lower, upper)
+    with np.errstate(all="ignore"):  # what grows with u^2 falls by half its slope at an end, at least, all the way in
+        length = np.minimum(length, np.where(square > 0, 2 * FALLEN / np.maximum(-slope, 0.0), np.inf))
+    nodes, weights = np.polynomial.legendre.leggauss(STEEP if np.any(square > 0) else NEAR)
+    inward = 0.5 * length[..., None] * (nodes + 1)
+    level = id * ends + square * ends**2
+    top = level.max(0)
+    log = (level - top)[..., None] + slope[..., None] * inward + square[..., None] * inward**2
+    mass = 0.5 * length[..., None] * weights * np.exp(log)
+    total = mass.sum((0, -1))
+    off = np.array([inward[0], (ends[1] - ends[0])[..., None] - inward[1]])  # from the lower end
+    mean = (mass * off).sum((0, -1)) / total
+    spread = (mass * (off - mean[..., None]) ** 2).sum((0, -1)) / total
+    return top + np.log(total), ends[0] + mean, spread
 
 
 def parted_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
