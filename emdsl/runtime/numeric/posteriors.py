@@ -70,7 +70,7 @@ def normal_posterior(id: Array, square: Array) -> tuple[Array, dict[str, Any]]:
 
 HARDLY_STEEP = 3.0  # by how much a log density changes between bounds that are near
 NEAR = 12  # points of Gauss and Legendre's rule from each of these inward: right to rounding
-STEEP = 64  # of what is steeper, where it grows with u^2
+GROWING = 64  # of what grows with u^2, however steeply
 FALLEN = 40.0  # by how much a log density falls from an end to where it counts no more
 
 
@@ -141,7 +141,7 @@ def _between_near_bounds(id: Array, square: Array, lower: Array, upper: Array) -
     ends, length, slope = two_sides(id, square, lower, upper)
     with np.errstate(all="ignore"):  # what grows with u^2 falls by half its slope at an end, at least, all the way in
         length = np.minimum(length, np.where(square > 0, 2 * FALLEN / np.maximum(-slope, 0.0), np.inf))
-    nodes, weights = np.polynomial.legendre.leggauss(STEEP if np.any(square > 0) else NEAR)
+    nodes, weights = np.polynomial.legendre.leggauss(GROWING if np.any(square > 0) else NEAR)
     inward = 0.5 * length[..., None] * (nodes + 1)
     level = id * ends + square * ends**2
     top = level.max(0)
