@@ -120,7 +120,7 @@ def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int)
             return np.inf  # where the other does not collapse
         if any(far_out(given, drawn, end) for end in (theirs.params_, mine)):
             if latents is not site.world.latents:
-                break
+                continue
             raise Unchecked("a step finds no end: a scale of one row goes to 0, and a search stops on its way there")
         off = max([0.0, *(_far(mine[n], v) for n, v in theirs.params_.items())])
         if off > SAME and any(u.kind in CLIMBS for u in given.derived.updates):  # on a ridge a climb ends anywhere
