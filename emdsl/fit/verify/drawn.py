@@ -39,6 +39,7 @@ from emdsl.runtime.numeric.numerics import honest
 
 PLATES = (4, 3, 2)
 POINTS = 3  # at which a density is compared with the one at the draws
+MOST_TRIED = 12  # of them, where a step from some finds no end
 ELEMENTS = 4  # of a plate, each moved by itself
 STEP = 1e-5  # of differences, in coordinates without bounds
 REPEATS, SITES = 300, 3  # draws by elimination, of each of some data
@@ -102,8 +103,8 @@ def _latent(model: Compiled) -> set[str]:
 
 def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int) -> float:
     names, params, far = sorted(model.derived.drawn), dict(site.params), 0.0
-    others = [draw(site.world.model, 7000 + POINTS * seed + k, plates).latents for k in range(POINTS)]
-    for latents in (site.world.latents, *({**site.world.latents, **{n: o[n] for n in names}} for o in others)):
+    compared = 0
+    for latents in _in_turn(site, names, seed, plates):
         data = {**site.drawn.data, **{n: latents[n] for n in names}}
         drawn = site.drawn._replace(data=data, latents={n: v for n, v in latents.items() if n not in names})
         setup = Setup(site.module, site.bound, {**site.prepared, **site.stored(latents)}, 1, 0.0, "raise")
@@ -111,14 +112,17 @@ def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int)
             theirs = fitted(given.fitter, given, drawn, params, 1)
         except (DataError, DegenerateError) as why:
             if latents is not site.world.latents:
-                break  # beside other draws the data are impossible
+                continue  # beside other draws the data may be impossible
             raise Unchecked(reason(why)) from None
         here = evaluate(setup, params, None)
         try:
             mine, _ = advance(setup, here)
         except site.module.Degenerate:
             return np.inf  # where the other does not collapse
-        if any(far_out(given, drawn, end) for end in (theirs.params_, mine)):
+        beyond = far_out(given, drawn, theirs.params_)
+        if not beyond and far_out(given, drawn, mine):  # on the same way, and further, unless it is worse there
+            beyond = fitted(given.fitter, given, drawn, mine, 0).history_[0] >= theirs.history_[1]
+        if beyond:
             if latents is not site.world.latents:
                 continue
             raise Unchecked("a step finds no end: a scale of one row goes to 0, and a search stops on its way there")
@@ -126,8 +130,18 @@ def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int)
         if off > SAME and any(u.kind in CLIMBS for u in given.derived.updates):  # on a ridge a climb ends anywhere
             off = _far(fitted(given.fitter, given, drawn, mine, 0).history_[0], theirs.history_[1])
         far = max(far, _far(here.objective, theirs.history_[0]), off)
-        params = {n: np.asarray(v, float) for n, v in theirs.params_.items()}
+        params, compared = {n: np.asarray(v, float) for n, v in theirs.params_.items()}, compared + 1
+        if compared > POINTS:
+            break
     return far
+
+
+def _in_turn(site: Site, names: Sequence[str], seed: int, plates: int) -> Iterator[Values]:
+    """The latents, and then others of these names, drawn by themselves, more than are needed."""
+    yield site.world.latents
+    for k in range(MOST_TRIED):
+        other = draw(site.world.model, 7000 + MOST_TRIED * seed + k, plates).latents
+        yield {**site.world.latents, **{n: other[n] for n in names}}
 
 
 def _far(a: Any, b: Any) -> float:
