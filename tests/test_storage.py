@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import random
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.fit.fitter import load_fit
 from emdsl.report.summary import all_rows
 from emdsl.runtime.data import faults
-from emdsl.runtime.fitting import storage
+from emdsl.runtime.fitting import storage, whole
 from emdsl.runtime.fitting.sealing import plain_value
 
 RNG = np.random.default_rng(7)
@@ -79,6 +81,29 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(emdsl.DataError, match="disk full"):  # a module is written as a fit is, whole or not at all
         emdsl.compile(text="model M\nparam m : real\nobserved x ~ Normal(m, 1)").write(path)
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["fit.json"]
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    """A temporary file stayed for good. One that is being written stays, and so do files of other names."""
+    path, mine = tmp_path / "fit.json", tmp_path / ".fit.json.swp"
+    code = "import os, sys\nfrom emdsl.runtime.fitting import whole\n"
+    code += "os.fsync = lambda fd: os.kill(os.getpid(), 9)\nwhole.write_whole(sys.argv[1], b'new')\n"
+    path.write_text("old")
+    path.chmod(0o600)
+    mine.write_text("another program's")
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    (died,) = set(tmp_path.iterdir()) - {path, mine}
+    assert path.read_text() == "old"
+    written = [tmp_path / f".fit.json.{n}{whole.PART}" for n in range(2)]
+    for file in written:
+        file.write_text("as yet")
+    for file in (died, written[0]):
+        os.utime(file, (0, 0))
+    with written[0].open("rb") as held:
+        assert whole.is_mine(held)
+        whole.write_whole(path, b"new")
+    assert {*tmp_path.iterdir()} == {path, mine, *written} and path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600  # it was made readable for all
 
 
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ class Model:
 
     def write(self, path: str | Path) -> None:
         """Write the generated module, whole or not at all; it runs where emdsl is not installed."""
-        from emdsl.runtime.fitting.storage import write_whole
+        from emdsl.runtime.fitting.whole import write_whole
 
         with told():
             write_whole(place(path), self.source.encode())

@@ -46,7 +46,7 @@ def check_output(path: str | None, *read: str | None) -> None:
 def put(path: str | None, content: str) -> None:
     """Write to a file, whole or not at all, or to standard output."""
     from emdsl.runtime.data import faults
-    from emdsl.runtime.fitting.storage import write_whole
+    from emdsl.runtime.fitting.whole import write_whole
 
     if path is None or path == "-":
         shown = harmless(content) if sys.stdout.isatty() else content

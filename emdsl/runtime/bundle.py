@@ -11,7 +11,7 @@ BUNDLED = (
     "data/binding", "data/frames", "data/cells", "data/groups", "data/named", "data/places", "data/layout",
     "data/table", "data/weighed", "numeric/ways", "numeric/infinity", "fitting/climbs", "fitting/endings",
     "fitting/effects", "fitting/leaps", "fitting/untouched", "fitting/loop", "fitting/reach", "fitting/sealing",
-    "fitting/storage", "fitting/rounding", "fitting/divisions", "fitting/settings", "fitting/symmetry",
+    "fitting/whole", "fitting/storage", "fitting/rounding", "fitting/divisions", "fitting/settings", "fitting/symmetry",
     "fitting/forecast", "fitting/answers", "fitting/estimator",
 )  # fmt: skip
 IMPORT = re.compile(r"^(?:from [\w.]+ import (?:\([^)]*\)|[^\n]*)|import [^\n]*)\n", re.MULTILINE)

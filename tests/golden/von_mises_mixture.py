@@ -29,6 +29,7 @@ from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
+import contextlib
 import io
 import json
 import math

@@ -7,7 +7,6 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.data.faults import DataError
 from emdsl.runtime.data.sizes import size_value
 from emdsl.runtime.fitting.sealing import DIGEST, is_damaged, sealed
+from emdsl.runtime.fitting.whole import write_whole
 
 FIT_FORMAT = 1
 PACKED = 100  # an npz may be so many times as large as its file, beside MEGABYTES that any fit may have
@@ -60,40 +60,6 @@ def spec_hash(spec: Mapping[str, Any]) -> str:
     keys = ("name", "kind", "plates", "array", "event", "domain", "levels")
     shown = [[v.get(k) for k in keys] for v in spec["variables"]]
     return sha256(json.dumps([spec["model"], shown], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename. DataError where that fails.
-
-    A link stays a link to the new content; a device or a pipe is written to, never replaced.
-    """
-    try:
-        _write_whole(path, content)
-    except OSError as error:
-        why = "it is a directory" if os.path.isdir(path) else error.strerror or str(error)
-        raise DataError(f"{os.fspath(path)}: cannot be written: {why}", code="D040") from None
-
-
-def _write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    import tempfile
-
-    if os.path.exists(path) and not os.path.isfile(path):
-        Path(path).write_bytes(content)
-        return
-    path = Path(os.path.realpath(path))
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
 
 
 def write_document(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
