@@ -113,3 +113,27 @@ def test_what_is_told_of_an_element_is_told_of_it_alone() -> None:
     data = {"c": np.array([1.0, 2, 3]), "y": np.array([0.5, 2, 3])}
     fit = written(text).fitter(init={"rate": [1.0, 4.0]}, max_iter=0).fit(data)
     np.testing.assert_allclose(fit.posterior_["life"]["mean"], [[0.5, 0.25], [3, 0.25], [4, 0.25]], rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "seen, told",
+    [
+        ("", [np.nan] * 5),
+        ("Delta(u[n] < min(v[n], c[n]))", [1, 0, np.nan, 0, 0]),
+        ("Delta(min(v[n], u[n]) < c[n])", []),
+    ],
+)
+def test_a_limit_beside_them_censors_all(seen: str, told: list[float]) -> None:
+    """Competing risks with times at which one looks no more: refused (E112), whichever way the least was written."""
+    y, c = np.array([0.5, 1.2, 0.3, 2.0, 1.0]), np.array([3, 3, 3, 2.0, 1.0])
+    event = f"        observed f[n] ~ {seen}\n" if seen else ""
+    lines = f"        given c[n] : positive\n        observed y[n] ~ Delta(min(min(u[n], v[n]), c[n]))\n{event}"
+    data = {"y": y, "c": c} | ({"f": np.array(told or (y < c))} if seen else {})
+    fit = written(CAUSES + lines).fitter(init={"a": 0.8, "b": 1.7}, max_iter=0).fit(data)
+    u, v = expon(scale=1 / 0.8), weibull_min(1.5, scale=1.7)
+    either = u.pdf(y) * v.sf(y), v.pdf(y) * u.sf(y)
+    which = np.array(told) if "u[n] <" in seen else np.full(5, np.nan)
+    density = np.where(np.isnan(which), sum(either), np.where(which == 1, *either))
+    value = np.log(np.where(y < c, density, u.sf(y) * v.sf(y))).sum()
+    assert fit.log_likelihood_ == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(fit.posterior_["which_y_is"][3:], [[0, 0, 1]] * 2)

@@ -4,7 +4,8 @@
 
 Each addend is a density at a number and tails, as of any time that is seen or censored. The new latent has the same
 probability, 1/K, for each, and the factor K beside it takes that off again. Whether some of them were less than the
-others, seen beside the least, is whether it was one of these.
+others, seen beside the least, is whether it was one of these. What is given among them (a limit, at which all are
+censored) is one more of them: a point mass, where the others have tails.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive.joint.spikes import is_point_mass
 from emdsl.families import PRELUDE
 from emdsl.language import model as m
+from emdsl.language.transform import names_in
 
 MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 LESS = {"min": ("lt", "le"), "max": ("gt", "ge")}  # how the extreme of some compares with the others
@@ -22,7 +24,7 @@ LESS = {"min": ("lt", "le"), "max": ("gt", "ge")}  # how the extreme of some com
 
 @dataclass(frozen=True)
 class Extreme:
-    """`fn` of elements of the latents `of`, seen as `v`; `which` says which of them it was."""
+    """`fn` of elements of the latents `of`, seen as `v`; `which` says which of them it was. The last may be a limit."""
 
     v: m.Variable
     fn: str
@@ -113,12 +115,22 @@ def _extreme(v: m.Variable, model: m.ModelText) -> Extreme | None:
     value = call.args[0][1]
     if not isinstance(value, m.Call) or value.fn not in LESS:
         return None
-    of = _parts(value, value.fn)
+    parts = _parts(value, value.fn)
+    of = tuple(e for e in parts if not _is_given(e, model))
+    limits = tuple(e for e in parts if e not in of)
     latents = [u for u in model.of_kind("latent") if u.domain.interval and u.plates[: len(v.plates)] == v.plates]
     names = [_name(e, v, latents) for e in of]
     if len(of) < 2 or len(set(names)) < len(of) or "" in names:
         return None
+    if limits:
+        limit = limits[0] if len(limits) == 1 else m.Call(value.fn, limits, (), v.span)
+        return Extreme(v, value.fn, (*of, limit), _which(v, [*names, "the limit"], model))
     return Extreme(v, value.fn, of, _which(v, names, model))
+
+
+def _is_given(e: m.Expr, model: m.ModelText) -> bool:
+    """Whether an expression holds what is given, sizes and numbers alone."""
+    return names_in(e) <= {v.name for v in model.of_kind("given")}
 
 
 def _name(e: m.Expr, v: m.Variable, latents: Sequence[m.Variable]) -> str:
@@ -147,7 +159,7 @@ def _which(v: m.Variable, names: Sequence[str], model: m.ModelText) -> m.Variabl
     each = m.Stack((share,) * len(names), (many,))
     equal = m.FamilyCall(categorical, 0, (("p", each),), (), (("K", many),), v.span)
     domain = m.Domain("category", levels=many)
-    listed = ", ".join(f"{k} for `{n}`" for k, n in enumerate(names))
+    listed = ", ".join(f"{k} for {n if ' ' in n else f'`{n}`'}" for k, n in enumerate(names))
     says = f"says which of them `{v.name}` is: {listed}"
     return m.Variable("latent", name, v.plates, (), domain, equal, says=says, span=v.span)
 
