@@ -650,6 +650,21 @@ def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
 
 
 UGLY = {  # models in no gallery, and how their equations must read
+    """param mu : real
+param s : positive
+for n in N:
+    given lo[n] : real
+    given hi[n] : real
+    latent u[n] ~ Normal(mu, s)
+    observed d[n] ~ Delta(lo[n] < u[n] < hi[n])
+    latent v[n] ~ Normal(mu, s)
+    observed a[n] ~ Delta(v[n] > 0)
+    observed b[n] ~ Delta(v[n] > lo[n])
+""": (
+        "Where low is the larger one, it lies outside: below high, or above low.",
+        "log(Φ(β(u[n])) - Φ(α(u[n])) + [low(u[n]) > high(u[n])])",
+        "low(v[n]) = max({0 if a[n] = 1; -∞ otherwise}, {lo[n] if b[n] = 1; -∞ otherwise})",
+    ),
     """given a : positive = 1.5
 param p : simplex[2]
 param f : unit

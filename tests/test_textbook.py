@@ -34,6 +34,8 @@ def value(e: Formula, known: dict[str, Any]) -> Any:
             return float(digits)
         case f.Word(word):
             return WORDS[word]
+        case f.Bracket(f.Relation(">", left, right)):
+            return float(value(left, known) > value(right, known))
         case f.Plus(terms):
             return sum(-value(t, known) if negative else value(t, known) for negative, t in terms)
         case f.Times(factors):
@@ -88,6 +90,10 @@ def test_a_normal_between_two_ends_and_a_wishart() -> None:
         a |= {text(e.left): value(e.right, a)} if isinstance(e, f.Relation) else {}
     first, second = intervals.between(names)
     np.testing.assert_allclose([value(first, a), value(second, a)], [kernel["id"], kernel["square"]])
+    a |= {"low": a["high"], "high": a["low"], "alpha": a["beta"], "beta": a["alpha"]}  # outside
+    _, kernel = posteriors.parted_normal_posterior(**natural, lower=a["low"], upper=a["high"])
+    outside = [value(e, a) for e in intervals.between(names, apart=True)]
+    np.testing.assert_allclose(outside, [kernel["id"], kernel["square"]])
     scale = np.array([[2.0, 0.3], [0.3, 1.0]])
     _, kernel = posteriors.wishart_posterior(np.array(1.5), np.linalg.inv(scale) / -2)
     matrix = {"df": np.array(6.0), "scale": scale, "D": 2.0}

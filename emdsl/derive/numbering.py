@@ -13,6 +13,7 @@ from emdsl.derive.joint.joint import calls
 from emdsl.derive.joint.spikes import is_point_mass
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.cuts import bounds_of
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.quadrature import counts
@@ -141,12 +142,10 @@ def has_arguments(block: Block) -> bool:
 
 
 def interval(block: Block) -> tuple[Expr, Expr] | None:
-    """The two ends between which a Gaussian is cut, where one interval that has both is all that cuts it."""
-    ends = [(c.lower, c.upper) for c in block.cuts if not c.apart and c.lower is not None and c.upper is not None]
-    if len(ends) != 1 or len(block.cuts) != 1 or block.scale is not None:
+    """The two ends between which a Gaussian is cut; where the lower one is the larger, it lies outside of them."""
+    if not block.cuts or block.scale is not None or sum(c.apart for c in block.cuts) not in (0, len(block.cuts)):
         return None
-    ((low, high),) = ends
-    return None if low is None or high is None else (low, high)
+    return bounds_of(block.cuts)
 
 
 def numbers(plan: Plan) -> Numbers:

@@ -35,7 +35,10 @@ def cut_lines(
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
     named = {n: f.Apply(f.Word(n), (latent,)) for n in ("low", "high", "precision", "mean", "alpha", "beta")}
     precision = tidy(x.mul(x.num(-2), naturals.get("square", x.ZERO)), t.known)
-    yield Say("It is cut to the interval that the conditions on it leave. So q is Normal, cut at low and at high, with")
+    apart = any(c.apart for c in block.cuts)
+    outside = " Where low is the larger one, it lies outside: below high, or above low." if apart else ""
+    yield Say(f"It is cut to the interval that the conditions on it leave.{outside} So q is Normal, cut at low and at "
+              "high, with")  # fmt: skip
     found = [t.of(tidy(value, t.known), names) for value in (lower, upper)]
     if long := any(measure(end) > READABLE for end in found):
         found = [f.of(end, f.Relation("|", latent, f.Word("allowed"))) for end in ("inf", "sup")]
@@ -52,18 +55,30 @@ def cut_lines(
     yield Show(f.Relation("=", named["mean"], mean))
     yield from map(Show, ends(named))
     yield Say("Its moments are (Johnson, Kotz and Balakrishnan 1994, section 13.10.1)")
-    first, second = between(named)
+    first, second = between(named, apart)
     yield Show(f.Relation("=", f.Mean(latent), first))
     if "square" in read:
         yield Show(f.Relation("=", f.Mean(f.Raised(latent, TWO)), second))
-    mass = f.less(f.of("Phi", named["beta"]), f.of("Phi", named["alpha"]))
+    mass = inside(named, apart)
     yield Say("where what is infinite has density 0, and summed out it leaves, beside what a Normal does,")
     yield Show(f.Apply(f.Word("log"), (mass,)))
-    if any(a in _data(upper) for a in _data(lower)):
+    if not apart and _met(lower, upper):
         whole = text(latent)
         yield Say(
             f"Where low and high are the same, {whole} is seen itself: it is its mean, and its density stands there."
         )
+
+
+def _met(lower: Expr, upper: Expr) -> bool:
+    """Whether both ends are of the same data, in some case."""
+    match lower, upper:
+        case x.Where(cond, then, other), x.Where(same, up, rest) if cond == same:
+            return _met(then, up) or _met(other, rest)
+        case x.Fn("max", parts), _:
+            return any(_met(p, upper) for p in parts)
+        case _, x.Fn("min", parts):
+            return any(_met(lower, p) for p in parts)
+    return bool(_data(lower) & _data(upper))
 
 
 def _data(e: Expr) -> set[str]:
@@ -82,10 +97,16 @@ def ends(a: Mapping[str, Formula]) -> Iterator[Formula]:
         yield f.Relation("=", a[letter], f.Times((f.less(a[end], a["mean"]), f.Root(a["precision"]))))
 
 
-def between(a: Mapping[str, Formula]) -> tuple[Formula, Formula]:
-    """The mean and the mean square between the ends."""
+def inside(a: Mapping[str, Formula], apart: bool = False) -> Formula:
+    """The mass between the ends, or outside of them where the lower one is the larger."""
+    mass = f.less(f.of("Phi", a["beta"]), f.of("Phi", a["alpha"]))
+    return f.plus(mass, f.Bracket(f.Relation(">", a["low"], a["high"]))) if apart else mass
+
+
+def between(a: Mapping[str, Formula], apart: bool = False) -> tuple[Formula, Formula]:
+    """The mean and the mean square between the ends, or outside of them."""
     at_low, at_high = f.of("phi", a["alpha"]), f.of("phi", a["beta"])
-    mass = f.Times((f.Root(a["precision"]), f.less(f.of("Phi", a["beta"]), f.of("Phi", a["alpha"]))))
+    mass = f.Times((f.Root(a["precision"]), inside(a, apart)))
     first = f.plus(a["mean"], f.Over(f.less(at_low, at_high), mass))
     far = f.less(
         f.Times((f.plus(a["low"], a["mean"]), at_low)), f.Times((f.plus(a["high"], a["mean"]), at_high))
