@@ -650,6 +650,17 @@ def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
 
 
 UGLY = {  # models in no gallery, and how their equations must read
+    """param lam : positive
+param p : unit
+for i in I:
+    latent abundance[i] ~ Poisson(lam)
+    for j in J: observed y[i, j] ~ Binomial(abundance[i], p)
+""": (
+        "E[f(abundance)] is the sum of q(abundance⁽ᵃ⁾) f(abundance⁽ᵃ⁾)",
+        "S_abundance = Σ_i E[abundance[i]]",
+        "+ (abundance[i] - y[i, j]) log(1 - p) + log([y[i, j] ≤ abundance[i]])]",
+        "p = Σ_{i, j} y[i, j] / (J Σ_i E[abundance[i]])",
+    ),
     """param mu : real
 param s : positive
 for n in N:
@@ -755,7 +766,8 @@ for i in I:
 """: (
         "Σ_{i, j} [y[i, j] = 1] log(high[i, j] - low[i, j]) + Σ_{i, j} [y[i, j] = 2] log low[i, j]",
         "with high[i, j] = logistic(a[j] skill[i] - d[j])",
-        "R[j, i, s] = a[j] skill⁽ˢ⁾[i] - d[j] - gap[j]",  # each point has its own
+        "R[j, i] = a[j] skill[i] - d[j] - gap[j]",
+        "Σ_{i, j} [y[i, j] = 2] E[softplus(-R[j, i])]",
         "because softplus and -log(1 - exp(.)) are convex, and subtracted",
     ),
     """param a : real[P]
@@ -865,7 +877,7 @@ for n in N:
 """: (
         "+ Σ_n [y[n] = 2] log(Φ(cut[2] - eta[n]) - Φ(cut[1] - eta[n]))",
         "∂Q/∂g[1] = S_hit_w - Σ_n w[n] logistic(g[0] + g[1] w[n])",  # not `[i = 0] ... + [i = 1] ...`
-        "∂Q/∂cut[0] = Σ_n [y[n] = 0] Σ_i q(u⁽ⁱ⁾[g_of[n]]) φ(",  # not `Σ_{j, n} [g_of[n] = j]`
+        "∂Q/∂cut[0] = Σ_n [y[n] = 0] E[φ(",  # not `Σ_{j, n} [g_of[n] = j]`
     ),
     """param level : positive
 param bend : positive
@@ -1198,8 +1210,8 @@ for n in N:
     observed y[n] ~ Delta(u[n] > 0)
 """: (
         "log q(b⁽ⁱ⁾[c]) = Σ_{n : site[n] = c} (A(u[n] | b⁽ⁱ⁾[site[n]]) - ½ log(2 π) - ½ (w[n]ᵀ gamma + b⁽ⁱ⁾[c])²)",
-        "q(b⁽ⁱ⁾[site[n]]) E[log(2 π) + (u[n] - w[n]ᵀ gamma - b⁽ⁱ⁾[site[n]])² | b⁽ⁱ⁾[site[n]]]",
-        "Σ_{n, i} q(b⁽ⁱ⁾[site[n]]) (E[u[n] | b⁽ⁱ⁾[site[n]]] - b⁽ⁱ⁾[site[n]]) w[n]",
+        "Σ_n E[log(2 π) + (u[n] - w[n]ᵀ gamma - b[site[n]])²]",
+        "Σ_n E[u[n] - b[site[n]]] w[n]",
     ),
     """param a : real
 param s : positive

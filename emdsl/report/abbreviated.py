@@ -41,6 +41,8 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say
             return None if at is None else f.times(*(rebuilt(p, step) for p in _without_form(e, at, named)))
         if not isinstance(e, f.Plus):
             return None
+        if (turned := _key(_turned(e))) in named:
+            return f.Plus(((True, named[turned]),))
         terms = frozenset(e.terms)
         inside = [k for k in named if k <= terms] if terms not in named else []
         if len(inside) < 2 or len(frozenset.union(*inside)) < sum(map(len, inside)):
@@ -67,10 +69,16 @@ def _repeated(shown: Sequence[Formula]) -> list[Long]:
     found: dict[Key, list[Long]] = {}
     for e in (s for whole in shown for s in parts(whole)):
         for own in _nameable(e):
-            found.setdefault(_key(own), []).append(own)
+            key = _key(_turned(own)) if isinstance(own, f.Plus) and _key(_turned(own)) in found else _key(own)
+            found.setdefault(key, []).append(own)
     often = [own[0] for own in found.values() if _saved(own) > WORTH]
     apart = [e for e in often if not any(e in parts(o) for o in often if o is not e)]
     return [e for e in apart if not _of_others(_key(e), [_key(o) for o in apart])]
+
+
+def _turned(e: f.Plus) -> f.Plus:
+    """The sum with the other sign."""
+    return f.Plus(tuple((not minus, t) for minus, t in e.terms))
 
 
 def _nameable(e: Formula) -> Sequence[Long]:

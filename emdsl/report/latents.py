@@ -109,7 +109,8 @@ def _points(cloud: Cloud, joint: LogJoint, letter: str, t: Typeset) -> Iterator[
     nth = text(f.Nth(f.Name(cloud.name), (f.Name(letter),)))
     yield Say(
         f"It is held at points: {nth} is the {letter}-th of an element, volume({nth}) the volume that it "
-        f"stands for, and q({nth}) its share of the posterior. The sum over the points is the integral."
+        f"stands for, and q({nth}) its share of the posterior. The sum over the points is the integral: "
+        f"E[f({cloud.name})] is the sum of q({nth}) f({nth})."
     )
     if counts(cloud, joint):
         yield Say(

@@ -23,6 +23,7 @@ from emdsl.report.latents import posterior_step
 from emdsl.report.lets import with_tensors_named
 from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
+from emdsl.report.means import with_means
 from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.symbolic import spelt
 from emdsl.report.tidy import tidy
@@ -52,13 +53,17 @@ def steps(plan: Plan) -> tuple[Step, ...]:
     if plan.joint.deterministic:
         out.append(_substituted(plan))
     if plan.expected.statistics:
-        out.append(_statistics(plan, t))
+        out.append(_with_means(_statistics(plan, t)))
     whole_q = unopened(plan)
     if plan.updates:
-        out.append(expected_step(plan, named(), whole_q, t))
+        out.append(_with_means(expected_step(plan, named(), whole_q, t)))
     out += update_steps(plan, named, whole_q, t)
     out.append(_objective(plan, t))
     return tuple(explained([_unprimed(step, t) for step in told_apart(plan, out)]))
+
+
+def _with_means(step: Step) -> Step:
+    return replace(step, body=with_means(step.body))
 
 
 def _unprimed(step: Step, t: Typeset) -> Step:

@@ -28,6 +28,7 @@ from emdsl.report.explicit import READ_TOGETHER, explicit, in_data, joined, norm
 from emdsl.report.formula import Formula
 from emdsl.report.gathered import a_square_apart, by_statistic, gathered
 from emdsl.report.maxima import second_order, slope_of, why_a_maximum
+from emdsl.report.means import data_apart, with_means
 from emdsl.report.newton import BY_BRACKET, BY_DIAGONAL, BY_EIGENVALUES, free_coordinates, hessian_of, step_of
 from emdsl.report.numerators import as_products
 from emdsl.report.page import Say, Show, Step, names_of, sentence
@@ -73,7 +74,7 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[E
         "reason": u.reason, "conditional_on": list(u.conditional_on),
         "code": "refine" if isinstance(u.rule, Numeric) and u.rule.data else "m_step",
     }  # fmt: skip
-    return Step(f"The update of {names}", abbreviated(body, taken), facts, solved_parts(u))
+    return Step(f"The update of {names}", abbreviated(with_means(body), taken), facts, solved_parts(u))
 
 
 def _taken(plan: Plan) -> set[str]:
@@ -106,7 +107,7 @@ def _rule(
     yield from lines
     if plan.drawn:
         found = [(over_draws(a, plan.drawn), over_draws(tidy(joined(b), t.known), plan.drawn)) for a, b in found]
-    found = [(a, _one_sum_each(tidy(b, t.known))) for a, b in found]
+    found = [(a, _one_sum_each(tidy(data_apart(tidy(b, t.known)), t.known))) for a, b in found]
     in_terms = list[Show]()
     for name, (left, right) in zip(in_data(plan, u), found, strict=False):
         shown = _equations(left, right, "", t) if isinstance(left, El | x.MatInv) else _solved(left, right, u, t)

@@ -294,14 +294,14 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     S_count = q_b.sum()  # (5.1)
     t = points_b[0] ** 2  # (5.2)
-    S_b_b_b = np.vdot(t, q_b)  # (5.2)
+    S_b_b = np.vdot(t, q_b)  # (5.2)
     S_cases_X_group = q_b.sum(axis=0) @ sum_X_cases_group  # (5.3)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "count": S_count,  # (5.1)
-        "b_b_b": S_b_b_b,  # (5.2)
+        "b_b": S_b_b,  # (5.2)
         "cases_X_group": S_cases_X_group,  # (5.3)
     }
 
@@ -313,10 +313,10 @@ def m_step(statistics, params, prepared, policy="raise"):
     t = mixing_X @ params["beta"]  # (10)
     beta = params["beta"] - t  # (10)
     tau = params["tau"]
-    S_b_b_b = statistics["b_b_b"]
+    S_b_b = statistics["b_b"]
     S_count = statistics["count"]
     # (7) tau: closed form; the score has one positive root
-    tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b_b / S_count), "tau", tau, policy, 0.0, -S_count)
+    tau = positive(np.sqrt(2) * np.sqrt(0.5 * S_b_b / S_count), "tau", tau, policy, 0.0, -S_count)
     # (8.1) to (8.3) beta: newton; log(1 + exp(X[n] @ beta + b[group[n]])) ties beta to the data: no finite statistics; Newton, its Hessian added up, by passes over the data, to convergence
     t_2 = mixing_X @ beta  # (10)
     return {

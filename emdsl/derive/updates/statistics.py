@@ -336,7 +336,9 @@ def readable_name(
             case x.Pow(El() as e, x.Num(v)) if v == 2 and e.var in REFERENCE:
                 parts.append(f"square_reference_{REFERENCE.named(e.var)}")
             case x.Pow(El() as e, x.Num(v)) if v == 2:
-                parts += [placed(subject(e.var) or e.var, e.idx)] * 2
+                of = subject(e.var) or e.var
+                weighted = any(isinstance(p, El) and p.var in Q and Q.named(p.var) == of for p in factors)
+                parts += [placed(of, e.idx)] * (1 if weighted else 2)  # at points, their probability says it once
             case x.Fn() if f.name in x.COMPARISONS:
                 pass
             case x.Sel():
