@@ -26,6 +26,7 @@ GONE = 1e-16  # the most that a number adds to Q however far it steps, alone or 
 NOISE = 1e-14  # of the sum of the terms' sizes: what rounding leaves of Q
 HIDDEN = 1e-6  # of 1 + |Q|: a step to where rounding is more than that has to rise by more than the rounding
 LOST = 1e-3  # of 1 + |Q|: rounding that is more leaves nothing to climb by
+OVERFLOWN = 1e300  # a curvature that is no number any more
 SHORT = 1e-11  # of 1 + |Q|: a halved step that rises by less is the last
 PROMISED = 0.25  # of what the slope promises: where Q is a parabola it is half
 VECTORS = ("ordered", "zero_sum", "simplex")  # domains whose numbers are moved together
@@ -77,7 +78,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
         noise = NOISE * size
         if gain <= max(1e-12 * (1 + abs(value)), noise):  # the next step would be this one's square
             near = (np.abs(new - t) <= 1e-3 * (1 + np.abs(t))).all()
-            if rounded_away(value, noise, gradient, t):
+            if rounded_away(value, noise, gradient, hessian, t):
                 raise unbounded(layout, t, first)
             if near:
                 return new, here
@@ -100,13 +101,13 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
                 break
             new, fine = (t + new) / 2, False
         else:
-            if rounded_away(value, noise, gradient, t):
+            if rounded_away(value, noise, gradient, hessian, t):
                 raise unbounded(layout, t, first)
             break
         if isinstance(there[2], np.ndarray) and not np.isfinite(there[2]).all():
             there = layout.at(objective, new)
         if new is not whole and there[0] - value <= max(SHORT * (1 + abs(value)), noise):
-            if rounded_away(value, noise, gradient, t):
+            if rounded_away(value, noise, gradient, hessian, t):
                 raise unbounded(layout, t, first)
             return new, there  # the slope is rounding (of 1 - p, p next to 1), or Q a wall: steps along it lead nowhere
         t, here = new, there
@@ -122,9 +123,13 @@ def tried(layout: FreeTable, objective: Callable[..., Any], t: Array, kept: bool
         return -np.inf, np.zeros_like(t), np.zeros((*t.shape, layout.width)), 0.0, False
 
 
-def rounded_away(value: Any, noise: Any, gradient: Array, t: Array) -> bool:
-    """Whether rounding, of Q's terms or of the coordinates themselves, leaves nothing to climb by."""
-    coarse = float((np.abs(gradient) * np.spacing(np.abs(t))).sum())
+def rounded_away(value: Any, noise: Any, gradient: Array, hessian: Any, t: Array) -> bool:
+    """Whether rounding, of Q's terms or of the coordinates themselves, leaves nothing to climb by: their last digits
+    move Q by its slope, and at a point that is fitted exactly, where it has none, by its curvature."""
+    last = np.spacing(np.abs(t))
+    bend = np.abs(np.diagonal(hessian, axis1=-2, axis2=-1)) if isinstance(hessian, np.ndarray) else np.zeros_like(t)
+    bend = np.where(bend < OVERFLOWN, bend, 0.0)
+    coarse = float(((np.abs(gradient) + 0.5 * bend * last) * last).sum())
     return bool(max(noise / LOST, coarse / HIDDEN) > 1 + abs(value))
 
 
