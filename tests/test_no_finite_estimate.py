@@ -540,11 +540,11 @@ for n in N:
 
 
 def test_a_point_fitted_exactly_leaves_newton_no_digits_to_climb_by() -> None:
-    """Its slope is 0 there, while the last digit of its place moves Q without end: a scale of 6e-54 was an M-step, after
+    """Its slope is 0 there, while the last digit of its place moves Q without end: 6e-54 was an M-step, after
     which the place, told from 0 again, was another (night 9601, model 79)."""
     text = "model M\nparam m[2] : real\nparam p[2] : positive\nfor n in N:\n    given g[n] : index[2]\n"
     model, w = emdsl.compile(text=text + "    observed y[n] ~ StudentT(4, m[g[n]], p[g[n]])\n"), np.array
     y = np.concatenate([np.full(9, 0.12573022), w([-0.13, 0.64, 0.10, -0.54, 0.36, 1.30, 0.95])])
     start = {"m": w([-0.7, -1.27]), "p": np.ones(2)}
-    with pytest.raises(DegenerateError, match="p goes to where .* rounding alone: a scale collapses"):
+    with pytest.raises(DegenerateError, match=r"p goes to where .* rounding alone: a scale collapses"):
         model.fitter(max_iter=1, init=start).fit({"y": y, "g": np.repeat([0, 1], [10, 6])})
