@@ -803,6 +803,25 @@ def test_a_scale_of_one_row_ends_nowhere_at_draws_either() -> None:
     assert next(drawn.steps(alike, model, 4, 4)).status == "passed"
 
 
+def test_numbers_in_order_that_become_one_have_gone_to_an_end_of_their_domain() -> None:
+    """Found by chance: quasi-Newton in the log of their distance stopped on the way there, with a slope."""
+    text = """
+        model Ordered
+        param level : ordered[2]
+        param p : positive
+        for n in N:
+            latent z[n] ~ Categorical([0.5, 0.5])
+            given x[n] : real
+            observed y[n] ~ Laplace(level[z[n]] + x[n], p)
+    """
+    model = emdsl.compile(text=text)
+    here = draw(model.resolved, 0, 6)
+    low, high = here.setting.params["level"]
+    near, one = ({**here.setting.params, "level": [low, low + (high - low) / by]} for by in (10, 1000))
+    assert not case_of_verify.far_out(model, here, near)
+    assert case_of_verify.far_out(model, here, one)
+
+
 RIGHT_AS_ASKED = {
     # the posterior of a direction is compared on the circle
     "a direction": """model M

@@ -26,7 +26,7 @@ from emdsl.fit.verify.tables import Table
 from emdsl.fit.verify.tried import compared, never, tried
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.functions import COMPARISONS
-from emdsl.language.model import ModelText
+from emdsl.language.model import ModelText, Variable
 from emdsl.language.tree import Call, Expr, Var, children
 
 PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the whole
@@ -379,22 +379,21 @@ def far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array], every: boo
     """Whether a climbed parameter, or `every`, went further than a maximum at a finite place is likely to lie."""
     climbed = {n for u in model.derived.updates if u.kind in ("newton", "gradient") for n in u.params}
     for v in model.resolved.of_kind("param"):
-        if (v.name not in climbed and not every) or not (v.domain.interval or v.domain.kind == "spd"):
+        if v.name not in climbed and (not every or v.domain.kind == "ordered"):
             continue
         before, after = (np.asarray(a, float) for a in (drawn.setting.params[v.name], step[v.name]))
-        if v.domain.kind == "spd":
-            was, now = np.linalg.eigvalsh(before), np.linalg.eigvalsh(after)
-            if not ((now <= FACTOR * was) & (was <= FACTOR * now)).all():
-                return True
-            continue
-        low, high = v.domain.ends
-        if math.isinf(low) and math.isinf(high):
-            near = np.abs(after - before) <= FAR * (1 + np.abs(before))
-        else:
-            near = np.array(True)
-            for end in (e for e in (low, high) if math.isfinite(e)):
-                was, now = np.abs(before - end), np.abs(after - end)
-                near = near & (now <= FACTOR * was) & (was <= FACTOR * now)
-        if not near.all():
+        pairs = zip(_from_ends(v, before), _from_ends(v, after), strict=True)
+        if not all(((now <= FACTOR * was) & (was <= FACTOR * now)).all() for was, now in pairs):
+            return True
+        if v.domain.unbounded and not (np.abs(after - before) <= FAR * (1 + np.abs(before))).all():
             return True
     return False
+
+
+def _from_ends(v: Variable, value: Array) -> list[Array]:
+    """How far a value is from each end of its domain: numbers in order may be one, a covariance singular."""
+    if v.domain.kind == "spd":
+        return [np.linalg.eigvalsh(value)]
+    if v.domain.kind == "ordered":
+        return [np.diff(value, axis=-1)]
+    return [np.abs(value - end) for end in v.domain.ends if math.isfinite(end)] if v.domain.interval else []
