@@ -25,12 +25,21 @@ def points_of(joint: LogJoint) -> int:
 
 
 def numbers_of(joint: LogJoint, latents: Mapping[str, Array]) -> int:
-    """At how many numbers an E-step evaluates a log density: all elements of these latents at all their points."""
-    most = 0
+    """At how many numbers an E-step evaluates a log density: all elements of these latents at all their points, or in
+    all configurations, of two states each at least."""
+    most = _configured(joint.configurations, latents) if joint.configurations else 0
     for name, points in _inside(joint, lambda c: count_of(c, joint)).items():
         each = dimensions(joint.model.variable(name), joint.model) or 1
         most = max(most, points * math.prod(np.shape(latents.get(name, 0.0))) // each)
     return most
+
+
+def _configured(found: Configurations, latents: Mapping[str, Array]) -> int:
+    """All elements of discrete latents in each of their configurations; of those counted by place nothing is said."""
+    shapes = [(np.shape(latents.get(n, 0.0)), found.inner(n)) for n in found.latents if n not in found.pointed]
+    groups = max((math.prod(shape[:inner]) for shape, inner in shapes), default=1)
+    each = sum(math.prod(shape[inner:]) for shape, inner in shapes)
+    return groups * each * 2 ** min(each, 60)
 
 
 def searched(updates: Sequence[Update]) -> tuple[str, ...]:
