@@ -23,7 +23,7 @@ from emdsl.fit.verify import _guarded, alone, answers, bounds, checks, drawn, ga
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case, further
 from emdsl.fit.verify.cells import Cell
-from emdsl.fit.verify.effort import numbers_of, points_of, searched
+from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of, points_of, searched
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _level, _no_end, _too_dear, m_step
 from emdsl.fit.verify.setting import Drawn, draw
@@ -551,7 +551,8 @@ def test_data_have_no_more_configurations_than_a_certificate_has_time_for() -> N
     model = emdsl.compile(text=CONFIGURED.format(rows="G", each="N"))
     case = find_case(model, 0)
     assert numbers_of(model.derived.joint, case.drawn.latents) == 9 * 2**9
-    assert [c.drawn.setting.sizes for c in further(model, case) if not isinstance(c, list)] == []
+    more = [c.drawn for c in further(model, case) if not isinstance(c, list)]
+    assert all(numbers_of(model.derived.joint, drawn.latents) < MOST_NUMBERS for drawn in more)
 
 
 def test_an_oracle_at_nodes_knows_how_exact_it_is_where_tails_are_long() -> None:

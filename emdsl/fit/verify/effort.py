@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from emdsl.derive.joint.factors import Cloud, LogJoint
+from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.posteriors.clouds import dimensions
 from emdsl.derive.posteriors.quadrature import count_of
 from emdsl.derive.posteriors.slopes import components
