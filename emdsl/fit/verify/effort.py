@@ -39,7 +39,7 @@ def _configured(found: Configurations, latents: Mapping[str, Array]) -> int:
     shapes = [(np.shape(latents.get(n, 0.0)), found.inner(n)) for n in found.latents if n not in found.pointed]
     groups = max((math.prod(shape[:inner]) for shape, inner in shapes), default=1)
     each = sum(math.prod(shape[inner:]) for shape, inner in shapes)
-    return groups * each * 2 ** min(each, 60)
+    return int(groups * each * 2 ** min(each, 60))
 
 
 def searched(updates: Sequence[Update]) -> tuple[str, ...]:
