@@ -24,6 +24,7 @@ from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case, further
 from emdsl.fit.verify.cells import Cell
 from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of, points_of, searched
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.m_step import _level, _no_end, _too_dear, m_step
 from emdsl.fit.verify.setting import Drawn, draw
@@ -827,8 +828,8 @@ def test_numbers_in_order_that_become_one_have_gone_to_an_end_of_their_domain() 
     here = draw(model.resolved, 0, 6)
     low, high = here.setting.params["level"]
     near, one = ({**here.setting.params, "level": [low, low + (high - low) / by]} for by in (10, 1000))
-    assert not case_of_verify.far_out(model, here, near)
-    assert case_of_verify.far_out(model, here, one)
+    assert not far_out(model, here, near)
+    assert far_out(model, here, one)
 
 
 RIGHT_AS_ASKED = {

@@ -11,8 +11,9 @@ import numpy as np
 
 from emdsl.errors import EmdslError
 from emdsl.fit.verify.apart import fitted_apart
-from emdsl.fit.verify.case import MANY, Case, far_out, fitted, goes_on
+from emdsl.fit.verify.case import MANY, Case, fitted, goes_on
 from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.invariance import SAME, apart, as_good, far, outermost
 from emdsl.fit.verify.world import Unchecked
 from emdsl.generate.shared import MOMENTS

@@ -16,10 +16,11 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.blur import PLACES, params_beside, within
-from emdsl.fit.verify.case import Case, far_out
+from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.checks import SMALL, direction
 from emdsl.fit.verify.factors import ratios
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.m_step import held

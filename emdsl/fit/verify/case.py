@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.oracle import FINE, Oracle
 from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, shortened, sized
 from emdsl.fit.verify.space import Space
@@ -26,11 +26,10 @@ from emdsl.fit.verify.tables import Table
 from emdsl.fit.verify.tried import compared, never, tried
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.language.functions import COMPARISONS
-from emdsl.language.model import ModelText, Variable
+from emdsl.language.model import ModelText
 from emdsl.language.tree import Call, Expr, Var, children
 
 PLATES = (6, 5, 4, 3, 2)  # sizes tried in turn, until the oracle reaches the whole
-FAR, FACTOR = 10.0, 100.0  # a step of a number on the line, and of its distance to an end, that is too far
 LEAST, MOST, ATTEMPTS = 1, 2, 6  # more data: so many in any case, at most, and how many are drawn for that
 APART = 7919  # between their seeds
 MOST_LATENTS = 200  # numbers of latents: the time of sums over them grows with their number, ten seconds there
@@ -212,7 +211,12 @@ def _find_case(model: Compiled, text: ModelText, seed: int, anyhow: bool) -> Cas
             reason = reason or first.reason
             if not least:
                 continue  # nothing is fitted to data that are not taken
-        found = _draw(model, text, seed, plates, first=None if first is None else first.drawn)
+        try:
+            found = _draw(model, text, seed, plates, first=None if first is None else first.drawn)
+        except (DegenerateError, DataError):  # of fewer elements there may be fewer configurations
+            if plates == PLATES[-1]:
+                raise
+            continue
         assert found is not None
         mine = first if first is not None and found.drawn is first.drawn else _case(model, text, seed, found.drawn)
         end = replace(mine, step=found.step)
@@ -373,27 +377,3 @@ def _after(model: Compiled, drawn: Drawn, steps: int) -> dict[str, Array]:
     """Where M-steps lead from the parameters that the data were drawn with."""
     fit = fitted(model.fitter, model, drawn, drawn.setting.params, steps)
     return {n: np.asarray(v, float) for n, v in fit.params_.items()}
-
-
-def far_out(model: Compiled, drawn: Drawn, step: Mapping[str, Array], every: bool = False) -> bool:
-    """Whether a climbed parameter, or `every`, went further than a maximum at a finite place is likely to lie."""
-    climbed = {n for u in model.derived.updates if u.kind in ("newton", "gradient") for n in u.params}
-    for v in model.resolved.of_kind("param"):
-        if v.name not in climbed and (not every or v.domain.kind == "ordered"):
-            continue
-        before, after = (np.asarray(a, float) for a in (drawn.setting.params[v.name], step[v.name]))
-        pairs = zip(_from_ends(v, before), _from_ends(v, after), strict=True)
-        if not all(((now <= FACTOR * was) & (was <= FACTOR * now)).all() for was, now in pairs):
-            return True
-        if v.domain.unbounded and not (np.abs(after - before) <= FAR * (1 + np.abs(before))).all():
-            return True
-    return False
-
-
-def _from_ends(v: Variable, value: Array) -> list[Array]:
-    """How far a value is from each end of its domain: numbers in order may be one, a covariance singular."""
-    if v.domain.kind == "spd":
-        return [np.linalg.eigvalsh(value)]
-    if v.domain.kind == "ordered":
-        return [np.diff(value, axis=-1)]
-    return [np.abs(value - end) for end in v.domain.ends if math.isfinite(end)] if v.domain.interval else []

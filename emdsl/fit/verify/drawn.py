@@ -20,8 +20,9 @@ from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import read_names
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Compiled, by_themselves, far_out, fitted
+from emdsl.fit.verify.case import Compiled, by_themselves, fitted
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.m_step import CLIMBS

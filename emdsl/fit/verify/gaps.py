@@ -12,9 +12,10 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Case, far_out, is_exact
+from emdsl.fit.verify.case import Case, is_exact
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.checks import told_of
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.invariance import TWICE, memory, outermost, repeated
 from emdsl.fit.verify.m_step import level_with_gaps, maximises

@@ -13,10 +13,11 @@ from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import ragged_axes
-from emdsl.fit.verify.case import Case, far_out
+from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import SLOWLY
 from emdsl.fit.verify.effort import MOST_POINTS, points_of
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.moved import MOVED, another_path
 from emdsl.fit.verify.on_average import many
 from emdsl.fit.verify.setting import Drawn, Setting, again, flat

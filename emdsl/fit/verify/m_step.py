@@ -14,7 +14,7 @@ from emdsl.families.scope import Array
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify import on_average
 from emdsl.fit.verify.blur import OTHERS, jitter
-from emdsl.fit.verify.case import Case, far_out
+from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.checks import (
     APPROXIMATE,
@@ -28,6 +28,7 @@ from emdsl.fit.verify.checks import (
     placed_at,
 )
 from emdsl.fit.verify.effort import MOST_POINTS, numbers_of, points_of, searched
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.layout import Known
 from emdsl.fit.verify.moved import as_measured, as_written, moved, moves

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from emdsl.families.scope import Array
-from emdsl.fit.verify.case import Case, far_out
+from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import EXACT, SLOPE, direction
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.m_step import WIDE, held, rises
 from emdsl.fit.verify.moved import another_path
 from emdsl.fit.verify.setting import Drawn
