@@ -345,6 +345,18 @@ def test_a_fitter_loads_from_the_file_alone(tmp_path: Path) -> None:
         load_fit(tmp_path / "alone.json", build)
 
 
+@pytest.mark.parametrize("end", ["json", "npz"])
+def test_a_fit_of_a_model_of_other_densities_is_refused(tmp_path: Path, end: str) -> None:
+    """Its name and variables were all that was compared. Layout and comments make no other model."""
+    text, path = "model M\nparam m : real\nfor n in N: observed x[n] ~ Normal(m, 1)\n", tmp_path / f"fit.{end}"
+    fit = emdsl.compile(text=text).fitter().fit([1.0, 2.0])
+    fit.save(path)
+    with pytest.raises(DataError, match="D020: the fit is of another version of M: its densities differ"):
+        emdsl.compile(text=text.replace("Normal", "Laplace")).fitter().restore(path)
+    again = emdsl.compile(text="# spaced\n" + text.replace(" ~ ", "~")).fitter()
+    assert again.restore(path).score([1.0, 2.0]) == fit.score([1.0, 2.0])
+
+
 def test_a_fitter_pickles_and_clones() -> None:
     fit = FakeModel().fitter(K=2, seed=0).fit(X)
     assert pickle.loads(pickle.dumps(fit)).score(X) == fit.score(X)  # noqa: S301

@@ -23,6 +23,7 @@ from emdsl.fit.rounded import ByMultipliers, Rounded
 from emdsl.fit.tied import tied
 from emdsl.fit.unsettled import Unidentified
 from emdsl.fit.variants import CompiledModel, Variant
+from emdsl.language.formatter import says_the_same
 from emdsl.language.resized import MOST as MOST_WRITTEN
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, seed_number
@@ -31,7 +32,7 @@ from emdsl.runtime.data.domains import parameter_numbers
 from emdsl.runtime.fitting.climbs import Climb, Setup, enough_points, evaluate, is_exact
 from emdsl.runtime.fitting.loop import climb
 from emdsl.runtime.fitting.reach import drawn_nearer
-from emdsl.runtime.fitting.storage import read_document
+from emdsl.runtime.fitting.storage import other_version, read_document
 
 QUICK = 500  # elements from which on shared points are tried
 SAME_POINTS = 1e-8  # two rules agree where their log-likelihoods differ by less of 1 + their size
@@ -356,6 +357,8 @@ class Fitter(TellsMissing, ByMultipliers):
         """Take over a saved fit of this model, parameters that were fixed included."""
         try:
             saved = read_document(path)
+            if not says_the_same(saved.get("source", self.model.text), self.model.text):
+                raise other_version(self._module.SPEC["model"], "its densities")
             held = {n: saved["params"][n] for n in saved.get("fixed") or () if n in saved["params"]}
             self.set_params(fixed=held or None)
             self._hold_fixed(held)

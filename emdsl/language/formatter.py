@@ -49,6 +49,17 @@ def format_text(text: str | bytes, file: str) -> str:
     return out
 
 
+def says_the_same(one: str, other: str) -> bool:
+    """Whether two texts are one model but for their layout and comments."""
+    if one == other:
+        return True
+    try:
+        parsed = [parse_text(read_text(text, "<text>"), "<text>") for text in (one, other)]
+    except ModelError:
+        return False
+    return not any(p.problems for p in parsed) and parsed[0].statements == parsed[1].statements
+
+
 # ---------------------------------------------------------------------------- rows
 
 

@@ -305,9 +305,7 @@ def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any], facto
     if document["model"] != spec["model"]:
         raise DataError(f"the fit is of model {document['model']}, not of {spec['model']}", code="D020")
     if document["model_hash"] != spec_hash(spec):
-        raise DataError(
-            f"the fit is of another version of {spec['model']}: its variables differ", hint="fit it again", code="D020"
-        )
+        raise other_version(spec["model"], "its variables")
     absent = [v["name"] for v in spec["variables"] if v["kind"] == "param" and v["name"] not in document["params"]]
     if absent:
         raise DataError(f"the fit lacks the parameters {', '.join(absent)}", code="D020")
@@ -316,6 +314,11 @@ def check_same_model(document: Mapping[str, Any], spec: Mapping[str, Any], facto
     if document["factors"] and not factorised:
         raise DataError("the fit holds factors of q, of which this model has none", code="D020")
     _check_reference(document, spec)
+
+
+def other_version(model: str, what: str) -> DataError:
+    """The fault of a fit whose model has the same name."""
+    return DataError(f"the fit is of another version of {model}: {what} differ", hint="fit it again", code="D020")
 
 
 class Points(dict[str, Any]):
