@@ -348,6 +348,31 @@ def test_a_fault_of_draws_that_hardly_have_a_choice_is_caught() -> None:
     assert any(c.status == "failed" for c in drawn.eliminations(model, 0, 4))
 
 
+REST = """model Rest
+param w : simplex[2]
+param m[2] : real
+param s : positive
+for g in G:
+    latent z[g] ~ Categorical(w)
+    latent u[g] ~ Normal(m[z[g]], s)
+    for n in N:
+        observed y[g, n] ~ Bernoulli(logit = u[g])
+infer u by saem
+"""
+
+
+def test_a_fault_of_what_is_told_of_the_rest_is_caught() -> None:
+    """The posterior of what is exact given draws is printed anew in the module that draws, and no check read it."""
+    model = emdsl.compile(text=REST)
+    given = model.written(known(model.resolved, ["u"]))
+    assert {c.status for c in drawn.steps(given, model, 0, 4)} == {"passed"}
+    honest = model.module.posterior_given
+    model.module.posterior_given = lambda *a: {"z": honest(*a)["z"][..., ::-1]}
+    assert [c.subject for c in drawn.steps(given, model, 0, 4) if c.status == "failed"] == [
+        "moments of the rest at draws"
+    ]
+
+
 @pytest.mark.usefixtures("first_data")
 @pytest.mark.parametrize("kind", TEXTS)
 def test_the_same_unbroken(kind: str) -> None:

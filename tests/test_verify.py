@@ -1362,6 +1362,27 @@ param r : real ~ Normal(0.5, 2)
 param s : positive ~ Gamma(2, 1)
 observed b ~ Normal(r, s)
 """,  # Q has its maximum at s = 0, which a climb comes near
+        """model Least
+param s : positive
+param c : positive
+for n in N:
+    latent b[n] ~ Normal(0, s)
+    observed y[n] ~ Normal(b[n], 1)
+    latent one[n] ~ Exponential(c)
+    latent two[n] ~ Exponential(c)
+    observed x[n] ~ Delta(min(one[n], two[n]))
+infer b by mcmc
+""",  # which was the least is drawn beside b, and has no name
+        """model Few
+param r[3] : real
+param s : positive
+for n in N:
+    given x[n] : real[3]
+    given w[n] : real[3]
+    latent h[n] ~ Normal(0, 1)
+    observed y[n] ~ Normal(x[n] @ r + w[n][0] * h[n], s)
+infer h by mcmc
+""",
     ],
     ids=lambda text: text.split()[1],
 )

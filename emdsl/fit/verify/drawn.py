@@ -14,40 +14,30 @@ from typing import Any
 
 import numpy as np
 
-from emdsl.derive.joint.moving import moving
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
-from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import read_names
 from emdsl.fit.sampling import variable_reads
-from emdsl.fit.verify.case import Compiled, by_themselves, fitted
+from emdsl.fit.verify.case import Compiled, by_themselves
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
-from emdsl.fit.verify.far import far_out
-from emdsl.fit.verify.gaps import is_read
-from emdsl.fit.verify.holes import with_holes
-from emdsl.fit.verify.m_step import CLIMBS
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.rare import hardly_shown
 from emdsl.fit.verify.scores import scores
 from emdsl.fit.verify.setting import draw
-from emdsl.fit.verify.site import Site, Values, oracle_of
+from emdsl.fit.verify.site import NAME, POINTS, SAME, Site, Values, oracle_of
+from emdsl.fit.verify.steps import steps
 from emdsl.fit.verify.world import Unchecked, World
 from emdsl.runtime.data import faults
-from emdsl.runtime.fitting.climbs import Setup, evaluate
-from emdsl.runtime.fitting.loop import advance
 from emdsl.runtime.montecarlo.sampler import Target
 from emdsl.runtime.numeric.numerics import honest
 
 PLATES = (4, 3, 2)
-POINTS = 3  # at which a density is compared with the one at the draws
-MOST_TRIED = 12  # of them, where a step from some finds no end
 ELEMENTS = 4  # of a plate, each moved by itself
 STEP = 1e-5  # of differences, in coordinates without bounds
 REPEATS, SITES = 300, 3  # draws by elimination, of each of some data
 DOUBTFUL, AGAIN = 3.0, 4  # standard errors beyond which more of them tell, and how many times as many
 STARTS, SWEEPS, FEW = 40, 3, 10  # of Geweke's test, and starts that are too few for a standard error
-SAME, SLOPE, FALSE_ALARM = 1e-7, 1e-5, 5.0
-NAME = "how it is drawn"
+SLOPE, FALSE_ALARM = 1e-5, 5.0
 
 
 def drawing(model: Compiled, given: Compiled, seed: int = 0) -> tuple[Check, ...]:
@@ -73,80 +63,10 @@ def drawing(model: Compiled, given: Compiled, seed: int = 0) -> tuple[Check, ...
     return tuple(out)
 
 
-def steps(given: Compiled, model: Compiled, seed: int, plates: int) -> Iterator[Check]:
-    """M-steps at draws, of the module that draws, are those of the model in which the draws are data: at some of them,
-    one after the other, so that nothing is kept of those before; with gaps, too, but where other densities read
-    these."""
-    if _latent(model) != _latent(given):
-        raise Unchecked("once they are data, other latents are summed out")
-    whole = Site.of(model, seed, plates)
-    mine = [v for v in whole.world.model.of_kind("observed") if v.name not in whole.world.held]
-    yield measured(NAME, "M-steps at draws", _steps(given, model, whole, seed, plates), SAME)
-    if any(is_read(v, whole.world) for v in mine):
-        yield skipped(NAME, "M-steps at draws, with gaps", "other densities read what is missing")
-        return
-    site = Site.of(model, seed, plates, lambda drawn: with_holes(mine, drawn, True, np.random.default_rng([seed, 43])))
-    yield measured(NAME, "M-steps at draws, with gaps", _steps(given, model, site, seed, plates), SAME)
-
-
 def at_draws(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
     """The density of data and draws, and its scores."""
     assert model.derived.draws is not None
     yield from scores(NAME, Site.of(model, seed, plates), model.derived.draws.latents, seed, plates, SAME)
-
-
-def _latent(model: Compiled) -> set[str]:
-    """What is summed out, and what is measured from places that parameters decide: of other complete data steps are
-    others."""
-    found = model.derived
-    return {n for b in found.elimination.blocks for n in b.latents} | set(moving(found.joint.model, found.shifts))
-
-
-def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int) -> float:
-    names, params, far = sorted(model.derived.drawn), dict(site.params), 0.0
-    compared = 0
-    for latents in _in_turn(site, names, seed, plates):
-        data = {**site.drawn.data, **{n: latents[n] for n in names}}
-        drawn = site.drawn._replace(data=data, latents={n: v for n, v in latents.items() if n not in names})
-        setup = Setup(site.module, site.bound, {**site.prepared, **site.stored(latents)}, 1, 0.0, "raise")
-        try:
-            theirs = fitted(given.fitter, given, drawn, params, 1)
-        except (DataError, DegenerateError) as why:
-            if latents is not site.world.latents:
-                continue  # beside other draws the data may be impossible
-            raise Unchecked(reason(why)) from None
-        here = evaluate(setup, params, None)
-        try:
-            mine, _ = advance(setup, here)
-        except site.module.Degenerate:
-            return np.inf  # where the other does not collapse
-        beyond = far_out(given, drawn, theirs.params_)
-        if not beyond and far_out(given, drawn, mine):  # on the same way, and further, unless it is worse there
-            beyond = fitted(given.fitter, given, drawn, mine, 0).history_[0] >= theirs.history_[1]
-        if beyond:
-            if latents is not site.world.latents:
-                continue
-            raise Unchecked("a step finds no end: a scale of one row goes to 0, and a search stops on its way there")
-        off = max([0.0, *(_far(mine[n], v) for n, v in theirs.params_.items())])
-        if off > SAME and any(u.kind in CLIMBS for u in given.derived.updates):  # on a ridge a climb ends anywhere
-            off = _far(fitted(given.fitter, given, drawn, mine, 0).history_[0], theirs.history_[1])
-        far = max(far, _far(here.objective, theirs.history_[0]), off)
-        params, compared = {n: np.asarray(v, float) for n, v in theirs.params_.items()}, compared + 1
-        if compared > POINTS:
-            break
-    return far
-
-
-def _in_turn(site: Site, names: Sequence[str], seed: int, plates: int) -> Iterator[Values]:
-    """The latents, and then others of these names, drawn by themselves, more than are needed."""
-    yield site.world.latents
-    for k in range(MOST_TRIED):
-        other = draw(site.world.model, 7000 + MOST_TRIED * seed + k, plates).latents
-        yield {**site.world.latents, **{n: other[n] for n in names}}
-
-
-def _far(a: Any, b: Any) -> float:
-    return float((np.abs(np.asarray(a) - b) / (1 + np.abs(b))).max(initial=0.0))
 
 
 def densities(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
@@ -353,7 +273,9 @@ def sweeps(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
         chain.stop_tuning()
         for _ in range(SWEEPS):
             chain.sweep(site.params)
-        swept = [n for n in site.kept if any(n in g.names.split(", ") for g in chain.groups)]
+        swept = [
+            n for n in site.kept if n in site.world.latents and any(n in g.names.split(", ") for g in chain.groups)
+        ]
         before, after = (_facts(site, swept, v) for v in (site.world.latents, site.shown(chain.draws)))
         for n, value in after.items():
             moved.setdefault(n, []).append(value - before[n])

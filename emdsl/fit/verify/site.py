@@ -18,6 +18,8 @@ from emdsl.fit.verify.tables import tables
 from emdsl.fit.verify.world import World
 from emdsl.runtime.montecarlo.sampler import Chain
 
+NAME, SAME = "how it is drawn", 1e-7
+POINTS = 3  # at which a density is compared with the one at the draws
 Values = Mapping[str, Array]
 
 
@@ -57,19 +59,25 @@ class Site:
         return found
 
     def stored(self, values: Values) -> dict[str, Array]:
-        """Latents as the module's sampler has them."""
+        """Latents as the module's sampler has them. Those that the model does not name (which of several was the least)
+        are drawn given what is."""
         out = {}
         for n, k in self.kept.items():
-            value = np.asarray(values[n]) if k.shift is None else values[n] - k.shift
-            out[n] = np.asarray(np.transpose(value, k.order), order="C")
+            if n in values:
+                value = np.asarray(values[n]) if k.shift is None else values[n] - k.shift
+                out[n] = np.asarray(np.transpose(value, k.order), order="C")
+        if len(out) < len(self.kept) and hasattr(self.module, "draw_of_rest"):
+            rest = self.module.draw_of_rest(self.params, {**self.prepared, **out}, np.random.default_rng(0))
+            out |= {n: rest[n] for n in self.kept if n not in out}
         return out
 
     def shown(self, stored: Values) -> dict[str, Array]:
         """The inverse of `stored`, the other latents as they were drawn, or as they follow from these."""
         out = dict(self.world.latents)
         for n, k in self.kept.items():
-            value = np.transpose(stored[n], np.argsort(k.order))
-            out[n] = np.reshape(value if k.shift is None else value + k.shift, out[n].shape)
+            if n in out:
+                value = np.transpose(stored[n], np.argsort(k.order))
+                out[n] = np.reshape(value if k.shift is None else value + k.shift, out[n].shape)
         return completed(self.world.held, out)
 
     def chain(self, values: Values, rng: np.random.Generator) -> Chain:
