@@ -185,7 +185,7 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("a network", STALE, "z_2", TWICE),
     ("points of a quadrature", SIGN, "u 1", LIKELIHOOD),
     ("points of a quadrature", PLATE, "statistic count G", GAPS),
-    ("points of a quadrature", STALE, "u_u_u", TWICE),
+    ("points of a quadrature", STALE, "u_u", TWICE),
     ("mean-field", SIGN, "u 2", LIKELIHOOD),
     ("mean-field", PLATE, "statistic square_v J", BOUND),
     ("mean-field", EAGER, "u 1", LIKELIHOOD),
