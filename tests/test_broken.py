@@ -373,6 +373,51 @@ def test_a_fault_of_what_is_told_of_the_rest_is_caught() -> None:
     ]
 
 
+COUNTS = """model Counts
+param m : real
+param s : positive
+for g in G:
+    latent u[g] ~ Normal(0, s)
+    for n in N:
+        observed y[g, n] ~ Poisson(exp(m + u[g]))
+infer u by saem
+"""
+
+
+@pytest.mark.parametrize(("fault", "site"), [(SIGN, "terms 0"), (SIGN, "terms 1"), (EAGER, "terms 1")])
+def test_a_fault_that_makes_an_m_step_collapse_is_caught(
+    fault: str, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Draws as data, of which one number may be all that a scale has: that it was lost was no failure at all."""
+    hits = install(monkeypatch, fault, site)
+    model = emdsl.compile(text=COUNTS)
+    found = verify.certify(model.written(known(model.resolved, ["u"])), 0, False, (), frozenset({"u"}))
+    assert hits
+    assert [c.name for c in found.failures] == ["EM climbs"]
+
+
+SURE = """model Sure
+param w : simplex[5]
+param r[5] : positive
+param c[2] : simplex[2]
+for n in N:
+    latent z[n] ~ Categorical(w)
+    latent v[n] ~ Categorical(c[0]) if z[n] < 2 else Categorical(c[1])
+    for j in J:
+        observed y[n, j] ~ Poisson(r[z[n]] * (1 + 3 * v[n]))
+infer z, v by meanfield
+"""
+
+
+@pytest.mark.usefixtures("first_data")
+def test_a_fault_of_a_factor_that_is_sure_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sure of the wrong levels: no draw has another, and no slope moves them."""
+    hits = install(monkeypatch, PLATE, "v 2 2")
+    found = verify.certify(emdsl.compile(text=SURE), 0, False, (bounds.NAME,))
+    assert hits
+    assert {(c.name, c.subject) for c in found.failures} >= {("no factor of q can be better", "v")}
+
+
 @pytest.mark.usefixtures("first_data")
 @pytest.mark.parametrize("kind", TEXTS)
 def test_the_same_unbroken(kind: str) -> None:

@@ -18,6 +18,7 @@ from emdsl.fit.verify import alone, answers, bounds, checks, gaps, invariance, m
 from emdsl.fit.verify.blur import beside_rounding
 from emdsl.fit.verify.case import Case, Compiled, find_case, further
 from emdsl.fit.verify.certificate import Certificate, Check, reason, skipped, worst
+from emdsl.fit.verify.collapsed import without_cause
 from emdsl.fit.verify.drawn import drawing
 from emdsl.fit.verify.world import Unchecked
 
@@ -89,8 +90,11 @@ def certify(
         return Certificate(model.name, seed, {}, (skipped("everything", "", f"no data could be drawn: {told}"),))
     except DegenerateError as why:
         told = f"an M-step collapses on all data drawn: {why.problems[0].message}"
-        climbs = skipped("EM climbs", "", told) if seen else Check("EM climbs", "", "failed", note=told)
-        return Certificate(model.name, seed, {}, (climbs,))  # one latent as data may be all that its scale has
+        lost = without_cause(model, seed) if seen else ""  # one latent as data may be all that its scale has
+        if lost:
+            told = f"{told}, and {lost} has a best value between its ends"
+        climbs = Check("EM climbs", "", "failed", note=told) if lost or not seen else skipped("EM climbs", "", told)
+        return Certificate(model.name, seed, {}, (climbs,))
     except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
         return Certificate(model.name, seed, {}, (raised("EM climbs", error),))
     checks = [(name, run) for name, run in CHECKS if not only or name in only]

@@ -17,9 +17,10 @@ from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.blur import PLACES, params_beside, within
 from emdsl.fit.verify.case import Case
+from emdsl.fit.verify.cells import cells_of
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.checks import SMALL, direction
-from emdsl.fit.verify.factors import ratios
+from emdsl.fit.verify.factors import Ratios, ratios
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.holes import with_holes
@@ -36,6 +37,7 @@ ROWS = 5  # of a plate
 CLIMB, SAME = 4, 1e-9  # steps beside gaps; rounding of a bound
 SETTLED = (4000, 16_000)  # draws that tell whether a factor goes with anything; more where it seems to
 BESIDE = 2e-3  # five of these are a gain of 5e-5 of the bound
+LEVELS_AT, ELEMENTS, LEAST = 200, 3, 1e-200  # draws, and elements of a latent, at which each of its levels is tried
 TRIES = 12  # data that the model refuses are drawn again
 NAME = "the bound is the mean of log p - log q"
 ON_AVERAGE = "M-step: the mean of log p over draws of q is level"
@@ -199,8 +201,36 @@ def _settled(
             worst[n] = min(far, worst.get(n, np.inf))
         if max(worst.values()) <= 5.0:
             break
+    for n in (b.name for b in blocks if b.states and b.name in worst):
+        worst[n] = max(worst[n], _of_levels(n, flat(told[n]), world, params, found, rng))
     for n, far in worst.items():
         yield measured("no factor of q can be better", n, far, 5.0)
+
+
+def _of_levels(
+    n: str, p: Array, world: World, params: Mapping[str, Array], found: Ratios, rng: np.random.Generator
+) -> float:  # fmt: skip
+    """How far log q of some elements' levels is from the mean of log p with these there, in standard errors: of levels
+    that draws never show, too."""
+    values = {m: v[:LEVELS_AT].reshape(LEVELS_AT, *world.latents[m].shape) for m, v in found.values.items()}
+    cells = [c.at for c in cells_of(world, world.model.variable(n))]
+    table, worst = p.reshape(-1, p.shape[-1]), 0.0
+
+    def log_p(at: int, level: int) -> Array:
+        there = values[n].reshape(LEVELS_AT, -1).copy()
+        there[:, at] = level
+        moved = {**values, n: there.reshape(values[n].shape)}
+        return np.asarray(sum(rows.sum(axis=1) for rows in world.parts_at(world.declarations(), params, moved)))
+
+    for at in rng.permutation(cells)[:ELEMENTS]:
+        best = int(table[at].argmax())
+        top = log_p(at, best)
+        for level in (k for k in range(table.shape[1]) if k != best and table[at, k] > LEAST):
+            rise = log_p(at, level) - top
+            wanted = np.log(table[at, level] / table[at, best])
+            error = rise.std() / np.sqrt(LEVELS_AT) + BESIDE * (1 + abs(wanted))
+            worst = max(worst, float(abs(rise.mean() - wanted) / error))
+    return worst
 
 
 def _goes_with(f: Array, g: Array) -> float:
