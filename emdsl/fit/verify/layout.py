@@ -30,6 +30,7 @@ from emdsl.fit.verify.cells import (
 from emdsl.fit.verify.world import Unchecked, World
 
 MOST_CALLS = 6400  # twice 40 nodes in two numbers
+STRIDES = (1, 1, 4, 16)  # in units: a kink may lie where the latent hardly ever is, and count
 Key = tuple[tuple[Any, ...], tuple[int, ...]]  # a level for each colour, a step for each colour
 
 
@@ -121,8 +122,8 @@ def _quadratic(
     if not names:
         return True
     mine, unit = np.array([c.latent in names and c.on_the_line for c in cells]), units(world, cells)
-    for _ in range(3):
-        base, step = drawn_values(world, cells, rng), np.where(mine, unit * rng.normal(size=len(cells)), 0.0)
+    for wide in STRIDES:
+        base, step = drawn_values(world, cells, rng), np.where(mine, wide * unit * rng.normal(size=len(cells)), 0.0)
         there = all_placed(world, cells, [base + k * step for k in (-1, 0, 1, 2)])
         f = np.concatenate(world.parts_at(world.declarations(), params, there), axis=1)
         finite = np.isfinite(f)
