@@ -995,7 +995,8 @@ def test_em_is_not_run_to_its_end_where_steps_search_across_kinks(prior: str, ac
 
 def test_a_kink_where_a_latent_hardly_ever_is_makes_it_no_gaussian() -> None:
     """Found by chance: three small steps met no kink, and the oracle was 3e-4 off, whatever its nodes."""
-    text = "model M\nparam p : positive\nfor n in N:\n    latent b[n] ~ Normal(0, p)\n    observed y[n] ~ Laplace(5 - b[n], 1)\n"
+    text = "model M\nparam p : positive\nfor n in N:\n    latent b[n] ~ Normal(0, p)\n"
+    text += "    observed y[n] ~ Laplace(5 - b[n], 1)\n"
     world = find_case(emdsl.compile(text=text), 0).world
     params = {**world.scope.values, "p": np.array(1.0)}
     for seed in range(20):
