@@ -19,7 +19,19 @@ import emdsl
 from emdsl.derive.posteriors.draws import known
 from emdsl.errors import DataError, Problem
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify import _guarded, alone, answers, bounds, checks, drawn, gaps, invariance, mass, on_average
+from emdsl.fit.verify import (
+    _guarded,
+    alone,
+    answers,
+    bounds,
+    checks,
+    drawn,
+    gaps,
+    invariance,
+    mass,
+    on_average,
+    resting,
+)
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case, further
 from emdsl.fit.verify.cells import Cell, cells_of
@@ -1002,3 +1014,17 @@ def test_a_kink_where_a_latent_hardly_ever_is_makes_it_no_gaussian() -> None:
     for seed in range(20):
         cells, rng = cells_of(world), np.random.default_rng(seed)
         assert not any(quadratic_cells(world, params, cells, rng))
+
+
+@pytest.mark.parametrize(("told", "status"), [(1e-4, "not checked"), (0.0, "failed")])
+def test_slopes_of_a_bound_by_points_are_known_as_well_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, told: float, status: str
+) -> None:
+    """Found by chance: 15 points of Beta(2, exp(b + h)) told of an error themselves, and that was a failure."""
+    text = "model M\nparam m : real\nfor g in G:\n    latent b[g] ~ Normal(0, 1)\n    for n in N:\n"
+    text += "        latent h[g, n] ~ Normal(0, 1)\n        observed y[g, n] ~ Poisson(exp(m + b[g] + h[g, n]))\n"
+    case = find_case(emdsl.compile(text=text + "infer b, h by meanfield\n"), 0)
+    monkeypatch.setattr(resting, "SLOPE", -1.0)
+    monkeypatch.setattr(resting, "finer_error", lambda *_: told)
+    found = [c.status for c in resting.resting(case, case.drawn) if c.name == resting.FISHER]
+    assert found == [status]
