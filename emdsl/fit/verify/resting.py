@@ -15,11 +15,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.families.scope import Array
-<<<<<<< HEAD
-from emdsl.fit.verify.case import Case
-=======
-from emdsl.fit.verify.case import SETTLED, Case, far_out
->>>>>>> 8ceabf30 (Slopes of a bound by points are known as well as the points tell of it (night 9601, model 10, a false alarm))
+from emdsl.fit.verify.case import SETTLED, Case
 from emdsl.fit.verify.certificate import Check, measured, skipped
 from emdsl.fit.verify.checks import EXACT, SLOPE, direction
 from emdsl.fit.verify.far import far_out
