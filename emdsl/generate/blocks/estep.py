@@ -18,7 +18,7 @@ from emdsl.derive.posteriors.blocks import messages
 from emdsl.derive.posteriors.cuts import bounds_of
 from emdsl.derive.posteriors.networks import clique_key, in_clique
 from emdsl.generate.blocks.chains import emit_chain, gate_chain
-from emdsl.generate.blocks.features import Stacked, emit_stack, features_of
+from emdsl.generate.blocks.features import Stacked, emit_stack, features_of, with_numbers
 from emdsl.generate.blocks.fields import emit_field
 from emdsl.generate.blocks.gaussian import emit_gaussian
 from emdsl.generate.blocks.lookups import look_up
@@ -74,7 +74,7 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
 
 def _log_joint(f: Function, block: Block, stacked: bool) -> tuple[str, Stacked | None]:
     """The table of a discrete block's log joint, (states, gates, home), and what of it was stacked."""
-    em = f.emitter
+    em, block = f.emitter, with_numbers(block)
     axes = (*block.states, *block.gates, *block.home)
     known = f.runtime.get(TABLE.of(block.name))
     if known is not None and len(known.order) != len(axes):

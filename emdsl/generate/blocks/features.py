@@ -7,13 +7,13 @@ another, `q @ features.T`. Where no data are missing, masks are 1 and fewer feat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
-from emdsl.derive.algebra.made import PRESENT, RAW, among, is_made
+from emdsl.derive.algebra.made import AT, PRESENT, RAW, among, is_made
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.once import unbounded
@@ -112,6 +112,26 @@ def features_of(f: Function, block: Block) -> tuple[Stacked | None, list[Term]]:
     return stack, others
 
 
+BEYOND = 1e250
+
+
+def with_numbers(block: Block) -> Block:
+    """The same block, whose `lgamma(m - k + 1)` is a number for states k beyond m, too, larger than any that a log of 0
+    makes: infinity times a feature that is 0 would be no number."""
+    beyond = {s for s in block.states if s.dim.endswith("[levels]")}
+
+    def number(e: Expr) -> Expr | None:
+        if isinstance(e, x.Fn) and e.name == "lgamma" and isinstance(a := e.args[0], x.Add) and not x.positive(a):
+            if beyond & set(x.free(a)):
+                return x.Fn("min", (e, x.Num(BEYOND)))
+        return None
+
+    def settled(t: Term) -> Term:
+        return replace(t, factors=tuple(x.rebuild(e, number) for e in t.factors))
+
+    return replace(block, terms=tuple(map(settled, block.terms))) if beyond else block
+
+
 def _as_feature(t: Term, block: Block, kinds: dict[str, str]) -> tuple[Feature, Expr] | None:
     """(feature, coefficient over states and the feature's axes) where the term is a product of the two."""
     row = block.home[0]
@@ -121,6 +141,8 @@ def _as_feature(t: Term, block: Block, kinds: dict[str, str]) -> tuple[Feature, 
     if any(row in x.free(e) for e in rest) or any(i in block.states for e in data for i in x.free(e)):
         return None
     if any(unbounded(e) for e in data) or any(isinstance(e, x.Sel) for e in data):
+        return None
+    if any(n in AT for e in rest for n in x.variables(e)):  # points of one row (`t == 0`) are found with the rows
         return None
     own = [i for i in t.ixs if i != row and any(i in x.free(e) for e in data)]
     names: dict[Ix, Idx] = {}

@@ -28,6 +28,7 @@ from emdsl.generate.functions.givens import ends_by_element
 from emdsl.generate.functions.linear_means import prepare_moments
 from emdsl.generate.functions.lookups import checked
 from emdsl.generate.functions.row_factors import table_line, weights_key, weights_name
+from emdsl.generate.lines.extents import extent
 from emdsl.generate.lines.spelling import numbered
 from emdsl.generate.printer import Printer
 from emdsl.generate.spec import missing_policy
@@ -318,6 +319,10 @@ def _axes_of(printer: Printer, dim: str) -> dict[str, str]:
     return found
 
 
+def _length(size: m.Size) -> str:
+    return size_factor(f"{size.name}[max]" if isinstance(size, m.Ragged) else str(size))
+
+
 def _level_lines(printer: Printer) -> list[str]:
     """Sizes of one-hots whose length the data decide: one more than the largest bound."""
     model = printer.plan.joint.model
@@ -328,9 +333,11 @@ def _level_lines(printer: Printer) -> list[str]:
             v = model.variable(name)
             bound = v.domain.upper
             base = bound.base if isinstance(bound, m.Index) else bound
-            assert isinstance(base, m.Var)
             axes = ", ".join(f'"{n}": {size_factor(size)}' for n, size in _axes_of(printer, dim).items())
-            out.append(
-                f'sizes["{dim}"] = levels_within("{name}", "{base.name}", data.values["{base.name}"], {{{axes}}})'
-            )
+            if isinstance(base, m.Var):
+                of, most = base.name, f'data.values["{base.name}"]'
+            else:
+                assert bound is not None
+                of, most = "its bound", extent(bound, _length)[1]
+            out.append(f'sizes["{dim}"] = levels_within("{name}", "{of}", {most}, {{{axes}}})')
     return out
