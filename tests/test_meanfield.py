@@ -1002,3 +1002,25 @@ infer h by meanfield
     data = {"of": np.arange(40) % 4, "y": rng.integers(0, 2, 40)}
     fit = emdsl.compile(text=text).fitter(max_iter=2, seed=0).fit(data)
     assert abs(fit.quadrature_error_) < 1e-3, fit.quadrature_error_
+
+
+def test_pairs_of_a_chain_inside_points_in_one_factor_count_once() -> None:
+    """Pairs of neighbours were counted once for each point of `share`: the bound fell (night 9615, model 8)."""
+    text = """
+model Shared
+param first : simplex[2]
+param move[2] : simplex[2]
+param often : unit
+param m[2] : real
+param s[2] : positive
+latent share ~ Normal(0, 2)
+for n in N:
+    latent state[n] ~ Categorical(first) if n == 0 else Categorical(move[state[n-1]])
+    latent z[n] ~ Bernoulli(often)
+    observed y[n] ~ Normal(m[state[n]] - share, s[z[n]])
+infer z by meanfield
+"""
+    y = np.random.default_rng(0).normal(np.repeat([0.0, 3.0], 10), 1)
+    start = {"first": [0.5, 0.5], "move": [[0.7, 0.3], [0.3, 0.7]], "often": 0.5, "m": [0.0, 2.0], "s": [1.0, 2.0]}
+    found = emdsl.compile(text=text).fitter(seed=0).e_step(start, {"y": y})
+    assert abs(found["state_pair"].sum() - 19) < 1e-9

@@ -236,7 +236,10 @@ def _holds(block: Block, factors: Sequence[Expr]) -> bool:
 
 
 def _by_row(plan: Plan, block: Block) -> bool:
-    """Whether pairs are read row by row: by a statistic, or by what a numeric M-step climbs."""
+    """Whether pairs are read row by row: by a statistic, by what a numeric M-step climbs, or as a part of a factor of
+    q, which keeps them for the others."""
+    if plan.elimination.parts:
+        return True
     sums = [(s.factors, s.axes) for s in plan.expected.statistics if _holds(block, s.factors)]
     climbed = [t for u in plan.updates if isinstance(u.rule, Numeric) for t in u.rule.mixed]
     return any(_sum_of(block, *s) is None for s in sums) or any(_holds(block, t.factors) for t in climbed)
