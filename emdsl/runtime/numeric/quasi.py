@@ -18,7 +18,8 @@ from emdsl.runtime.numeric.unconstrained import from_free, pullback, to_free
 MOST_KINKS = 1000  # steps across them
 LEVEL = 1e-8  # of the slope at the start: at a maximum; rounding may end the search before
 STEEP = 1e-5  # of it: at no maximum
-BESIDE, JUMP = 1e-6, 1e-3  # where slopes around a kink are taken, and how far they differ across it at least
+BESIDE = 1e-6  # how far from a kink slopes are taken
+JUMP = 1e-3  # how far they differ across it at least
 MOST_PROBES = 60  # gradients, at most, to find the units of free coordinates by
 WIDE = 1e4  # how far one numeric M-step may go at least, in these units
 FAINT = -16  # binary exponents of objectives up to which weights are lifted
