@@ -42,6 +42,7 @@ from emdsl.fit.verify.layout import quadratic_cells
 from emdsl.fit.verify.m_step import _level, _no_end, _too_dear, m_step
 from emdsl.fit.verify.setting import Drawn, draw
 from emdsl.fit.verify.world import Unchecked
+from emdsl.runtime.numeric import quasi
 from emdsl.runtime.numeric.ascent import newton_steps
 from emdsl.runtime.numeric.updates import best_root
 
@@ -1028,3 +1029,18 @@ def test_slopes_of_a_bound_by_points_are_known_as_well_as_it_is(
     monkeypatch.setattr(resting, "finer_error", lambda *_: told)
     found = [c.status for c in resting.resting(case, case.drawn) if c.name == resting.FISHER]
     assert found == [status]
+
+
+def test_a_search_across_kinks_that_begins_again_from_the_slope_has_not_been_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found by chance: steps that gained nothing before that were counted, and the first one after it was the last:
+    a spread was left with a slope of 1e-4."""
+    values = iter([0.9, 0.9, 0.9, 0.9, 0.9, 0.9, None, 0.9, 0.5, None, None])
+
+    def scripted(_: object, at: np.ndarray, __: float, *___: object) -> tuple[np.ndarray, float, np.ndarray] | None:
+        value = next(values)
+        return None if value is None else (at + 1e-3, value, np.ones(2) + at)
+
+    monkeypatch.setattr(quasi, "down_along", scripted)
+    assert quasi.across_kinks(lambda at: (1.0, np.ones(2)), np.zeros(2))[1] == 0.5

@@ -181,7 +181,7 @@ def across_kinks(loss: Callable[[Array], tuple[float, Array]], at: Array) -> tup
         if found is None:
             if k == 0 or (inverse == np.eye(at.size)).all():
                 break
-            inverse = np.eye(at.size)  # what was learned leads nowhere: once more from the slope
+            inverse, idle = np.eye(at.size), 0  # what was learned leads nowhere: once more from the slope
             continue
         new, there, turned = found
         idle = idle + 1 if value - there <= 1e-14 * (1 + abs(value)) else 0
