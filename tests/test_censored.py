@@ -463,3 +463,34 @@ def test_counted_thresholds(cuts: str, sd: str) -> None:
     sizes = {"K": 3} if "[K]" in cuts else {}
     fit = model.fitter(max_iter=0, **sizes).fit(data, init=start)
     assert fit.log_likelihood_ == pytest.approx(np.log(mass).sum(), rel=1e-11)
+
+
+def test_a_limit_beside_times_that_are_integrated_out_keeps_its_closed_forms() -> None:
+    """A Tobit beside censored times under frailties was integrated out with these, and climbed by Newton."""
+    tobit_alone = """model M
+param b : real
+param s2 : positive
+for n in N:
+    latent u[n] ~ Normal(b, var = s2)
+    observed y[n] ~ Delta(max(u[n], 0))
+"""
+    both = f"""{tobit_alone}param rate : positive
+for f in F:
+    latent w[f] ~ Gamma(2, 2)
+for i in I:
+    given of[i] : index[F]
+    given until[i] : positive
+    latent t[i] ~ Exponential(w[of[i]] * rate)
+    observed seen[i] ~ Delta(min(t[i], until[i]))
+"""
+    y, times = np.maximum(RNG.normal(0.4, 1, 80), 0), RNG.exponential(1, 60)
+    until = np.full(60, 1.2)
+    rest = {"of": np.arange(60) % 12, "until": until, "seen": np.minimum(times, until)}
+    model = emdsl.compile(text=both)
+    assert {n: c.method for n, c in model.derived.choices.items()} == {
+        "u": "exact:conjugate", "w": "exact:conjugate", "t": "exact:tail"}  # fmt: skip
+    assert model.updates["b"].kind == model.updates["s2"].kind == model.updates["rate"].kind == "closed form"
+    asked = (model, {"y": y, **rest}), (emdsl.compile(text=tobit_alone), {"y": y})
+    fits = [m.fitter(tol=1e-12, seed=0).fit(data) for m, data in asked]
+    for name in ("b", "s2"):
+        assert fits[0].params_[name] == pytest.approx(fits[1].params_[name], rel=1e-5)

@@ -11,23 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.special as sc
 from gallery import written
+from trees import value
 
 from emdsl.report.derivation import Derivation
 
-FUNCTIONS = {
-    "exp": np.exp,
-    "log": np.log,
-    "log1p": np.log1p,
-    "Gamma": sc.gamma,
-    "digamma": sc.digamma,
-    "trigamma": lambda a: sc.polygamma(1, a),
-    "logistic": sc.expit,
-    "Phi": sc.ndtr,
-    "phi": lambda a: np.exp(-(a**2) / 2) / np.sqrt(2 * np.pi),
-    "softplus": lambda a: np.logaddexp(0, a),
-}
 SIZES = {"N": 4, "P": 2, "K": 3, "I": 4, "J": 2}
 # The model, the shapes of what Q holds; S before a statistic's name.
 MODELS = {
@@ -103,55 +91,6 @@ for n in N:
 }
 
 
-def value(t: Mapping[str, Any], at: Mapping[str, Any]) -> Any:
-    """What a tree is worth: numbers, columns and matrices."""
-    match t["kind"]:
-        case "number":
-            return float(t["text"])
-        case "word":
-            return {"const": 0.0}[t["text"]]
-        case "name":
-            return column(at[t["text"]])
-        case "statistic":
-            return column(at[f"S {t['text']}"])
-        case "at":
-            held = at[("S " if t["base"]["kind"] == "statistic" else "") + t["base"]["text"]]
-            return column(held[tuple(int(value(p, at)) for p in t["places"])])
-        case "plus":
-            return sum(-value(e, at) if minus else value(e, at) for minus, e in t["terms"])
-        case "times":
-            found: Any = 1.0
-            for e in t["factors"]:
-                v = value(e, at)
-                found = column(found @ v) if np.size(found) > 1 and np.size(v) > 1 else found * v
-            return found
-        case "over":
-            return value(t["top"], at) / value(t["bottom"], at)
-        case "raised" if t["exponent"] == {"kind": "word", "text": "T"}:
-            return value(t["base"], at).T
-        case "raised":
-            return value(t["base"], at) ** value(t["exponent"], at)
-        case "apply" if t["function"] == {"kind": "word", "text": "q"}:  # q(z[n] = k)
-            event = t["arguments"][0]
-            return at["q"][int(value(event["left"]["places"][0], at)), int(value(event["right"], at))]
-        case "apply":
-            return FUNCTIONS[t["function"]["text"]](*(value(e, at) for e in t["arguments"]))
-        case "bracket":
-            compare = {"=": np.equal, "!=": np.not_equal, ">": np.greater}[t["body"]["op"]]
-            return float(compare(value(t["body"]["left"], at), value(t["body"]["right"], at)))
-        case "big":
-            names = [i["text"] for i, _ in t["indices"]]
-            spans = [range(SIZES[n["text"]]) for _, n in t["indices"]]
-            return sum(value(t["body"], {**at, **dict(zip(names, p, strict=True))}) for p in product(*spans))
-    raise AssertionError(t["kind"])
-
-
-def column(a: Any) -> Any:
-    """A vector as a column; what has one element as a number."""
-    a = np.asarray(a, float)
-    return a.item() if a.size == 1 else a[:, None] if a.ndim == 1 else a
-
-
 def moved(at: Mapping[str, Any], name: str, place: tuple[int, ...], by: float) -> dict[str, Any]:
     new = np.array(at[name], float)
     new[place] += by
@@ -195,7 +134,7 @@ def entries(
 def test_shown_gradients_and_hessians_are_the_slopes_of_the_shown_q(name: str) -> None:
     text, shapes = MODELS[name]
     rng = np.random.default_rng(3)
-    at = {n: rng.uniform(0.3, 0.9, [SIZES[d] for d in s]) for n, s in shapes.items()}
+    at = SIZES | {n: rng.uniform(0.3, 0.9, [SIZES[d] for d in s]) for n, s in shapes.items()}
     lines = [
         line["tree"]
         for step in Derivation.of(written("model A\n" + text).derived).to_dict()["steps"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
@@ -34,7 +34,7 @@ from emdsl.derive.posteriors.multiplied import by_multipliers
 from emdsl.derive.posteriors.numeric_factors import by_factors
 from emdsl.derive.posteriors.quadrature import at_shared_points, by_quadrature, requested, where_possible
 from emdsl.derive.posteriors.refusals import Refused, refused
-from emdsl.derive.posteriors.tails import all_gaussian, candidates
+from emdsl.derive.posteriors.tails import all_gaussian, candidates, gaussian
 from emdsl.derive.posteriors.tie import tie
 from emdsl.derive.unsuited import may_meet, refuse_meeting, suited
 from emdsl.derive.updates.predictors import Predictor, predictors
@@ -172,7 +172,7 @@ def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> P
             refusal = error
     if plain is not None and not plain.elimination.parts and not (plain.drawn | plain.joint.in_clouds) & set(names):
         return plain
-    found = _by_tails(model, shared) if names else None
+    found = _by_tails(model, shared, names, whole) if names else None
     if found is not None:
         return found
     if refusal is not None:
@@ -180,11 +180,19 @@ def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> P
     return plain if plain is not None else _chosen(model, incomplete, shared)
 
 
-def _by_tails(model: m.ModelText, shared: bool) -> Plan | None:
+def _by_tails(model: m.ModelText, shared: bool, names: Sequence[str], whole: LogJoint) -> Plan | None:
     """The plan in which latents that are only known to lie somewhere are integrated out; None where it is none, or a
-    bound, or drawn."""
+    bound, or drawn. Cut Normals beside others stay latents where their posterior is exact."""
+    if any(gaussian(whole, n) for n in names):
+        found = _integrated(replace(model, tails="needed"), shared)
+        if found is not None and not (found.drawn | found.joint.in_clouds) & {*names}:
+            return found
+    return _integrated(replace(model, tails="closed"), shared)
+
+
+def _integrated(model: m.ModelText, shared: bool) -> Plan | None:
     try:
-        found = _derive(replace(model, tails="closed"), (), shared)
+        found = _derive(model, (), shared)
     except ModelError:
         return None
     return found if found.joint.tails and not found.elimination.parts else None

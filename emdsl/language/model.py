@@ -264,7 +264,8 @@ class ModelText:
     lookups: tuple[Lookup, ...] = ()
     exact: tuple[str, ...] = ()  # observed without noise, of which the derivation makes constraints of latents
     weights_over: str = ""  # the plate that is weighed, where observed data lie on several
-    tails: Literal["", "closed", "kept"] = ""  # how latents known to lie somewhere leave: as is best, by tails, not so
+    # How latents known to lie somewhere leave: as is best, by tails, by tails where they are no Gaussians, not so.
+    tails: Literal["", "closed", "needed", "kept"] = ""
     unreached: tuple[tuple[str, int], ...] = ()  # cases of theirs that no row of the data has
     enumerated: bool = True  # whether configurations may be, unasked: how many there are is known with the data
     together: bool = False  # whether one posterior of all latents is wanted: neither factors of q nor draws will do

@@ -85,9 +85,7 @@ def _uncentred(plan: Plan) -> Plan:
 
 @lru_cache(maxsize=128)  # a derivation is asked for update by update
 def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
-    joint = expand(model)
-    if model.tails == "closed":
-        joint = closed(joint)
+    joint = closed(expand(model))
     weighted = weighted_plate(model, joint)
     joint, elimination, _ = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)

@@ -14,7 +14,7 @@ from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import measured
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import expanded
-from emdsl.derive.posteriors.tails import closed
+from emdsl.derive.posteriors.tails import without
 from emdsl.report import formula as f
 from emdsl.report.gathered import gathered
 from emdsl.report.joint import joint_step, told_apart
@@ -30,7 +30,7 @@ from emdsl.report.walking import parts
 def as_written(plan: Plan, found: list[Step]) -> Step:
     """The first step in the coordinates of the model file, of a plan whose other equations are in the module's."""
     whole = expanded(plan.joint.as_written.model, sorted(plan.drawn))
-    shown = replace(plan, joint=closed(whole) if plan.joint.tails else whole, shifts={}, centred=())
+    shown = replace(plan, joint=without(whole, sorted(plan.joint.tails)) or whole, shifts={}, centred=())
     step = told_apart(shown, [joint_step(shown, typeset(shown)), *found[1:]])[0]
     measured = names_of(*dict.fromkeys((*plan.centred, *plan.shifts)))
     say = f"From here on {measured} are measured from reference points: each stands for what it is less that point."

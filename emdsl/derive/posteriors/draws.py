@@ -212,7 +212,7 @@ def expanded(model: m.ModelText, names: Sequence[str]) -> LogJoint:
         for f in joint.factors
     )  # fmt: skip
     found = replace(joint, factors=factors)
-    return closed(found, drawn_names(model)) if model.tails == "closed" else found
+    return closed(found, drawn_names(model))
 
 
 def joint_of(

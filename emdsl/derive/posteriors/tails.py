@@ -34,11 +34,17 @@ from emdsl.language.bounds import is_cut
 
 
 def closed(joint: LogJoint, drawn: Collection[str] = ()) -> LogJoint:
-    """The joint without the latents of which only where they lie is asked, and whose mass there is known.
+    """The joint without the latents of which only where they lie is asked, and whose mass there is known, as its model
+    says: all of these, those that are no Gaussians, or none.
 
     What is drawn stays, also where its own conditional is asked for and all others are known or integrated out.
     """
-    return without(joint, [n for n in candidates(joint) if n not in drawn]) or joint
+    if joint.model.tails not in ("closed", "needed"):
+        return joint
+    names = [n for n in candidates(joint) if n not in drawn]
+    if joint.model.tails == "needed":
+        names = [n for n in names if not gaussian(joint, n)]
+    return without(joint, names) or joint
 
 
 def candidates(joint: LogJoint) -> tuple[str, ...]:
@@ -62,15 +68,21 @@ def _may_be(v: m.Variable, joint: LogJoint) -> bool:
 
 
 def all_gaussian(joint: LogJoint, names: Sequence[str]) -> bool:
-    """Whether the densities of all these latents are Gaussian: cut, they have closed moments."""
-    return all(_quadratic(f.body, n) for n in names for f in joint.factors if f.about == n)
+    """Whether the densities of all these latents are of degree two at most: cut, they have closed moments."""
+    return all(of <= {"id", "square"} for n in names for of in _functions(joint, n))
 
 
-def _quadratic(body: Expr, name: str) -> bool:
-    held = (
-        x.mul(*(e for e in factors if name in x.variables(e))) for _, factors, _ in opened(body, partial(_is, name))
-    )
-    return all(function_of(e, next(_leaves(e, name))) in ("id", "square") for e in held if e != x.ONE)
+def gaussian(joint: LogJoint, name: str) -> bool:
+    """Whether the density of a latent is Gaussian in every branch."""
+    return all("square" in of <= {"id", "square"} for of in _functions(joint, name))
+
+
+def _functions(joint: LogJoint, name: str) -> Iterator[set[str | None]]:
+    """What of a latent each part of its density holds."""
+    for body in (f.body for f in joint.factors if f.about == name):
+        products = (factors for _, factors, _ in opened(body, partial(_is, name)))
+        held = (x.mul(*(e for e in factors if name in x.variables(e))) for factors in products)
+        yield {function_of(e, next(_leaves(e, name))) for e in held if e != x.ONE}
 
 
 def _is(name: str, other: str) -> str:
