@@ -172,7 +172,7 @@ def differences(t: Any, at: Any) -> list[float]:
 @pytest.mark.parametrize("case", NEAR[1::4], ids=lambda c: c.name)
 def test_updates_in_json_are_the_modules_whatever_the_statistics_are(case: Case) -> None:
     """The trees of the equations that the code computes, at statistics that no data leave, beside its own results."""
-    model, statistics, _, after, bound = halves(case, noise=1e-3)
+    model, statistics, _, after, bound = halves(case, noise=1e-5)
     told = model.derivation.to_dict()["steps"]
     steps = [s for s in told if s.get("kind") == "update"]
     both = [

@@ -41,10 +41,9 @@ from emdsl.derive.updates.predictors import Predictor, predictors
 from emdsl.derive.updates.rules import Closed, Update
 from emdsl.derive.updates.solve import solve
 from emdsl.derive.updates.statistics import Expected, expected
-from emdsl.derive.weighted import weighted_plate
+from emdsl.derive.weighted import unweighted, weighted_plate
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
-from emdsl.language.left_out import run_over
 from emdsl.language.resized import few, written_out
 
 
@@ -183,19 +182,16 @@ def _of_text(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> P
 def _by_tails(model: m.ModelText, shared: bool, names: Sequence[str], whole: LogJoint) -> Plan | None:
     """The plan in which latents that are only known to lie somewhere are integrated out; None where it is none, or a
     bound, or drawn. Cut Normals beside others stay latents where their posterior is exact."""
-    if any(gaussian(whole, n) for n in names):
-        found = _integrated(replace(model, tails="needed"), shared)
-        if found is not None and not (found.drawn | found.joint.in_clouds) & {*names}:
+    beside = any(gaussian(whole, n) for n in names)
+    for told in (replace(model, tails="needed"), replace(model, tails="closed"))[not beside :]:
+        try:
+            found = _derive(told, (), shared)
+        except ModelError:
+            continue
+        inexact = told.tails == "needed" and (found.drawn | found.joint.in_clouds) & {*names}
+        if found.joint.tails and not found.elimination.parts and not inexact:
             return found
-    return _integrated(replace(model, tails="closed"), shared)
-
-
-def _integrated(model: m.ModelText, shared: bool) -> Plan | None:
-    try:
-        found = _derive(model, (), shared)
-    except ModelError:
-        return None
-    return found if found.joint.tails and not found.elimination.parts else None
+    return None
 
 
 def _chosen(model: m.ModelText, incomplete: tuple[str, ...], shared: bool) -> Plan:
@@ -273,7 +269,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
         weighted,
         _scale_powers(updates, (*centred, *(p.data for p in near.planes))),
         moments(elimination, model),
-        _unweighted(model, weighted, together),
+        unweighted(model, weighted, together),
         draws,
         predictors(whole) if draws is None and not elimination.parts else (),
     )
@@ -357,17 +353,6 @@ def _above_sampling(model: m.ModelText, exact: Refused) -> str:
 def _no_points(joint: LogJoint, weighted: str | None) -> str:
     """Why quadrature is not the way where mean-field is."""
     return quadrature.why_not(joint, weighted) or "a discrete latent leaves a mixture, which may have several modes"
-
-
-def _unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) -> dict[str, str]:
-    """The outermost plates of observed data that cannot carry sample weights, each with the reason."""
-    outer = dict.fromkeys(plate_names(v)[0] for v in model.of_kind("observed") if v.plates)
-    tied = ", ".join(v.name for v in model.variables if v.name in bound_up)
-    reason = "the observed data lie on several plates"
-    if tied:
-        reason = f"the elements of {tied} are eliminated together, where each counts once"
-    found = {p: reason for p in outer if p != weighted}
-    return {**found, **{p: f"an expression runs over all elements of {p}" for p in outer if p in run_over(model)}}
 
 
 def _exact_without_gaps(joint: LogJoint, weighted: str | None) -> bool:

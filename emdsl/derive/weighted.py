@@ -1,4 +1,4 @@
-"""Which plate of a model carries sample weights."""
+"""Which plate of a model carries sample weights, and why others do not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from emdsl.derive.joint.factors import LogJoint
 from emdsl.derive.joint.plates import plate_names
 from emdsl.derive.posteriors.chains import distance
 from emdsl.language import model as m
+from emdsl.language.left_out import run_over
 
 
 def weighted_plate(model: m.ModelText, joint: LogJoint) -> str | None:
@@ -32,3 +33,14 @@ def chained_plates(joint: LogJoint) -> set[str]:
                 if len(set(at)) > 1 or ((found_lag := distance(at[0])) is not None and found_lag[1] > 0):
                     out |= {i.dim for i in x.free(El("", at))}
     return out
+
+
+def unweighted(model: m.ModelText, weighted: str | None, bound_up: set[str]) -> dict[str, str]:
+    """The outermost plates of observed data that cannot carry sample weights, each with the reason."""
+    outer = dict.fromkeys(plate_names(v)[0] for v in model.of_kind("observed") if v.plates)
+    tied = ", ".join(v.name for v in model.variables if v.name in bound_up)
+    reason = "the observed data lie on several plates"
+    if tied:
+        reason = f"the elements of {tied} are eliminated together, where each counts once"
+    found = {p: reason for p in outer if p != weighted}
+    return {**found, **{p: f"an expression runs over all elements of {p}" for p in outer if p in run_over(model)}}
