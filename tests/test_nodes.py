@@ -78,3 +78,9 @@ def test_of_two_threads_the_first_to_put_a_node_there_wins() -> None:
     assert first_of(table, kept(other), other) is one
     del one
     assert first_of(table, kept(other), other) is other and table["a node",]() is other
+
+
+def test_dummies_are_in_the_order_in_which_they_were_made() -> None:
+    """Names of as many digits: a module read otherwise where a process had made 99, or 9999, dummies before it."""
+    made = [x.fresh("D").name for _ in range(1200)]
+    assert made == sorted(made)

@@ -238,8 +238,9 @@ _fresh = count()
 
 
 def fresh(dim: str) -> Ix:
-    """A dummy that no other expression holds. Names are canonical only after `terms.canonical`."""
-    return Ix(f"_{next(_fresh)}", dim)
+    """A dummy that no other expression holds. Names are canonical only after `terms.canonical`; until then they are in
+    the order in which they were made, as text too: what is sorted by names has no order of the process's own."""
+    return Ix(f"_{next(_fresh):09}", dim)
 
 
 @lru_cache(maxsize=50_000, typed=True)  # 1/2 is exact, 0.5 is not
