@@ -953,3 +953,23 @@ def test_a_mode_is_found_where_slopes_are_not_quite_those_of_values(off: float) 
 
     u, curvature = find_modes(density, np.array([[[2.0, -1.0]]]))
     assert len(asked) < 40 and np.abs(u).max() < 2 * off and (curvature == -1).all()
+
+
+def test_a_group_of_which_all_is_missing_moves_no_estimate() -> None:
+    """Found by chance: a missing positive number stood as 1e-60 beside a mean of exp(2 u), which has no end where no
+    data hold u: a went from 1.4 to 132."""
+    text = """model M
+param a : real
+param p : positive
+for g in G:
+    latent u[g] ~ Gamma(2, 0.9)
+    for n in N[g]:
+        observed y[g, n] ~ InverseGaussian(exp(a - u[g]), p)
+"""
+    rng, model = np.random.default_rng(0), emdsl.compile(text=text)
+    y = [rng.gamma(2, 1, 3) for _ in range(5)]
+    ends = [
+        model.fitter(max_iter=3, tol=0).fit({"y": data}, init={"a": 0.5, "p": 1.5}).params_
+        for data in (y, [*y, np.array([np.nan])])
+    ]
+    assert all(ends[1][n] == pytest.approx(v, rel=1e-9) for n, v in ends[0].items())

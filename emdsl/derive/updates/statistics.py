@@ -268,8 +268,13 @@ def _rank(i: Ix, names: Mapping[Ix, Ix], rest: Sequence[Expr]) -> int:
 
 
 def drop_presence(factors: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], bool]:
-    """A missing value is stored as 0, so a factor that vanishes with it needs no mask."""
-    vanishing = {e.var for f in factors for e in _vanishes_with(f)}
+    """A missing value is stored as 0, so a factor that vanishes with it needs no mask.
+
+    A missing positive number is stored as 1e-60, which has a logarithm: no exponential of a latent may stand beside it,
+    whose mean has no end where no data hold it.
+    """
+    steep = any(isinstance(e, x.Fn) and e.name == "exp" for f in factors for e in x.walk(f))
+    vanishing = {e.var for f in factors for e in _vanishes_with(f) if not (steep and e.sort in ("positive", "unit"))}
     kept = tuple(
         f for f in factors if not (isinstance(f, El) and f.var in PRESENT and PRESENT.named(f.var) in vanishing)
     )
