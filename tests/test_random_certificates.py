@@ -1044,3 +1044,19 @@ def test_a_search_across_kinks_that_begins_again_from_the_slope_has_not_been_idl
 
     monkeypatch.setattr(quasi, "down_along", scripted)
     assert quasi.across_kinks(lambda at: (1.0, np.ones(2)), np.zeros(2))[1] == 0.5
+
+
+def test_an_objective_that_loses_digits_within_three_steps() -> None:
+    """Found by chance: covariances of a few rows go to singular ones, and two digits with them: a false alarm."""
+    model = emdsl.compile(
+        text="""
+        model M
+        param B : real[2, 2]
+        param C[K] : spd[2]
+        for k in K:
+            for i in T[k]:
+                given x[k, i] : real[2]
+                observed y[k, i] ~ MvNormal(B @ x[k, i], C[k])
+        """
+    )
+    assert model.verify(seed=6, apart=False).passed

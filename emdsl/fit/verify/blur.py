@@ -51,8 +51,11 @@ def within(check: Check, moved: float) -> Check:
 
 def blur(case: Case) -> float:
     """The range of the objective less the oracle's, of 1 + |objective|, over places that differ in last digits: beside
-    the start, and beside the M-step's result, where the objective is another."""
-    return max(_range(case, params) for params in (case.start, case.step))
+    the start, and beside the results of one M-step and of three, where the objective is another."""
+    places = [case.start, case.step]
+    with suppress(DataError, DegenerateError):
+        places.append({n: np.asarray(v) for n, v in case.fit(case.start, 3).params_.items()})
+    return max(_range(case, params) for params in places)
 
 
 def jitter(case: Case, drawn: Drawn, here: Mapping[str, Array]) -> float:
