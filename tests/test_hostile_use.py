@@ -20,7 +20,8 @@ from emdsl.derive.joint import centre
 from emdsl.derive.posteriors import quadrature
 from emdsl.derive.updates import solve
 from emdsl.errors import DataError, ModelError
-from emdsl.report import conditions, explicit, typeset
+from emdsl.report import conditions, explicit, typeset, walking
+from emdsl.report import formula as f
 from emdsl.runtime.fitting import storage
 
 ROOT = Path(__file__).parents[1]
@@ -409,6 +410,15 @@ def test_one_sum_in_many_terms_is_written_once(monkeypatch: pytest.MonkeyPatch) 
     summed = " + ".join(f"min(a, {n}*g[n])" for n in range(30))
     text = f"model M\nparam a : real\nfor n in N:\n    given g[n] : real\n    observed y[n] ~ Normal({summed}, 1)"
     assert str(emdsl.compile(text=text).derivation) and next(written) < 10 * 30
+
+
+def test_a_formula_that_stands_in_many_places_is_rebuilt_once() -> None:
+    """Walks over the slope of 500 `exp(c*a*x[n])` passed two million parts, and took half a minute."""
+    asked = itertools.count()
+    whole = f.plus(*(f.Name(c) for c in "abcdefgh"))
+    for _ in range(40):
+        whole = f.Over(whole, f.Raised(whole, f.Number("2")))
+    assert walking.rebuilt(whole, lambda _: (next(asked), None)[1]) and next(asked) < 200
 
 
 def test_pairs_of_a_product_are_not_opened_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,12 +67,15 @@ def _key(e: Long) -> Key:
 def _repeated(shown: Sequence[Formula]) -> list[Long]:
     """What is long and stands at least twice, none of it within another, in the order of the first of each."""
     found: dict[Key, list[Long]] = {}
+    met: dict[int, Key] = {}  # a sum may be one object in hundreds of places
     for e in (s for whole in shown for s in parts(whole)):
         for own in _nameable(e):
-            key = _key(_turned(own)) if isinstance(own, f.Plus) and _key(_turned(own)) in found else _key(own)
-            found.setdefault(key, []).append(own)
+            if own is not e or id(e) not in met:
+                turned = _key(_turned(own)) if isinstance(own, f.Plus) else None
+                met[id(own)] = turned if turned is not None and turned in found else _key(own)
+            found.setdefault(met[id(own)], []).append(own)
     often = [own[0] for own in found.values() if _saved(own) > WORTH]
-    apart = [e for e in often if not any(e in parts(o) for o in often if o is not e)]
+    apart = [e for e in often if not any(e in distinct(o) for o in often if o is not e)]
     return [e for e in apart if not _of_others(_key(e), [_key(o) for o in apart])]
 
 

@@ -14,13 +14,23 @@ Step = Callable[[Formula], Formula | None]
 
 
 def rebuilt(e: Formula, step: Step) -> Formula:
-    """The formula with what `step` gives for a part, from outside to inside; None leaves a part to its own parts."""
-    found = step(e)
-    if found is not None:
-        return found
+    """The formula with what `step` gives for a part, from outside to inside; None leaves a part to its own parts.
+
+    One that stands in several places is asked once.
+    """
+    made: dict[int, Formula] = {}
 
     def go(p: Formula) -> Formula:
-        return rebuilt(p, step)
+        if id(p) not in made:
+            found = step(p)
+            made[id(p)] = _below(p, go) if found is None else found
+        return made[id(p)]
+
+    return go(e)
+
+
+def _below(e: Formula, go: Callable[[Formula], Formula]) -> Formula:
+    """The formula with its parts made anew."""
 
     def maybe(p: Formula | None) -> Formula | None:
         return None if p is None else go(p)
