@@ -373,6 +373,16 @@ def test_a_fault_of_what_is_told_of_the_rest_is_caught() -> None:
     ]
 
 
+def test_a_fault_of_an_m_step_that_few_draws_hide_is_caught() -> None:
+    """Four draws were of one state, whose data are centred: their mean is 0, and so is twice that."""
+    model = emdsl.compile(text=STATES)
+    given = model.written(known(model.resolved, ["z"]))
+    at = next(k for k, part in enumerate(model._parts) if "def m_step(" in part)
+    model._parts[at] = model._parts[at].replace("checked(S_y_z /", "checked(2 * S_y_z /")
+    assert "2 * S_y_z" in model._parts[at]
+    assert any(c.status == "failed" for c in drawn.steps(given, model, 0, 4))
+
+
 COUNTS = """model Counts
 param m : real
 param s : positive

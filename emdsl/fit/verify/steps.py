@@ -24,6 +24,7 @@ from emdsl.runtime.data import faults
 from emdsl.runtime.fitting.climbs import Setup, evaluate
 from emdsl.runtime.fitting.loop import advance
 
+WIDER = 3  # times as many elements of a plate as an oracle takes: of few, all may be in one state
 MOST_TRIED = 12  # of them, where a step from some finds no end
 RIDGES = (*CLIMBS, "linear solve")  # updates that few rows leave several results of
 
@@ -34,19 +35,19 @@ def steps(given: Compiled, model: Compiled, seed: int, plates: int) -> Iterator[
     these."""
     if _latent(model) != _latent(given):
         raise Unchecked("once they are data, other latents are summed out")
-    whole = Site.of(model, seed, plates)
+    many = WIDER * plates
+    whole = Site.of(model, seed, many)
     mine = [v for v in whole.world.model.of_kind("observed") if v.name not in whole.world.held]
-    yield measured(NAME, "M-steps at draws", _steps(given, model, whole, seed, plates), SAME)
+    yield measured(NAME, "M-steps at draws", _steps(given, model, whole, seed, many), SAME)
     if hasattr(whole.module, "posterior_given"):
         yield measured(NAME, "moments of the rest at draws", _moments_given(given, model, whole), SAME)
     if any(is_read(v, whole.world) for v in mine):
         yield skipped(NAME, "M-steps at draws, with gaps", "other densities read what is missing")
         return
     try:
-        site = Site.of(
-            model, seed, plates, lambda drawn: with_holes(mine, drawn, True, np.random.default_rng([seed, 43]))
-        )
-        yield measured(NAME, "M-steps at draws, with gaps", _steps(given, model, site, seed, plates), SAME)
+        rng = np.random.default_rng([seed, 43])  # of another length, so that nothing is kept of it
+        site = Site.of(model, seed, many - 1, lambda drawn: with_holes(mine, drawn, True, rng))
+        yield measured(NAME, "M-steps at draws, with gaps", _steps(given, model, site, seed, many - 1), SAME)
     except (DataError, faults.DataError) as why:  # of which some gaps are not integrated out
         yield skipped(NAME, "M-steps at draws, with gaps", reason(why))
 
