@@ -17,8 +17,9 @@ from scipy import integrate, special, stats
 
 import emdsl
 from emdsl.errors import ModelError
-from emdsl.runtime.numeric.clouds import find_modes, where_mass_is
+from emdsl.runtime.numeric.clouds import adapted, find_modes, where_mass_is
 from emdsl.runtime.numeric.numerics import LOWEST
+from emdsl.runtime.numeric.points import gaussian_tails
 
 GROUPED = """
 model M
@@ -973,3 +974,16 @@ for g in G:
         for data in (y, [*y, np.array([np.nan])])
     ]
     assert all(ends[1][n] == pytest.approx(v, rel=1e-9) for n, v in ends[0].items())
+
+
+def test_an_exponential_that_overflows_beside_no_data_leaves_a_density() -> None:
+    """0 times infinity at the ends of twice the points: all points of such a group stood on its mode, at no width."""
+
+    def density(at: np.ndarray, slopes: bool = False):
+        with np.errstate(all="ignore"):
+            value = -0.5 * at[0] ** 2 - 0.0 * np.exp(60 * at[0])
+        return (value, -at, -np.ones((1, *at.shape))) if slopes else value
+
+    for points in (15, 30, 60):
+        found = adapted(density, [(None, None)], gaussian_tails(points, 1), np.zeros((1, 3)))[2]
+        assert special.logsumexp(found, axis=0) == pytest.approx(np.log(2 * np.pi) / 2, abs=1e-9)

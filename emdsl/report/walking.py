@@ -18,15 +18,22 @@ def rebuilt(e: Formula, step: Step) -> Formula:
 
     One that stands in several places is asked once.
     """
-    made: dict[int, Formula] = {}
+    return _Rebuilding(step).of(e)
 
-    def go(p: Formula) -> Formula:
-        if id(p) not in made:
-            found = step(p)
-            made[id(p)] = _below(p, go) if found is None else found
-        return made[id(p)]
 
-    return go(e)
+class _Rebuilding:
+    """What was made of each part: no function that holds itself, which would wait for the collector."""
+
+    __slots__ = ("made", "step")
+
+    def __init__(self, step: Step) -> None:
+        self.step, self.made = step, dict[int, Formula]()
+
+    def of(self, p: Formula) -> Formula:
+        if id(p) not in self.made:
+            found = self.step(p)
+            self.made[id(p)] = _below(p, self.of) if found is None else found
+        return self.made[id(p)]
 
 
 def _below(e: Formula, go: Callable[[Formula], Formula]) -> Formula:

@@ -55,23 +55,30 @@ def softmax_over(table: Array, axes: tuple[int, ...]) -> Array:
 
 
 def in_coordinates(log_joint: LogJoint, bounds: Sequence[Coordinate]) -> LogJoint:
-    """The log density of unconstrained coordinates, the Jacobian counted; with its slopes on request."""
+    """The log density of unconstrained coordinates, the Jacobian counted; with its slopes on request.
+
+    Where an exponential overflows there is no density: with a row whose data are missing it is 0 times infinity.
+    """
     free = not any(low is not None or high is not None for low, high in bounds)
 
     def density(u: Array, slopes: bool = False) -> Any:
-        if free:
-            return log_joint(u, slopes=slopes)
-        values, log_volume = to_values(u, bounds)
+        values, log_volume = (u, 0.0) if free else to_values(u, bounds)
         if not slopes:
-            return log_joint(values) + log_volume
+            return _none(log_joint(values) + log_volume)
         value, slope, curvature = log_joint(values, slopes=True)
+        if free:
+            return _none(value), slope, curvature
         first, second, log_first, log_second = jacobian_slopes(u, bounds)
         curvature = curvature * first[:, None] * first[None, :]
         for d in range(len(bounds)):
             curvature[d, d] += slope[d] * second[d] + log_second[d]
-        return value + log_volume, slope * first + log_first, curvature
+        return _none(value + log_volume), slope * first + log_first, curvature
 
     return density
+
+
+def _none(value: Array) -> Array:
+    return np.where(np.isnan(value), LOWEST, value)
 
 
 def differences(log_joint: LogJoint, at: Array) -> tuple[Array, Array, Array]:
