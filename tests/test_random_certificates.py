@@ -847,6 +847,30 @@ def test_numbers_in_order_that_become_one_have_gone_to_an_end_of_their_domain() 
 
 
 RIGHT_AS_ASKED = {
+    # a count without an end is summed as far as 60, beyond which a variance has 1e-8 of itself
+    "a count with a long tail": """model M
+param p : positive ~ Gamma(2, scale = 1)
+param u : unit
+param m : real
+for n in N:
+    latent k[n] ~ NegativeBinomial(2, u)
+    given e[n] : positive
+    observed y[n] : real(min = -2) ~ Normal(m - k[n], p * e[n])
+""",
+    # the points of a latent that all sequences share count for each of these as often
+    "chains beside points that all share": """model M
+param m : real ~ Normal(0.5, 2)
+param r[2] : real
+param v[2] : positive ~ Gamma(2, 1)
+latent all ~ Normal(0, 2)
+for s in S:
+    for n in N[s]:
+        latent z[s, n] ~ Bernoulli(0.5)
+        factor 0 if n == 0 else 0.7 * (z[s, n] == z[s, n-1])
+        latent time[s, n] ~ Normal(r[z[s, n]] - all, var = v[z[s, n]])
+        given e[s, n] : positive
+        observed y[s, n] ~ Delta(time[s, n] > e[s, n])
+""",
     # the posterior of a direction is compared on the circle
     "a direction": """model M
 param r : real

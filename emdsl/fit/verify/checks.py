@@ -183,7 +183,10 @@ def _distance(case: Case, shown: Any, k: int) -> float:
     if cell.levels is not None and isinstance(shown, dict):  # of a count without an end: its moments
         levels = np.arange(len(wanted))
         first = wanted @ levels
+        beyond = wanted[-1] * len(wanted) ** 2  # of squares, by as much as the last of them; geometric tails have ten
         wanted = np.array([first, wanted @ (levels - first) ** 2])
+        if 10 * beyond > EXACT * (1 + wanted[1]):
+            raise Unchecked(f"some of its mass lies beyond {len(levels)}, the last count that is summed over")
     elif cell.levels is not None:
         table = flat(shown)
         if table.shape[-1] < cell.levels and table.ndim < 2:

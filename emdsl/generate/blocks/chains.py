@@ -209,13 +209,15 @@ def emit_chain(f: Function, block: Block, table: str) -> None:
 
 
 def gate_chain(f: Function, block: Block, rows: Array, whole: Array) -> None:
-    """A chain together with its gates, whose q is `rows` by element and `whole` by sequence."""
+    """A chain together with its gates, whose q is `rows` by element and `whole` by sequence, or one for all of them."""
     em, chain, name = f.emitter, block.chain, block.name
     assert chain is not None
+    own = (*block.gates, *chain.outer)
+    whole = whole if set(own) <= set(whole.axes) else em.broadcast(whole, own)
     pair = (*chain.before, *block.states)
     after = (*pair[len(block.states) :], *block.gates, *block.home)
     whole = em.name(f"share_{name}", whole)
-    f.runtime[SHARE.of(name)] = Leaf(whole.code, tuple(whole.axes.index(i) for i in (*block.gates, *chain.outer)), True)
+    f.runtime[SHARE.of(name)] = Leaf(whole.code, tuple(map(whole.axes.index, own)), True)
     if _by_row(f.plan, block):
         made = em.namer.fresh(f"to_{name}")
         em.lines.append(f"{made} = {f.runtime[TO.of(name)].code} * {em.align(rows, after)}")
