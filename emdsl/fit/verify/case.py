@@ -17,7 +17,7 @@ from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of
+from emdsl.fit.verify.effort import MOST_NUMBERS, MOST_POINTS, numbers_of, points_of
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.oracle import FINE, Oracle
 from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, shortened, sized
@@ -257,7 +257,8 @@ def further(model: Compiled, first: Case) -> Iterator[Case | list[str]]:
     known = first.drawn.setting.sizes
     plates = min(PLATES[0], *(known[n] for n in plate_names(text) if n in known), PLATES[0])
     most = max(MOST_NUMBERS, numbers_of(model.derived.joint, first.drawn.latents))
-    attempts = (LEAST if cost > DEAR else ATTEMPTS) if first.oracle is not None else 0
+    dear = cost > DEAR or points_of(model.derived.joint) > MOST_POINTS
+    attempts = (LEAST if dear else ATTEMPTS) if first.oracle is not None else 0
     for k in range(attempts):
         if kept == MOST:
             break

@@ -44,6 +44,10 @@ def climbs(case: Case) -> Iterator[Check]:
     starts = ((case.start, 8, ""), (None, 4, " from its own start"))  # many are tried before that one is found
     for start, steps, where in starts if case.first else starts[:1]:
         before, note = steps, ""
+        if start is None and (points := points_of(case.model.derived.joint)) > MOST_POINTS:
+            text = f"it is the best of many, each of some steps at the {points} points that an element has"
+            yield skipped("EM climbs", f"{steps} steps{where}", text)
+            return
         drawn = None if start is not None else _some_rows(case)
         while True:
             try:
@@ -71,12 +75,7 @@ def climbs(case: Case) -> Iterator[Check]:
 
 
 def _some_rows(case: Case) -> Drawn:
-    """More rows, in which less collapses: from a start of its own a likelihood of a few that has no end is climbed.
-
-    Not where each row is an integral inside an integral: a start of its own is the best of many, of steps of EM each.
-    """
-    if points_of(case.model.derived.joint) > MOST_POINTS:
-        return case.drawn
+    """More rows, in which less collapses: from a start of its own a likelihood of a few that has no end is climbed."""
     with suppress(Unchecked, EmdslError, NotImplementedError):
         more = many(case, OF_A_START)[0]
         case.fit(case.start, 0, more)  # thirty elements of which each pair is tied are too many to sum over
