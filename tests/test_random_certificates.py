@@ -846,6 +846,23 @@ def test_numbers_in_order_that_become_one_have_gone_to_an_end_of_their_domain() 
 
 
 RIGHT_AS_ASKED = {
+    # what an entropy shares with a statistic is made before both
+    "an entropy that reads what a statistic made": """model M
+param r[2] : real ~ Normal(0.5, 2)
+param p : positive ~ Gamma(2, 1)
+param c[2] : real
+param level : ordered[2]
+for a in G:
+    latent share[a] ~ Dirichlet(2 * ones(2))
+    for n in N[a]:
+        latent z[a, n] ~ Categorical(share[a])
+        observed past[a, n] ~ Normal(0, 1) if n == 0 else Normal(c[z[a, n]] * past[a, n-1], p)
+        given x[a, n] : real
+        let m[a, n] = exp(r[z[a, n]] - past[a, n])
+        let o[a, n] = exp(level[z[a, n]])
+        observed y[a, n] ~ NegativeBinomial(2, mean = m[a, n]) if x[a, n] < 0.2 else NegativeBinomial(2, mean = o[a, n])
+infer share by meanfield
+""",
     # a count without an end is summed as far as 60, beyond which a variance has 1e-8 of itself
     "a count with a long tail": """model M
 param p : positive ~ Gamma(2, scale = 1)

@@ -64,6 +64,7 @@ def _in_chunks(printer: Printer, h: Handed) -> Lines:
     emit_joint_probabilities(f, h.part.blocks)
     by_row, own = _apart(printer, f, h)
     sums = sum_lines(printer, f, h, stack)
+    before = len(em.lines)  # what follows may read what these sums have made
     objective = printer.numbers.objective
     with f.printing(objective):
         log_norm = [contracted(f, t, ()) for t in h.part.log_norm]
@@ -74,7 +75,7 @@ def _in_chunks(printer: Printer, h: Handed) -> Lines:
     shape = ", ".join(em.size(i.dim) for i in axes)
     em.chunk = h.row.dim
     fixed = " + ".join(v.wrapped for v in log_norm if not v.inner) or "0.0"
-    inside = [f"{em.namer.rows} = row_count(rows)", *em.lines, *sums.inside]
+    inside = [f"{em.namer.rows} = row_count(rows)", *em.lines[:before], *sums.inside, *em.lines[before:]]
     inside += ["if whole:", f"    {kept}[..., rows] = {q.code}"]
     inside += numbered([f"normaliser += {' + '.join(v.wrapped for v in log_norm if v.inner) or '0.0'}"], objective)
     inside += numbered([f"own += {v.code}" for v in inner], objective)
