@@ -650,6 +650,21 @@ def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
 
 
 UGLY = {  # models in no gallery, and how their equations must read
+    """param beta : real[P]
+param theta : positive
+for f in F: latent w[f] ~ Gamma(theta, theta)
+for i in N:
+    given x[i] : real[P]
+    given of[i] : index[F]
+    given until[i] : positive
+    latent t[i] ~ Exponential(w[of[i]] * exp(x[i] @ beta))
+    observed seen[i] ~ Delta(min(t[i], until[i]))
+""": (  # censored or not, what is summed is the time
+        "Beside these, conditions that hold wherever the density is not 0 are left out.",
+        "shape(w[f]) = theta + Σ_{i : of[i] = f} [seen[i] ≠ until[i]] (4.2a)",
+        "rate(w[f]) = theta + Σ_{i : of[i] = f} seen[i] exp(x[i]ᵀ beta) (4.2b)",
+        "∂Q/∂beta = S_n_seen_x - Σ_i E[w[of[i]]] seen[i] exp(x[i]ᵀ beta) x[i] (9.1)",
+    ),
     """param lam : positive
 param p : unit
 for i in I:
@@ -850,9 +865,9 @@ for n in N:
     latent t[n] ~ Weibull(k, s)
     observed seen[n] ~ Delta(min(t[n], limit[n]))
 """: (
-        "The data have this log density: log p(seen | k, s, limit) = Σ_n [seen[n] ≠ limit[n]] [seen[n] > 0] (log k",
+        "The data have this log density: log p(seen | k, s, limit) = Σ_n [seen[n] ≠ limit[n]] (log k",
         "+ (k - 1) log seen[n]",
-        "[seen[n] ≠ limit[n]] [seen[n] > 0] log seen[n] (4.2)",
+        "[seen[n] ≠ limit[n]] log seen[n] (4.2)",
         "newton. seen[n]^k ties k, s to the data",
     ),
     """param b : real[P]
@@ -1195,9 +1210,9 @@ for n in N:
     latent   t[n] ~ Weibull(form[z[n]], life[z[n]])
     observed y[n] ~ Delta(min(t[n], until[n]))
 """: (
-        "+ Σ_n [y[n] = until[n]] q(z[n] = k) (until[n] / life[k])^form[k]) / life[k]",
+        "∂Q/∂life[k] = form[k] (Σ_n q(z[n] = k) (y[n] / life[k])^form[k] - S_z_n_y[k]) / life[k]",
         "(y[n] / life[k])^form[k] (log y[n] - log life[k])²",
-        "- Σ_n [y[n] ≠ until[n]] [y[n] > 0] q(z[n] = k) (y[n] / life[k])^form[k] log y[n]",
+        "- Σ_n q(z[n] = k) (y[n] / life[k])^form[k] (log y[n] - log life[k]) (8.1a)",
     ),
     """param gamma : real[P]
 param tau2 : positive

@@ -12,6 +12,7 @@ from emdsl.derive.algebra.made import LENGTH, POSITION, PRESENT, ROW, START
 from emdsl.derive.algebra.nodes import kept
 from emdsl.report.bounds import Whole, bounded, place
 from emdsl.report.sums import apart, matched
+from emdsl.report.supports import Support, implied
 
 Parts = tuple[Fraction | float, list[Expr], list[Ix]]  # a number, factors, indices that are summed over
 PLACES = (ROW, POSITION, LENGTH)  # what says where a row of a ragged plate is
@@ -148,13 +149,21 @@ def _without_sides(one: Parts, other: Parts, whole: Whole) -> Expr | None:
             opposite = next((q for q in theirs if _opposite(p, q, whole) or _opposite(q, p, whole)), None)
             if opposite is None:
                 continue
-            rest = Counter(in_one_order(q) for q in mine if q is not p)
-            others = Counter(in_one_order(q) for q in theirs if q is not opposite)
+            one_side = [q for q in _where_equal(p, mine) if q != p]
+            other_side = [q for q in _where_equal(opposite, theirs) if q != opposite]
+            rest, others = (Counter(x.alpha(in_one_order(q)) for q in side) for side in (one_side, other_side))
             more, less = others - rest, rest - others
             if all(_implies(p, q) for q in more) and all(_implies(opposite, q) for q in less) and not (more and less):
-                kept, gone = (theirs, opposite) if more else (mine, p)
-                return x.totals(sums, x.mul(x.Num(c), *(q for q in kept if q is not gone)))
+                return x.totals(sums, x.mul(x.Num(c), *(other_side if more else one_side)))
     return None
+
+
+def _where_equal(p: Expr, factors: list[Expr]) -> list[Expr]:
+    """What stands beside `[a = b]`, of two that data tell: in a alone."""
+    match p:
+        case x.Fn("eq", (El() as a, El() as b)):
+            return [q if q == p else x.rebuild(q, lambda n: a if n == b else None) for q in factors]
+    return factors
 
 
 def _implies(p: Expr, q: Expr) -> bool:
@@ -311,12 +320,15 @@ def _branches(e: Expr) -> bool:
     return isinstance(e, x.Where) or any(map(_branches, x.children(e)))
 
 
-def followed(factors: Sequence[Expr], whole: Whole) -> list[Expr]:
-    """The factors without what their conditions decide: a bound beside a closer one, a choice by what holds."""
+def followed(factors: Sequence[Expr], whole: Whole, known: Sequence[Support] = ()) -> list[Expr]:
+    """The factors without what their conditions decide: a bound beside a closer one, a choice by what holds, what is
+    `known` to hold wherever data have any density."""
     held = [p for p in factors if isinstance(p, x.Fn) and (p.name in x.COMPARISONS or p.name == "not")]
     if not held:
         return list(factors)
-    true = {*held, *(p for p in factors if isinstance(p, El) and p.var in PRESENT)}
+    certain = implied(held, known)
+    true = {*held, *certain, *(p for p in factors if isinstance(p, El) and p.var in PRESENT)}
+    factors = [p for p in factors if p not in certain]
 
     def step(n: Expr) -> Expr | None:
         if not isinstance(n, x.Where):

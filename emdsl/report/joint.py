@@ -76,6 +76,8 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
         body += [Say("with"), *(Show(e) for e in meanings(joint.model, lets, t))]
     body += [Say(f"`{v.name}` {v.says}.") for v in plan.joint.model.of_kind("latent") if v.says]
     body += [Say(f"The density of {names_of(about)} is 0 but where {ends}.") for about, _, _, ends in parts if ends]
+    if any(one.given for one in t.known.supports):
+        body.append(Say("Beside these, conditions that hold wherever the density is not 0 are left out."))
     if spikes := [n for n in plan.joint.told if n not in plan.joint.tails]:
         text = f"Where {names_of(*spikes)} is a point, the point is read; what is written of it there holds no "
         body.append(Say(text + "parameter and integrates to 1."))

@@ -17,6 +17,7 @@ from emdsl.language import model as m
 from emdsl.report.bounds import Whole
 from emdsl.report.folded import Meaning
 from emdsl.report.marginals import summable
+from emdsl.report.supports import Support, supports
 from emdsl.report.together import Together
 
 SIMPLE = 12  # denominators that literal entries are read as
@@ -49,6 +50,7 @@ class Known:
     )  # statistics that are parts of one mean, by the first
     weighted: bool = True  # rows have sample weights; without them all are 1
     empty: frozenset[El] = frozenset()  # probabilities and statistics of states that have no mass
+    supports: tuple[Support, ...] = ()  # conditions that hold wherever data have any density
 
 
 def known(plan: Plan) -> Known:
@@ -72,7 +74,7 @@ def known(plan: Plan) -> Known:
         symmetric(plan), states, indices=indices, binary=binary, levels=levels, places=summable(plan),
         literal={Q.of(b.name): int(b.states[0].dim) for b in plan.elimination.blocks
                  if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
-        empty=empty(plan), weighted=plan.weighted is not None,
+        empty=empty(plan), supports=supports(plan), weighted=plan.weighted is not None,
         whole={v.name: _levels(v) for v in observed if v.domain.discrete},
         tables=plan.joint.tables,
         constants={n: exact(next(iter(v))).value for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},

@@ -6,6 +6,8 @@ Only what every state of the latents says alike: the support of one branch tells
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
@@ -15,6 +17,41 @@ from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 
 ENDS = ("ge", "gt", "le", "lt")
+
+
+@dataclass(frozen=True)
+class Support:
+    """Where data are `given` (conditions that hold), one more condition holds: elsewhere their density is 0."""
+
+    given: frozenset[Expr]
+    holds: Expr
+
+
+def supports(plan: Plan) -> tuple[Support, ...]:
+    """What log joint terms `[given] log([holds])` say of data, whatever the latents are."""
+    free = unknown(plan)
+    out: dict[Support, None] = {}
+    for factor in plan.joint.factors:
+        given = frozenset(e for e in factor.masks if not x.variables(e) <= {n for n in x.variables(e) if n in PRESENT})
+        for t in x.terms_of(factor.body):
+            while isinstance(t, x.Where) and {*x.factors_of(t.cond)} <= {*factor.masks}:
+                t = t.then
+            condition = said(t, factor.gates, free)
+            if condition is not None and not any(x.variables(e) & free for e in given):
+                out[Support(given, condition)] = None
+    return tuple(out)
+
+
+def implied(held: Sequence[Expr], known: Sequence[Support]) -> set[Expr]:
+    """What holds wherever data have any density and the conditions `held` do: beside `[a ≠ b]`, say, `[a > 0]`."""
+    out: set[Expr] = set()
+    for one, p in product(known, held):
+        mine, theirs = x.free(one.holds), x.free(p)
+        if one.given and len(mine) == len(theirs):
+            to: dict[Ix, Idx] = dict(zip(mine, theirs, strict=True))
+            if {x.substitute(e, to) for e in one.given} <= {*held}:
+                out.add(x.substitute(one.holds, to))
+    return out
 
 
 def said(e: Expr, gates: Sequence[x.Sel], free: frozenset[str]) -> Expr | None:

@@ -93,9 +93,8 @@ class Tidying(x.Rebuilding):
                     met = x.add(*in_every_state(statistics_met(met.terms), facts.literal))
                 return x.add(*_number_logs(list(met.terms))) if isinstance(met, x.Add) else met
             case x.Mul():
-                return product_of(
-                    into_ratios(out_of_sums([go(f) for f in placed(pointed(followed(n.factors, facts.whole)))]))
-                )
+                held = pointed(followed(n.factors, facts.whole, facts.supports))
+                return product_of(into_ratios(out_of_sums([go(f) for f in placed(held)])))
             case x.Pow(base, exponent):
                 return power_of(go(base), go(exponent))
             case x.Sum(ix, body):

@@ -22,6 +22,7 @@ from emdsl.report import formula as f
 from emdsl.report.abbreviated import abbreviated
 from emdsl.report.alone import alone
 from emdsl.report.concave import concave_by
+from emdsl.report.conditions import sides_met
 from emdsl.report.draws import over_draws
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, in_data, joined, normalised
@@ -34,6 +35,7 @@ from emdsl.report.numerators import as_products
 from emdsl.report.page import Say, Show, Step, names_of, sentence
 from emdsl.report.pieces import assembled
 from emdsl.report.spreads import by_entries, entry_by_entry, in_matrices, value_of
+from emdsl.report.sums import apart as parts_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unopened import Unopened
@@ -45,17 +47,24 @@ def update_steps(
     plan: Plan, named: Callable[[Sequence[str]], Plan], whole_q: Unopened | None, t: Typeset
 ) -> list[Step]:
     """One step for each update, in the order of the M-step; in `named` vectors without these parameters have names."""
-    return [_update(plan, u, _held(plan, u, whole_q), explicit(named(u.params), u), t) for u in plan.updates]
+    return [_update(plan, u, _held(plan, u, whole_q, t), explicit(named(u.params), u), t) for u in plan.updates]
 
 
-def _held(plan: Plan, u: Update, whole_q: Unopened | None) -> Sequence[Term]:
+def _held(plan: Plan, u: Update, whole_q: Unopened | None, t: Typeset) -> Sequence[Term]:
     """The terms of Q that hold the parameters of an update: opened about these, where they come apart from the data."""
     q, names = plan.expected, frozenset(u.params)
     mixed = u.rule.mixed if isinstance(u.rule, Numeric) else ()
     if not mixed or whole_q is None:
         return about((*q.terms, *mixed, *q.prior), names, q.symmetry)
     priors = about(q.prior, names, q.symmetry)
-    return (*about(whole_q.terms, names, q.symmetry), *whole_q.of(names), *priors)
+    return (*about(whole_q.terms, names, q.symmetry), *_met(whole_q.of(names), t), *priors)
+
+
+def _met(densities: list[Term], t: Typeset) -> list[Term]:
+    """Terms of Q, one for two that differ in a condition and its opposite alone: of what was censored and what not."""
+    met = sides_met([tidy(x.totals(term.ixs, term.body), t.known) for term in densities], t.known.whole)
+    parts = map(parts_of, met) if len(met) < len(densities) else ()
+    return [Term(c, (), tuple(factors), tuple(sums)) for c, factors, sums in parts] or densities
 
 
 def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[Expr, Expr]], t: Typeset) -> Step:
