@@ -650,6 +650,32 @@ def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
 
 
 UGLY = {  # models in no gallery, and how their equations must read
+    """size K = 2
+param first : simplex[K]
+param trans[K] : simplex[K]
+param link[K, K] : unit
+for t in T:
+    latent z[t] ~ Categorical(first) if t == 0 else Categorical(trans[z[t-1]])
+for i in N:
+    latent g[i] ~ Categorical(ones(K) / K)
+for i in N:
+    for j in N: observed a[i, j] ~ Bernoulli(link[g[i], g[j]])
+for t in T: observed y[t] ~ Bernoulli(link[z[t], 0])
+infer z, g by meanfield
+""": (  # each element a factor: what ties it, averaged over its neighbours; itself on the diagonal
+        "+ [t > 0] Σ_k' q(z[t - 1] = k') log trans[k', k] + [t < T - 1] Σ_k' q(z[t + 1] = k') log trans[k, k']",
+        "+ Σ_j [i ≠ j] Σ_k' q(g[j] = k') (a[j, i] log link[k', k] + (1 - a[j, i]) log(1 - link[k', k]))",
+        "+ a[i, i] log link[k, k] + (1 - a[i, i]) log(1 - link[k, k])",
+    ),
+    """param b[K] : real[P]
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Categorical(logits = [b[k] @ x[n] for k in K])
+""": (
+        "With the softmax M[n, k] = exp(b[k]ᵀ x[n]) / (Σ_k' exp(b[k']ᵀ x[n]))",
+        "∂Q/∂b[k] = S_n_y_x_y[k] - Σ_n M[n, k] x[n] (5.1)",
+        "∂²Q/∂b[k]∂b[k'] = Σ_n M[n, k] M[n, k'] x[n] x[n]ᵀ - [k' = k] Σ_n M[n, k] x[n] x[n]ᵀ (5.2)",
+    ),
     """param beta : real[P]
 param theta : positive
 for f in F: latent w[f] ~ Gamma(theta, theta)
@@ -724,7 +750,7 @@ for n in N:
     observed v[n] ~ MvStudentT(nu[e[n]], m[e[n]], S[e[n]])
 """: (
         "∂²Q/∂delta² = -diag(Σ_",
-        "/ (Σ_k'' exp(V[k'']ᵀ x[n])) - [k' = k] I",
+        "- [k' = k] Σ_n M[n, k] x[n] x[n]ᵀ - [k' = k] I (9.2)",
         "R[n, k] = (v[n] - m[k])ᵀ S[k]⁻¹ (v[n] - m[k])",
         "Σ_n q(e[n] = k) R[n, k] / (1 + R[n, k] / nu[k]) / (2 nu[k]²)",
         "ψ(½ (nu[k] + D))",

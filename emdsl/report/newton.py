@@ -17,6 +17,7 @@ from emdsl.report.gathered import gathered
 from emdsl.report.measure import measure
 from emdsl.report.numerators import as_products
 from emdsl.report.page import Say, Show
+from emdsl.report.shares import Shares
 from emdsl.report.squares import closed_squares
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
@@ -48,7 +49,7 @@ BY_BRACKET = (
 
 
 def hessian_of(
-    held: Sequence[Term], own: Curvature, variables: Sequence[m.Variable], xi: Word, t: Typeset
+    held: Sequence[Term], own: Curvature, variables: Sequence[m.Variable], xi: Word, shares: Shares, t: Typeset
 ) -> Iterator[Say | Show]:
     """The second derivatives of Q by the parameters where they are short enough to be read; else what they are of.
 
@@ -57,7 +58,7 @@ def hessian_of(
     """
     found = curvature(held, variables) or own
     parts = found.parts if found.low else tuple(_on_diagonal(p, found, variables, t) for p in found.parts)
-    shown = list(_entries(replace(found, parts=parts), variables, t))
+    shown = list(_entries(replace(found, parts=parts), variables, shares, t))
     if sum(map(measure, shown)) <= LONGEST:
         yield Say("and the Hessian")
         yield from (Show(e, part="curvature") for e in shown)
@@ -86,17 +87,17 @@ def free_coordinates(taken: Set[str]) -> Word:
     return f.Word(next((c for c in ("xi", "zeta", "eta") if c not in taken), "xi"))
 
 
-def _entries(found: Curvature, variables: Sequence[m.Variable], t: Typeset) -> Iterator[Formula]:
+def _entries(found: Curvature, variables: Sequence[m.Variable], shares: Shares, t: Typeset) -> Iterator[Formula]:
     by_name = {v.name: v for v in variables}
     if found.low:
         diagonal, whole = found.parts
         own = diagonal.axes[-1]
         other = Ix(f"{own.name}'", own.dim)
         total = x.add(x.mul(x.delta(own, other), _total(diagonal)), _total(whole))
-        yield _entry(found, by_name[diagonal.left], by_name[diagonal.left], (*diagonal.axes, other), total, t)
+        yield _entry(found, by_name[diagonal.left], by_name[diagonal.left], (*diagonal.axes, other), total, shares, t)
         return
     for part in found.parts:
-        yield _entry(found, by_name[part.left], by_name[part.right], part.axes, _total(part), t)
+        yield _entry(found, by_name[part.left], by_name[part.right], part.axes, _total(part), shares, t)
 
 
 def _on_diagonal(part: Part, found: Curvature, variables: Sequence[m.Variable], t: Typeset) -> Part:
@@ -121,13 +122,15 @@ def _total(part: Part) -> x.Expr:
     )
 
 
-def _entry(found: Curvature, v: m.Variable, w: m.Variable, axes: tuple[Ix, ...], total: x.Expr, t: Typeset) -> Formula:
+def _entry(
+    found: Curvature, v: m.Variable, w: m.Variable, axes: tuple[Ix, ...], total: x.Expr, shares: Shares, t: Typeset
+) -> Formula:
     """`d2 Q / d v d w = ...`, a matrix where each is a vector or a row of a matrix, else element by element."""
     places, batch = dict(found.places), found.batch
     rest = list(axes[len(batch) :])
     mine, first = _placed(v, places[v.name], batch, rest)
     other, second = _placed(w, places[w.name], batch, rest)
-    value = as_products(gathered(tidy(closed_squares(tidy(total, t.known)), t.known)))
+    value = shares.named(as_products(gathered(tidy(closed_squares(tidy(total, t.known)), t.known))))
     own = [own for own in (first, second) if own]
     rows = t.own(El(v.name, mine)) == t.own(El(w.name, other)) if len(own) == 2 else bool(own)
     if rows and all(t.own(El(u.name, at)) in (1, 2) for u, at, o in ((v, mine, first), (w, other, second)) if o):

@@ -147,6 +147,8 @@ class Typeset(Elements):
     def _function(self, e: x.Fn, names: Names) -> Formula:
         if e.name in x.COMPARISONS:
             return f.Bracket(self.condition(e, names))
+        if e.name == "q":  # of one element of a network
+            return f.Apply(f.Word("q"), tuple(self.condition(a, names) for a in e.args))
         args = tuple(self.of(halved(a), names) for a in arguments(e))
         match e.name:
             case "pi":

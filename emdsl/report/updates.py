@@ -34,6 +34,7 @@ from emdsl.report.newton import BY_BRACKET, BY_DIAGONAL, BY_EIGENVALUES, free_co
 from emdsl.report.numerators import as_products
 from emdsl.report.page import Say, Show, Step, names_of, sentence
 from emdsl.report.pieces import assembled
+from emdsl.report.shares import Shares
 from emdsl.report.spreads import by_entries, entry_by_entry, in_matrices, value_of
 from emdsl.report.sums import apart as parts_of
 from emdsl.report.tidy import tidy
@@ -163,7 +164,9 @@ def _by_rule(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
                 [plan.joint.model.variable(n) for n in u.params], free_coordinates(_taken(plan)), BY_EIGENVALUES
             )
         case Numeric():
-            yield from _numeric(plan, u, held, t)
+            shares = Shares(t, _taken(plan))
+            lines = list(_numeric(plan, u, held, shares, t))
+            yield from (*shares.lines(), *lines)
         case _:
             assert_never(u.rule)
 
@@ -347,7 +350,7 @@ def _together(rule: Together, t: Typeset) -> Iterator[Say | Show]:
             yield Show(f.Relation("=", by, t.of(by_statistic(gathered(tidy(entry, t.known))), names)), part="curvature")
 
 
-def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
+def _numeric(plan: Plan, u: Update, held: Sequence[Term], shares: Shares, t: Typeset) -> Iterator[Say | Show]:
     assert isinstance(u.rule, Numeric)
     how = "quasi-Newton" if u.rule.hessian is None else "Newton"
     if u.rule.medians:
@@ -368,7 +371,7 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
         for at in written_out(axes, slope):
             left, places = x.substitute(El(name, axes), at), tuple(i for i in axes if i not in at)
             own = t.own(El(name, axes)) if places == axes else 0
-            value = as_products(gathered(tidy(x.substitute(slope, at), t.known)))
+            value = shares.named(as_products(gathered(tidy(x.substitute(slope, at), t.known))))
             found = in_tensors(left, value, places, own, t)
             assert isinstance(found, f.Relation)
             climb = "gradient" if u.rule.hessian is not None else ""
@@ -378,5 +381,5 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
     if u.rule.hessian is not None:
         variables = [plan.joint.model.variable(n) for n in u.params]
         xi = free_coordinates(_taken(plan))
-        yield from hessian_of(held, u.rule.hessian, variables, xi, t)
+        yield from hessian_of(held, u.rule.hessian, variables, xi, shares, t)
         yield from step_of(variables, xi, BY_DIAGONAL if u.rule.hessian.low else BY_EIGENVALUES)
