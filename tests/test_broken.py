@@ -383,6 +383,20 @@ def test_a_fault_of_an_m_step_that_few_draws_hide_is_caught() -> None:
     assert any(c.status == "failed" for c in drawn.steps(given, model, 0, 4))
 
 
+def test_a_stale_statistic_that_only_the_m_step_reads_is_caught() -> None:
+    """All draws that were compared left a state empty: such a step asks for others, of the same statistics."""
+    model = emdsl.compile(text=STATES)
+    given = model.written(known(model.resolved, ["z"]))
+    honest, kept = model.module.m_step, list[Any]()
+
+    def stale(statistics: Any, *a: Any) -> Any:
+        kept.append(statistics["y_z"])
+        return honest({**statistics, "y_z": kept[-2:][0]}, *a)
+
+    model.module.m_step = stale
+    assert any(c.status == "failed" for c in drawn.steps(given, model, 0, 4))
+
+
 COUNTS = """model Counts
 param m : real
 param s : positive

@@ -10,6 +10,7 @@ import numpy as np
 
 from emdsl.derive.joint.moving import moving
 from emdsl.errors import DataError
+from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.case import Compiled, fitted
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
@@ -73,14 +74,14 @@ def _latent(model: Compiled) -> set[str]:
 
 
 def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int) -> float:
-    names, params, far = sorted(model.derived.drawn), dict(site.params), 0.0
-    compared = 0
+    names, far, compared = sorted(model.derived.drawn), 0.0, 0
+    params = dict(site.params)
     for latents in _in_turn(site, names, seed, plates):
         data = {**site.drawn.data, **{n: latents[n] for n in names}}
         drawn = site.drawn._replace(data=data, latents={n: v for n, v in latents.items() if n not in names})
         setup = Setup(site.module, site.bound, {**site.prepared, **site.stored(latents)}, 1, 0.0, "raise")
         try:
-            theirs = fitted(given.fitter, given, drawn, params, 1)
+            params, theirs = _first_of(given, drawn, params, site.params)
         except (DataError, DegenerateError) as why:
             if latents is not site.world.latents:
                 continue  # beside other draws the data may be impossible
@@ -105,6 +106,17 @@ def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int)
         if compared > POINTS:
             break
     return far
+
+
+def _first_of(
+    given: Compiled, drawn: Drawn, params: dict[str, Array], start: Values
+) -> tuple[dict[str, Array], Any]:
+    """Where a step is made from, and the fit of one step: the start, where the last step left no chance to draws that
+    others are (a state that no draw was in)."""
+    try:
+        return params, fitted(given.fitter, given, drawn, params, 1)
+    except (DataError, DegenerateError):
+        return dict(start), fitted(given.fitter, given, drawn, start, 1)
 
 
 def _in_turn(site: Site, names: Sequence[str], seed: int, plates: int) -> Iterator[Values]:
