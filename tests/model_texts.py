@@ -18,6 +18,18 @@ for n in N:
 """,
         {"z": "category[K] N", "x": "real N D"},
     ),
+    "membership": (
+        """model Membership
+param alpha : simplex[2]
+param share[2] : unit
+for i in N:
+    latent g[i] ~ Dirichlet(5 * alpha)
+    for j in J:
+        latent z[i, j] ~ Categorical(g[i])
+        observed y[i, j] ~ Bernoulli(share[z[i, j]])
+""",
+        {"g": "simplex N 2", "z": "category[2] N J", "y": "bool N J"},
+    ),
     "topics": (
         """model Topics
 size K = 10

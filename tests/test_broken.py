@@ -13,6 +13,7 @@ import pytest
 from broken import EAGER, INDEX, PLATE, SIGN, STALE, install
 from gallery import MODELS
 from hypothesis import settings
+from model_texts import TEXTS as MODEL_TEXTS
 
 import emdsl
 from emdsl.derive.posteriors.draws import known
@@ -89,15 +90,7 @@ for i in N:
         observed y[i, j] ~ Bernoulli(link[z[i], z[j]])
 infer z by meanfield
 """,
-    "configurations of tied states": """model Membership
-param alpha : simplex[2]
-param share[2] : unit
-for i in N:
-    latent g[i] ~ Dirichlet(5 * alpha)
-    for j in J:
-        latent z[i, j] ~ Categorical(g[i])
-        observed y[i, j] ~ Bernoulli(share[z[i, j]])
-""",
+    "configurations of tied states": MODEL_TEXTS["membership"][0],
     "tails": """model Censored
 param w : simplex[2]
 param r[2] : positive

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gallery import MODELS, compiled
+from model_texts import TEXTS as MODEL_TEXTS
 from scipy.special import gammaln
 
 import emdsl
@@ -443,17 +444,6 @@ TWO_IN_A_ROW = """
         observed y[t] ~ Delta(h[t] + e[t])
 """  # whose data have a likelihood together alone
 
-MEMBERSHIP = """model Membership
-param alpha : simplex[2]
-param share[2] : unit
-for i in N:
-    latent g[i] ~ Dirichlet(5 * alpha)
-    for j in J:
-        latent z[i, j] ~ Categorical(g[i])
-        observed y[i, j] ~ Bernoulli(share[z[i, j]])
-"""
-
-
 CAPPED = """model Capped
 param r : positive(max = 0.8)
 for n in N:
@@ -605,7 +595,7 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
     ),
     "a statistic of probabilities, of two states of each configuration": (
         "M-step",
-        MEMBERSHIP,
+        MODEL_TEXTS["membership"][0],
         in_text(
             'moments_g["log"].T @ q_configuration_z_weighted.sum(axis=1)',
             'moments_g["log"].T @ q_configuration_z_weighted[:, 0]',
@@ -613,7 +603,7 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
     ),
     "means of probabilities": (
         "posterior",
-        MEMBERSHIP,
+        MODEL_TEXTS["membership"][0],
         in_text(
             'part_0 = moments_g["id"].T @ q_configuration_z ', 'part_0 = moments_g["id"][::-1].T @ q_configuration_z '
         ),

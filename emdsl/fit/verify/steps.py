@@ -108,9 +108,7 @@ def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int)
     return far
 
 
-def _first_of(
-    given: Compiled, drawn: Drawn, params: dict[str, Array], start: Values
-) -> tuple[dict[str, Array], Any]:
+def _first_of(given: Compiled, drawn: Drawn, params: dict[str, Array], start: Values) -> tuple[dict[str, Array], Any]:
     """Where a step is made from, and the fit of one step: the start, where the last step left no chance to draws that
     others are (a state that no draw was in)."""
     try:
