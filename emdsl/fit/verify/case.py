@@ -118,10 +118,14 @@ class Case:
         """Whether the objective is the log-likelihood."""
         return is_exact(self.model) and not goes_on(self.model, self.drawn)
 
+    @property
+    def missed(self) -> float:
+        """What twice the points change of the log-likelihood at the start, of 1 + its size."""
+        return float(abs(self.begun.quadrature_error_ or 0.0) / (1 + abs(self.begun.history_[-1])))
+
     def settled(self) -> None:
         """Raises Unchecked where a fit's own points tell that they miss some of the mass: so do moments and slopes."""
-        off = abs(self.begun.quadrature_error_ or 0.0) / (1 + abs(self.begun.history_[-1]))
-        if off > SETTLED:
+        if (off := self.missed) > SETTLED:
             raise Unchecked(
                 f"twice the points tell of an error of {off:.0e} of the log-likelihood: they miss some mass"
             )

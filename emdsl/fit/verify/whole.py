@@ -37,7 +37,7 @@ def certificate(model: Rewritable, seed: int, apart: bool) -> Certificate:
         found = certify(model, seed, apart)
         made = {", ".join(p.latents): _factor(model, p.latents) for p in model.derived.elimination.parts}
         return with_factors(found, made, frozenset(v.name for v in model.resolved.of_kind("latent")), seed)
-    return certify(_denser(model), seed, apart, plain=partial(_plain, model))
+    return certify(_denser(model), seed, apart, plain=partial(_plain, model), finer=partial(_denser, model, 2))
 
 
 def _written_out(model: Rewritable) -> Rewritable:
@@ -63,9 +63,10 @@ def _plain(model: Rewritable) -> Any:
     return model.written(denser(joint, (0, 0))) if any(c.outer for c in joint.clouds) else model
 
 
-def _denser(model: Rewritable) -> Any:
-    """The model at more points of quadrature, where it has any."""
+def _denser(model: Rewritable, times: int = 1) -> Any:
+    """The model at more points of quadrature, where it has any; at so many times as many."""
     joint = model.derived.joint
-    return (
-        model.written(denser(joint, POINTS, NESTED)) if any(c.method == "quadrature" for c in joint.clouds) else model
-    )
+    if not any(c.method == "quadrature" for c in joint.clouds):
+        return model
+    single, paired, around, inside = (times * count for count in (*POINTS, *NESTED))
+    return model.written(denser(joint, (single, paired), (around, inside)))
