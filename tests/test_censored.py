@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from scipy import optimize, special, stats
 
 import emdsl
+from emdsl.fit import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -494,3 +496,42 @@ for i in I:
     fits = [m.fitter(tol=1e-12, seed=0).fit(data) for m, data in asked]
     for name in ("b", "s2"):
         assert fits[0].params_[name] == pytest.approx(fits[1].params_[name], rel=1e-5)
+
+
+FRAILTY = """model Frailty
+param theta : positive
+param rate : positive
+for f in F:
+    latent w[f] ~ Gamma(theta, theta)
+for i in I:
+    given of[i] : index[F]
+    given until[i] : positive
+    latent t[i] ~ Exponential(w[of[i]] * rate)
+    observed seen[i] ~ Delta(min(t[i], until[i]))
+"""
+
+
+def test_moments_that_do_not_exist_are_not_told() -> None:
+    """Times behind a frailty fall off with a power: a variance was told as 2e7, and moved with the points."""
+    model = emdsl.compile(text=FRAILTY)
+    data = {"of": np.array([0, 1, 2, 2]), "until": np.ones(4), "seen": np.array([1.0, 0.3, 1.0, 0.5])}
+    for theta, mean, var in ((0.7, np.nan, np.nan), (1.3, 1 + 2.3 / 0.3, np.nan), (3.0, 3.0, 12.0)):
+        start = {"theta": theta, "rate": 1.0}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = model.fitter(max_iter=0, init=start, seed=0).fit(data)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            told = fit.posterior(data)["t"]
+        assert told["mean"][0] == pytest.approx(mean, rel=1e-4, nan_ok=True)
+        assert told["var"][0] == pytest.approx(var, rel=1e-3, nan_ok=True)
+        assert told["mean"][1] == pytest.approx(0.3) and told["var"][1] == pytest.approx(0, abs=1e-12)
+        assert any("tails so heavy" in str(w.message) for w in said) == (theta < 2)
+
+
+def test_what_the_certificate_knows_of_heavy_tails() -> None:
+    """The nodes of its own quadrature left out the frailties near 0, 7e-8 of the log-likelihood, and it failed."""
+    model = emdsl.compile(text=FRAILTY)
+    found = verify.certify(model, 0, False, ("log-likelihood", "posterior"))
+    assert found.passed, str(found)
+    assert {"at the start", "after three M-steps"} <= {c.subject for c in found.checks if c.status == "passed"}

@@ -23,6 +23,7 @@ from emdsl.runtime.fitting.answers import DISCRETE
 
 Array = np.ndarray[Any, np.dtype[Any]]
 POINTS, FINER = (61, 21), (161, 31)  # of quadrature in one dimension, and in each of two
+ROUNDING = 1e-9  # of a squared mean: a variance that is less is that of one number
 SETTLED = 1e-3  # of its size: how far a moment may move with more points and be told
 
 
@@ -111,15 +112,33 @@ def gaussian_moments(entries: Entries, posterior: Mapping[str, Any], noise: floa
     return told
 
 
-def settled(coarse: Any, fine: Any) -> Any:
-    """Moments by points, NaN where more of these move them: the mean, or the variance, is not finite."""
+def settled(coarse: Any, fine: Any, wide: float = np.inf) -> Any:
+    """Moments by points, where more of these move them NaN for a mean and `wide` for a variance: they are not finite,
+    or no points tell them."""
     if coarse is None or fine is None or not isinstance(fine, Mapping):
         return fine
-    out = {}
-    for n, a in fine.items():
-        size = np.abs(a) + (np.sqrt(np.abs(fine["var"])) if "var" in fine and n == "mean" else 0.0)
-        out[n] = np.where(np.abs(a - coarse[n]) <= SETTLED * size, a, np.nan if n == "mean" else np.inf)
-    return out
+    mean, out = np.abs(np.asarray(fine.get("mean", 0.0))), dict[str, Array]()
+    for n in sorted(fine, key="mean".__eq__):  # the last: a deviation that moves is no size
+        a, size = fine[n], np.abs(fine[n])
+        if n == "var":
+            size = size + ROUNDING * mean**2
+        if n == "mean" and "var" in out:
+            size = size + np.where(np.isfinite(out["var"]), np.sqrt(np.abs(fine["var"])), 0.0)
+        out[n] = np.where(np.abs(a - coarse[n]) <= SETTLED * size, a, np.nan if n == "mean" else wide)
+    return {n: out[n] for n in fine}
+
+
+def warn_of_moments(name: str, told: Any) -> None:
+    """Says of which elements of a latent points of a quadrature tell no mean, or no variance."""
+    if not isinstance(told, Mapping):
+        return
+    for n, words in (("mean", "mean"), ("var", "variance"), ("cov", "covariance")):
+        none = ~np.isfinite(told[n]) if n in told else np.zeros(0, bool)
+        if none.any():
+            at = ", ".join(map(str, np.argwhere(none)[0]))
+            text = f"{name}: {int(none.sum())} elements, the first at {at}, have tails so heavy that the {words}"
+            say(f"{text} is infinite, or no points of a quadrature tell it")
+            return
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from emdsl.errors import ModelError
 from emdsl.fit.ahead.forecasts import Seen, asked_of, completed, enough
 from emdsl.fit.ahead.future import Future
 from emdsl.fit.gaps import unseen
-from emdsl.fit.imputed import Imputed
+from emdsl.fit.imputed import Imputed, settled, warn_of_moments
 from emdsl.fit.missing import read_ahead, renamed
 from emdsl.fit.tied import tied
 from emdsl.fit.variants import Variant
@@ -115,7 +117,15 @@ class Onward(Estimator):
         return Imputed(self._ask, self._variant, params, bound).told(found, *state)
 
     def _of_latents(self, module: Any, names: Iterable[str], params: Any, bound: Bound) -> dict[str, Any]:
-        """The posteriors of some latents in a module of the same model."""
+        """The posteriors of some latents in a module of the same model; moments by points of a quadrature that more of
+        these move are NaN, and said to be: times behind a frailty may have no variance."""
         prepared = self._ask("prepare", bound, self._ask("reference", bound, of=module), of=module)
         told = self._ask("posterior", params, bound, prepared, of=module)
-        return {n: told[n] for n in sorted(names) if n in told}
+        found = {n: told[n] for n in sorted(names) if n in told}
+        if "finer" not in vars(module):
+            return found
+        finer = self._ask("posterior", params, bound, self._ask("finer", prepared, of=module), of=module)
+        out = {n: settled(told, finer[n], np.nan) for n, told in found.items()}
+        for n, a in out.items():
+            warn_of_moments(n, a)
+        return out

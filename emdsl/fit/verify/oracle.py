@@ -31,6 +31,7 @@ COARSE, FINE = 61, 40  # nodes that find where the mass is, nodes that integrate
 OF_STICKS = 41  # as COARSE, where the nodes of several numbers meet
 NEGLIGIBLE = 20.0  # errors below exp(-20) of the whole
 DEPTH = 34.0  # mass below exp(-34) of the mode is left out
+DEPTH_OF_MASS = 25.0  # so where the score is of masses: of how widely others are spread, not of densities alone
 OF_SQUARES = 23.0  # and what is below exp(-23) of the largest square: of the variance, which is compared to 1e-8
 
 
@@ -271,19 +272,22 @@ def _every(weights: Array, step: int, atoms: int) -> Array:
 
 def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) -> Array:
     """Finer nodes over where a cell's mass can be, whatever the others are."""
-    score = layout.weights[k][: len(s)].copy()
+    score, met = layout.weights[k][: len(s)].copy(), set[int]()
     for table in found:
         if k in table.discrete:
             axis = table.discrete.index(k)
             value = tops(table).reshape([len(layout.nodes[d]) for d in table.discrete])
             for n, d in enumerate(table.discrete):  # near 0 a density of probabilities has no largest value
-                if d != k and layout.cells[d].stick is not None:
+                if d != k and (layout.cells[d].stick is not None or (d not in met and _is_scale(layout.cells[d]))):
                     value = value + np.moveaxis(layout.weights[d][..., *[None] * (value.ndim - 1)], 0, n)
+                    met.add(d)
             score += np.moveaxis(value, axis, 0).reshape(len(layout.nodes[k]), -1)[: len(s)].max(axis=1)
     nodes = layout.nodes[k][: len(s)]
     with np.errstate(over="ignore"):
         squares = score + np.log1p(np.minimum(nodes**2, 1e300))  # of a variance the mass may lie far from most of this
-    inside = np.flatnonzero((score > score.max() - DEPTH) | (squares > squares.max() - OF_SQUARES))
+    inside = np.flatnonzero(
+        (score > score.max() - (DEPTH_OF_MASS if met else DEPTH)) | (squares > squares.max() - OF_SQUARES)
+    )
     if not inside.size and layout.cells[k].atoms:
         return s  # all of its mass is at these
     if not inside.size:
@@ -292,6 +296,11 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
         raise Unchecked("probabilities have mass so near 0 that no node is there")
     step = s[1] - s[0]  # off the middle: with a kink midway between two nodes, half of them have the same error
     return np.linspace(s[inside[0]] - step, s[inside[-1]] + 1.37 * step, size)
+
+
+def _is_scale(cell: Cell) -> bool:
+    """Whether a cell lies on half of the line: far out its density is low because its mass is spread widely."""
+    return cell.levels is None and bool(np.isfinite(cell.ends[0]) != np.isfinite(cell.ends[1]))
 
 
 def _components(reading: Array) -> tuple[tuple[int, ...], ...]:
