@@ -619,6 +619,11 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
             'part_0 = moments_g["id"].T @ q_configuration_z ', 'part_0 = moments_g["id"][::-1].T @ q_configuration_z '
         ),
     ),
+    "the sign of a covariance": (
+        "posterior",
+        "random_slopes",
+        in_text("part_1 = cov_b[0][0]", "part_1 = cov_b[0][0] * (2 * np.eye(2)[..., None] - 1)"),
+    ),
     "a covariance where points miss a little": (
         "posterior",
         SLOPES_OF_COUNTS,

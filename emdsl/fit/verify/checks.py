@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -185,6 +187,26 @@ def _of_cells(case: Case, shown: Any, mine: Sequence[int]) -> list[float]:
             last = why
     if not far:
         raise last
+    return far + _of_pairs(case, shown, mine)
+
+
+def _of_pairs(case: Case, shown: Any, mine: Sequence[int]) -> list[float]:
+    """How far the reported covariances of the numbers of one element are, of those that the oracle knows."""
+    if not isinstance(shown, Mapping) or "cov" not in shown or not np.isfinite(flat(shown["cov"])).all():
+        return []
+    oracle, size = case.need(), flat(shown["cov"]).shape[-1]
+    cells, cov = oracle.layout.cells, flat(shown["cov"]).reshape(-1, size, size)
+    if cov[:, 0].size != case.world.latents[cells[mine[0]].latent].size:
+        return []  # of numbers of several elements together
+    far = []
+    for a, b in combinations(mine, 2):
+        (row, i), (other, j) = divmod(cells[a].at, size), divmod(cells[b].at, size)
+        with suppress(Unchecked):
+            if row == other:
+                means = [oracle.marginal(case.found, k) for k in (a, b)]
+                wanted = oracle.product(case.found, a, b) - means[0][0] * means[1][0]
+                scale = 1 + float(np.sqrt(means[0][1] * means[1][1]))
+                far.append(float(np.abs(cov[row, [i, j], [j, i]] - wanted).max()) / scale)
     return far
 
 

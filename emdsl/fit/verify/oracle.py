@@ -37,12 +37,13 @@ OF_SQUARES = 23.0  # and what is below exp(-23) of the largest square: of the va
 
 @dataclass(frozen=True)
 class Tilt:
-    """A function of one cell, whose expectation is asked for: by level, linear, square."""
+    """A function of one cell, whose expectation is asked for: by level, linear, square; or its product with `other`."""
 
     cell: int
     levels: Array | None = None
     linear: float = 0.0
     square: float = 0.0
+    other: int | None = None
 
 
 class Sight(NamedTuple):
@@ -245,6 +246,22 @@ class Oracle:
         first, second = (self.moment(found, Tilt(k, layout.nodes[k] ** p)) for p in (1, 2))
         return np.array([first, second - first**2])
 
+    def product(self, found: Sequence[Table], k: int, other: int) -> float:
+        """The posterior expectation of the product of two cells. Raises Unchecked."""
+        layout = self.layout
+        if not layout.gaussian[k] and not layout.gaussian[other]:
+            return self.mean(found, (k, other), lambda values: np.prod(values, axis=-1))
+        if not layout.gaussian[k] or not layout.gaussian[other]:
+            raise Unchecked("one of two numbers is Gaussian, the other is not")
+        a, b = layout.centre[k], layout.centre[other]
+        first, second = (self.moment(found, Tilt(c, linear=1.0)) for c in (k, other))
+        together = (
+            self.moment(found, Tilt(k, other=other))
+            if any({k, other} <= set(c) for c in self.components)
+            else first * second
+        )
+        return float(together + a * second + b * first + a * b)
+
     def doubt(self, found: Sequence[Table], k: int) -> float:
         """How far off a cell's mean and variance may be, of 1 + their size: ten times what twice the nodes change.
 
@@ -357,6 +374,9 @@ def _gaussian(
         i = place[tilt.cell]
         b[:, i] += 1j * STEP * tilt.linear
         A[:, i, i] += 2j * STEP * tilt.square
+        if tilt.other is not None:
+            j = place[tilt.other]
+            A[:, [i, j], [j, i]] += 1j * STEP
     if not (np.linalg.eigvalsh(-A.real)[:, 0] > 0).all():
         raise Unchecked("the log joint has no maximum in a Gaussian latent")
     sign, size = np.linalg.slogdet(-A)
