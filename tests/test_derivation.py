@@ -1563,7 +1563,7 @@ for g in G:
 """
     shown = str(emdsl.compile(text=text).derivation)
     assert "h(b[g]) = 2 m + Σ_n y[g, n]  " in shown and "J(b[g], b[g]) = N + 2  " in shown
-    assert "A = ½ (tr(W[g] fit(b[g])) - d log J - logdet(W[g]) + d log(2 π))" in shown
+    assert "A(b[g]) = ½ (tr(W[g] fit(b[g])) - d log J - logdet(W[g]) + d log(2 π))" in shown
 
 
 def test_a_unit_vector_is_explained_where_one_stands() -> None:

@@ -182,9 +182,9 @@ def test_the_derivation_tells_the_families():
     ]  # fmt: skip
     text = " ".join(str(derivation).split())
     for line in (
-        "Rayleigh(s), declared here:", "T(x) = x²", "η = -1 / (2 s²)", "A = 2 log s", "log h(x) = log x",
+        "Rayleigh(s), declared here:", "T(x) = x²", "η = -1 / (2 s²)", "A(η) = 2 log s", "log h(x) = log x",
         "a, b and x do not come apart, in", "log(1 - x^a)", "With a known it is one:",
-        "T(x) = x xᵀ, x", "η = -½ cov⁻¹, cov⁻¹ mean",
+        "T(x) = x xᵀ, x", "η = -½ cov⁻¹, cov⁻¹ mean", "A(η) = ½ logdet(cov) + ½ meanᵀ cov⁻¹ mean",
     ):  # fmt: skip
         assert line in text, line
     for shown in (derivation.to_latex(), derivation.to_html(), derivation.to_markdown()):

@@ -39,7 +39,10 @@ def chain_lines(block: Block, placed: Sequence[Placed], t: Typeset) -> Iterator[
     )
     yield from _recursions(block, t, names)
     yield Say("What a sequence leaves to the log-likelihood, or to the bound, is the sum over its last states")
-    yield Show(_left(block, t, names), part="normaliser")
+    own = f.listed([f.at(f.Name(n), *t.places(chain.outer, names)) for n in block.latents])
+    given = t.gates(block, {}, names)
+    left = _call("A", f.Relation("|", own, f.Listed(tuple(given))) if given else own)
+    yield Show(f.Relation("=", left, _left(block, t, names)), part="normaliser")
     yield Say(
         "In the code α and β are kept near 1, and the logs of what they are divided by are added up. With the largest "
         "term for each sum over states the way forward leads to the most probable states (Viterbi 1967)."

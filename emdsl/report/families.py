@@ -1,13 +1,13 @@
 """The step of a derivation that says what the families in a model are: statistics, natural parameters, log-partition.
 
-Families of the prelude get a line or two; one that the user has declared is told in full, with its
-reason where it has no finite statistics.
+Where a family has no finite statistics, with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from emdsl.derive.algebra import expr as x
 from emdsl.derive.joint.exponential import Exponential, NotExponential, Pair, exponential
 from emdsl.derive.numbering import families_called
 from emdsl.derive.plan import Plan
@@ -22,6 +22,7 @@ from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
 
 ETA, T, H, X, J = f.Word("eta"), f.Name("T"), f.Name("h"), f.Name("x"), f.Name("j")
+A = f.Apply(f.Word("A"), (ETA,))
 
 
 def family_steps(plan: Plan) -> list[Step]:
@@ -32,8 +33,8 @@ def family_steps(plan: Plan) -> list[Step]:
     terms = f.Big(((J, f.Word("")),), None, f.Times((f.At(ETA, (J,)), f.Apply(f.At(T, (J,)), (X,)))))
     body: list[Say | Show] = [
         Say("An exponential family has statistics T, natural parameters η and a log-partition A, with"),
-        Show(f.Relation("=", _log("p", X), f.Plus(((False, terms), (True, f.Word("A")), (False, _log("h", X)))))),
-        Say("Found of the families that the model calls:"),
+        Show(f.Relation("=", _log("p", X), f.Plus(((False, terms), (True, A), (False, _log("h", X)))))),
+        Say("Of the families that the model calls, with h = 1 where none is told:"),
     ]
     facts = []
     for family, signature in used:
@@ -76,9 +77,9 @@ def _parts(family: m.Family, found: Exponential, t: Typeset) -> Iterator[Show]:
     variate = f.Name(family.x.name)
     yield Show(f.Relation("=", f.Apply(T, (variate,)), f.listed(statistics)))
     yield Show(f.Relation("=", ETA, f.listed(naturals)))
-    if family.user:
-        yield Show(f.Relation("=", f.Word("A"), t.of(tidy(found.log_partition, t.known), {})))
-        yield Show(f.Relation("=", _log("h", variate), t.of(tidy(found.log_base, t.known), {})))
+    yield Show(f.Relation("=", A, t.of(tidy(found.log_partition, t.known), {})))
+    if (base := tidy(found.log_base, t.known)) != x.ZERO:
+        yield Show(f.Relation("=", _log("h", variate), t.of(base, {})))
 
 
 def _log(function: str, of: Formula) -> Formula:

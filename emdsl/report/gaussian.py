@@ -99,7 +99,7 @@ def _inverted(latents: Formula, scale: Formula | None = None, matrix: bool = Fal
         yield Say("Its mean and its covariance are")
         yield Show(f.Relation("=", f.Mean(latents), mean), part="moments")
         yield Show(f.Relation("=", f.of("cov", latents), inverse), part="moments")
-        yield from normaliser(square, [(True, f.of("logdet", J))])
+        yield from normaliser(latents, square, [(True, f.of("logdet", J))])
         return
     yield Say("Its mean, its covariance without this factor, and what the factor takes up are")
     taken = f.Times((inverse, H, f.Raised(H, T))) if matrix else square
@@ -108,18 +108,20 @@ def _inverted(latents: Formula, scale: Formula | None = None, matrix: bool = Fal
     fit = f.of("fit", latents)
     if matrix:
         volume = [(True, f.times(D, f.of("log", J))), (True, f.of("logdet", scale))]
-        yield from normaliser(f.of("tr", f.Times((scale, fit))), volume)
+        yield from normaliser(latents, f.of("tr", f.Times((scale, fit))), volume)
         return
-    yield from normaliser(f.times(scale, fit), [(True, f.of("logdet", J)), (True, f.times(D, f.of("log", scale)))])
+    yield from normaliser(
+        latents, f.times(scale, fit), [(True, f.of("logdet", J)), (True, f.times(D, f.of("log", scale)))]
+    )
 
 
-def normaliser(square: Formula, volume: Sequence[tuple[bool, Formula]]) -> Iterator[Say | Show]:
-    """`A = (square - volume + d log(2 pi)) / 2`."""
+def normaliser(latents: Formula, square: Formula, volume: Sequence[tuple[bool, Formula]]) -> Iterator[Say | Show]:
+    """`A(y) = (square - volume + d log(2 pi)) / 2`."""
     yield Say("Summed out it leaves, beside the terms without it and with d the number of its dimensions,")
     constant = f.times(D, f.of("log", f.times(f.Number("2"), f.Word("pi"))))
     whole = f.Plus(((False, square), *volume, (False, constant)))
     half = f.Over(f.Number("1"), f.Number("2"))
-    yield Show(f.Relation("=", f.Word("A"), f.times(half, whole)), part="normaliser")
+    yield Show(f.Relation("=", f.of("A", latents), f.times(half, whole)), part="normaliser")
 
 
 def _in_the_code(several: bool) -> Say:

@@ -127,12 +127,12 @@ def matrix_lines(
     inverse = tidy(x.mul(x.num(-2), naturals.get("id", x.ZERO)), t.known)
     shown = tensor(t, inverse, block.own, names)
     if shown is None:
-        yield Say("So q is Wishart with these natural parameters; its moments and log-normaliser are the family's.")
+        yield Say("So q is Wishart with these natural parameters; its moments and log-normaliser A are the family's.")
         return
     yield Say("So q is Wishart, with")
     yield Show(f.Relation("=", f.of("df", matrix), t.of(df, names)))
     yield Show(f.Relation("=", f.Raised(f.of("scale", matrix), f.Number("-1")), shown))
-    yield Say("Its log-normaliser is the family's, and its moments are")
+    yield Say("Its log-normaliser A is the family's, and its moments are")
     other = x.fresh(block.own[0].dim)
     inner = t.letters.extend({i: names[i] for i in block.home if i in names}, (other,))
     mean, volume = wishart(f.of("df", matrix), f.of("scale", matrix), t.of(size, names), t.range(other, inner))

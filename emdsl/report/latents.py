@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
-from emdsl.derive.algebra.made import Q
+from emdsl.derive.algebra.made import LOG_NORMALISER, Q
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.factors import Cloud, Configurations, Events, Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
@@ -234,8 +234,12 @@ def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     shown = t.of(closed_squares(closed_in_rows(total)), names)
     yield Show(f.Relation("=", f.Apply(f.Word("log"), (q,)), f.plus(shown, f.Word("const"))), part="joint")
     share = "bound" if plan.elimination.parts else "log-likelihood"
-    told = f"the block's share of the {share}" if not block.gates else "the log-normaliser A, given the state"
-    yield Say(f"The constant makes the probabilities sum to one; its negative is {told}.")
+    left = text(t.of(El(LOG_NORMALISER.of(block.name), (*block.gates, *block.outside)), names))
+    told = f"the block's share of the {share}" if not block.gates else "the log-normaliser given the state"
+    yield Say(
+        f"The constant makes the probabilities sum to one; its negative, {left}, is the log of the sum over all "
+        f"states of exp of the rest: {told}."
+    )
 
 
 def _given_gates(q: Formula, block: Block, t: Typeset, names: Names) -> Formula:
@@ -304,7 +308,7 @@ def _known(plan: Plan, block: Block, naturals: Mapping[str, Expr], t: Typeset, n
     if block.scale is None and family == "Wishart" and set(naturals) <= {"logdet", "id"}:
         yield from matrix_lines(matrix, naturals, block, t, names)
         return
-    yield Say(f"So q is {family} with these natural parameters; its moments and log-normaliser are the family's.")
+    yield Say(f"So q is {family} with these natural parameters; its moments and log-normaliser A are the family's.")
 
 
 def _arguments(block: Block, naturals: Mapping[str, Expr], names: Names, t: Typeset) -> Iterator[Say | Show]:

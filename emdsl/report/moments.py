@@ -73,7 +73,7 @@ def moment_lines(plan: Plan, block: Block, t: Writer, names: Names) -> Iterator[
         return
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
     arguments = _arguments(block, latent, t, names)
-    yield Say("Its log-normaliser is the family's, and its moments are")
+    yield Say("Its log-normaliser A is the family's, and its moments are")
     for kind in told:
         yield Show(f.Relation("=", f.Mean(statistic(kind, latent)), known[kind](arguments)))
 

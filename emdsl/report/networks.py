@@ -60,8 +60,8 @@ def _summed_out(t: Typeset) -> Iterator[Say | Show]:
     yield Say("and backward, given these, it has the share")
     yield Show(f.Relation("=", f.of("q", f.Relation("|", u, ties)), f.of("exp", f.less(held, left))), part="backward")
     yield Say(
-        "What elements without ties leave is the log-normaliser; with the largest term for each sum the same leads to "
-        "the most probable states. The order is chosen when data are bound, an element "
+        "What elements without ties leave is the log-normaliser A; with the largest term for each sum the same leads "
+        "to the most probable states. The order is chosen when data are bound, an element "
         "with the fewest ties first; in a tree that is one tie each, level by level."
     )
 

@@ -21,6 +21,7 @@ from emdsl.report.indices import unprimed
 from emdsl.report.joint import density, joint_step, log_density, told_apart
 from emdsl.report.latents import posterior_step
 from emdsl.report.lets import with_tensors_named
+from emdsl.report.likelihood import likelihood
 from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
 from emdsl.report.means import with_means
@@ -220,12 +221,17 @@ def _objective(plan: Plan, t: Typeset) -> Step:
     if plan.draws is not None:
         say, ell = objective_of_draws(plan.draws), f.Mean(ell)
     beside, added = _added(plan)
-    body: list[Say | Show] = [Say(say + beside), Show(f.Relation("=", f.Word("ell"), f.plus(ell, *added)))]
+    whole = f.Relation("=", f.Word("ell"), f.plus(ell, *added))
     latent = has_latents(plan)
+    if plan.elimination.blocks and plan.draws is None:
+        whole = f.Relation("=", whole, f.plus(likelihood(plan, t), *added))
+    body: list[Say | Show] = [Say(say + beside), Show(whole)]
     if plan.elimination.blocks:
-        body.append(
-            Say("It is the sum of what is left where latents are summed out and of the log joint's terms without any.")
+        seen = (
+            ", here where no value is missing" if any("present:" in repr(e.masks) for e in plan.joint.factors) else ""
         )
+        said = "It is the sum of what is left where latents are summed out and of the log joint's terms without any"
+        body.append(Say(f"{said}{seen}."))
     how = how_it_climbs(plan, has_latents(plan))
     if plan.joint.clouds:
         how += (
