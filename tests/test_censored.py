@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import optimize, special, stats
 
 import emdsl
 from emdsl.fit import verify
+from emdsl.runtime.numeric.tails import log_gamma_cdf, log_gamma_sf
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 
@@ -535,3 +537,37 @@ def test_what_the_certificate_knows_of_heavy_tails() -> None:
     found = verify.certify(model, 0, False, ("log-likelihood", "posterior"))
     assert found.passed, str(found)
     assert {"at the start", "after three M-steps"} <= {c.subject for c in found.checks if c.status == "passed"}
+
+
+def test_masses_that_underflow_at_points_keep_their_logarithms() -> None:
+    """Where log S was no number at one of 161 points, Newton of a rate had steps of 1e-8 only."""
+    text = """model M
+param rate : positive
+for f in F:
+    latent w[f] ~ Normal(0, 1)
+for i in I:
+    given of[i] : index[F]
+    given until[i] : positive
+    latent t[i] ~ Gamma(2, rate = rate * exp(w[of[i]]))
+    observed seen[i] ~ Delta(min(t[i], until[i]))
+infer w by quadrature(points = POINTS)
+"""
+    until = np.linspace(0.5, 3, 24)
+    seen = np.minimum(RNG.gamma(2, 1.0, 24), until)
+    data = {"of": np.arange(24) % 6, "until": until, "seen": seen}
+    models = [emdsl.compile(text=text.replace("POINTS", str(points))) for points in (41, 201)]
+    rates = [float(m.fitter(max_iter=1).fit(data, init={"rate": 0.3}).params_["rate"]) for m in models]
+    assert rates[1] == pytest.approx(rates[0], rel=1e-5) != 0.3
+
+
+@pytest.mark.parametrize("shape", [0.3, 2.5, 300.0, 1e6])
+@pytest.mark.parametrize("times", [1e-200, 1e-3, 0.3, 3.0, 1e3, 1e20])
+def test_logarithms_of_gamma_tails(shape: float, times: float) -> None:
+    at = mpmath.mpf(shape * times)
+    if times > 1:
+        found, right = log_gamma_sf(shape, float(at)), mpmath.log(mpmath.gammainc(shape, at, regularized=True))
+    else:
+        whole = mpmath.hyp1f1(1, mpmath.mpf(shape) + 1, at)
+        found = log_gamma_cdf(shape, float(at))
+        right = shape * mpmath.log(at) - at - mpmath.loggamma(mpmath.mpf(shape) + 1) + mpmath.log(whole)
+    assert float(found) == pytest.approx(float(right), rel=1e-9, abs=1e-14)

@@ -95,7 +95,7 @@ class log_mass(Special):
     """log(a), of a mass that is positive."""
 
     definition = staticmethod(lambda a: sp.log(a))
-    slope = staticmethod(lambda a: 1 / a)
+    slope = staticmethod(lambda a: sp.exp(-log_mass(a)))
 
 
 class bessel_ratio(Special):

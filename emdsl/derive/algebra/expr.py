@@ -19,6 +19,7 @@ from emdsl.derive.algebra.facts import (
     factors_of,
     float_power,
     is_indicator,
+    over_mass,
     positive,
     rising,
     short,
@@ -117,6 +118,9 @@ def mul(*factors: Expr) -> Expr:
                 powers.setdefault(f, []).append(ONE)
     if (c is not UNIT and c == 0) or nowhere(powers):
         return ZERO
+    if one := over_mass(powers):
+        exponents = [mul(e.args[0], add(*powers.pop(e))) for e in one]
+        return mul(Num(c), fn("exp", add(*exponents)), *(power(b, add(*es)) for b, es in powers.items()))
     out: list[Expr] = []
     for base, exponents in powers.items():
         if len(exponents) == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra.nodes import (
@@ -22,11 +22,13 @@ from emdsl.derive.algebra.nodes import (
     Where,
     kept,
     num,
+    variables,
 )
 
 LONGEST = 4000  # bits of a fraction that is kept exactly
 UNIT = Fraction(1)  # one object, so that what is no number in front is seen without arithmetic
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
+MASSES = frozenset({"log_mass", "log_inside"})  # logarithms of masses that underflow far out
 DECIDED = COMPARISONS | {"min", "max"}
 
 _DECIDE: dict[str, Callable[[float | Fraction, float | Fraction], bool]] = {
@@ -88,6 +90,20 @@ def factors_of(e: Expr) -> tuple[Expr, ...]:
 def terms_of(e: Expr) -> tuple[Expr, ...]:
     """The terms of a sum; anything else is its own."""
     return e.terms if isinstance(e, Add) else (e,)
+
+
+def over_mass(factors: Mapping[Expr, object]) -> tuple[Expr, ...]:
+    """The exponentials of a product that are one: 1 / a mass beside a density in it, both 0 where the mass underflows.
+
+    Only what holds all that the mass does: one that data decide stays apart from what a parameter does.
+    """
+    es = [f for f in factors if isinstance(f, Fn) and f.name == "exp"] if len(factors) > 1 else []
+    for e in es if len(es) > 1 else []:
+        for c, log in map(split_number, terms_of(e.args[0])):
+            if c < 0 and isinstance(log, Fn) and log.name in MASSES:
+                beside = [f for f in es if f != e and variables(f) >= variables(log)]
+                return (e, *beside) if beside else ()
+    return ()
 
 
 def short(base: Fraction | float, exponent: Fraction | float) -> bool:

@@ -172,7 +172,9 @@ class Emitter(Lines):
         return Array(f'np.einsum("{spec}", {code})', axes, inner)
 
     def function(self, e: x.Fn, hint: str) -> Array:
-        """An elementwise function of broadcast arguments."""
+        """An elementwise function of broadcast arguments; the logarithm of a mass at once, where that is known."""
+        if e.name == "log_mass" and isinstance(mass := e.args[0], x.Fn) and f"log_{mass.name}" in FUNCTIONS:
+            e = x.Fn(f"log_{mass.name}", mass.args)
         if len(e.args) == 1 and isinstance(e.args[0], El) and any(isinstance(i, DataIx) for i in e.args[0].idx):
             if (read := self._read_after(e, e.args[0])) is not None:
                 return read

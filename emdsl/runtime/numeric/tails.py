@@ -1,7 +1,7 @@
-"""Derivatives of distribution functions by their shapes, which have no closed form: central differences.
+"""Distribution functions: their derivatives by shapes, which have no closed form, and their logarithms far out.
 
-Seven points, a fiftieth of the shape (or of its root, where a distribution of that shape is narrower) apart: the
-error is of the order of the step to the sixth.
+The derivatives are central differences of seven points, a fiftieth of the shape (or of its root, where a distribution
+of that shape is narrower) apart: the error is of the order of the step to the sixth.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -16,9 +16,12 @@ import numpy as np
 import scipy
 
 from emdsl.runtime.data.columns import Array
+from emdsl.runtime.numeric.numerics import log_mass
 
 FIRST = ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))
 SECOND = ((1, 3 / 2), (2, -3 / 20), (3, 1 / 90))
+UNDERFLOWN = 1e-290  # a probability that is taken by its logarithm
+MOST_TERMS = 3000
 
 
 def shape_slope(f: Callable[[Array], Array], a: Any) -> Array:
@@ -66,3 +69,45 @@ def student_cdf_df(v: Any, t: Any) -> Array:
 def student_cdf_df2(v: Any, t: Any) -> Array:
     """The second derivative of stdtr(v, t) by v."""
     return shape_curvature(lambda s: scipy.special.stdtr(s, t), v)
+
+
+def log_gamma_sf(a: Any, z: Any) -> Array:
+    """log gammaincc(a, z); where that underflows by its continued fraction (Abramowitz and Stegun 6.5.31)."""
+    mass = np.asarray(scipy.special.gammaincc(a, z))
+    far = mass < UNDERFLOWN
+    if not far.any():
+        return np.log(mass)
+    shape, at = (np.broadcast_to(v, mass.shape)[far] for v in (a, np.minimum(z, 1e300)))
+    b = at + 1 - shape
+    d = 1 / b
+    c, total = np.full_like(b, 1e300), d
+    for k in range(1, MOST_TERMS):  # Lentz's way (Press et al. 1992, 6.2)
+        b = b + 2
+        d, c = 1 / (k * (shape - k) * d + b), b + k * (shape - k) / c
+        total = total * (c * d)
+        if np.abs(c * d - 1).max() < 1e-15:
+            break
+    return _with(mass, far, shape * np.log(at) - at - scipy.special.gammaln(shape) + np.log(total))
+
+
+def log_gamma_cdf(a: Any, z: Any) -> Array:
+    """log gammainc(a, z) for z > 0; where that underflows by its series (Abramowitz and Stegun 6.5.29)."""
+    mass = np.asarray(scipy.special.gammainc(a, z))
+    far = (mass < UNDERFLOWN) & (np.asarray(z) > 0)
+    if not far.any():
+        return log_mass(mass)
+    shape, at = (np.broadcast_to(v, mass.shape)[far] for v in (a, z))
+    term = total = np.ones_like(at)
+    for k in range(1, MOST_TERMS):
+        term = term * (at / (shape + k))
+        total = total + term
+        if (term < 1e-16 * total).all():
+            break
+    return _with(mass, far, shape * np.log(at) - at - scipy.special.gammaln(shape + 1) + np.log(total))
+
+
+def _with(mass: Array, far: Array, logs: Array) -> Array:
+    """log of a mass, these where it underflows."""
+    out = np.array(log_mass(np.where(far, 1.0, mass)))
+    out[far] = logs
+    return out
