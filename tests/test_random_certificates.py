@@ -1100,3 +1100,10 @@ def test_an_objective_that_loses_digits_within_three_steps() -> None:
         """
     )
     assert model.verify(seed=6, apart=False).passed
+
+
+def test_counts_of_a_ragged_plate_are_drawn_with_totals_of_every_row() -> None:
+    """Found by chance: totals of a vector of counts were there for as many rows as groups, and the draw raised."""
+    text = "model M\nparam s : simplex[3]\nfor g in G:\n    for n in N[g]:\n        observed c[g, n] ~ Multinomial(s)\n"
+    drawn = draw(emdsl.compile(text=text).resolved, 0, 4)
+    assert drawn.data["c"].sum(-1).tolist() == [9] * sum(drawn.setting.lengths["N"])

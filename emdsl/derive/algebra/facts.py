@@ -92,7 +92,7 @@ def terms_of(e: Expr) -> tuple[Expr, ...]:
     return e.terms if isinstance(e, Add) else (e,)
 
 
-def over_mass(factors: Mapping[Expr, object]) -> tuple[Expr, ...]:
+def over_mass(factors: Mapping[Expr, object]) -> tuple[Fn, ...]:
     """The exponentials of a product that are one: 1 / a mass beside a density in it, both 0 where the mass underflows.
 
     Only what holds all that the mass does: one that data decide stays apart from what a parameter does.

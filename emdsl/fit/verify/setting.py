@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from emdsl.families.normalised import random_element
-from emdsl.families.scope import Array, Scope
+from emdsl.families.scope import Array, Scope, own_shape
 from emdsl.fit.interpret import model_scope, plate_rows, ragged_axes
 from emdsl.fit.ragged import by_parent
 from emdsl.fit.sampling import sample
@@ -133,7 +133,9 @@ def draw(
     multiple, and a line would fit such data exactly.
     """
     s = plausible(model, seed, plates, others, folded, near, many, other)
-    totals = {v.name: np.full([d.value(s.sizes) for d in v.shape if isinstance(d, Dim)], TRIALS) for v in _split(model)}
+    scope = Scope(sizes=s.sizes)
+    shapes = {v.name: _shape(v, s.sizes, s.lengths) + own_shape(v.domain.dims, scope) for v in _split(model)}
+    totals = {name: np.full(shape, TRIALS) for name, shape in shapes.items()}
     drawn = sample(
         unfactored(model), s.params, s.sizes, np.random.default_rng([seed, 1]), {**totals, **s.givens}, s.lengths
     )
@@ -211,10 +213,7 @@ def _equated(model: ModelText, sizes: Mapping[str, int]) -> dict[str, int]:
 def _values(
     v: Variable, sizes: dict[str, int], lengths: dict[str, list[int]], known: dict[str, Any], rng: np.random.Generator
 ) -> Array:
-    shape: tuple[int, ...] = ()
-    for size in (*(plate.size for plate in v.plates), *v.array):
-        # a ragged plate and what encloses it are one axis of rows
-        shape = (sum(lengths[size.name]),) if isinstance(size, Ragged) else (*shape, size.value(sizes))
+    shape = _shape(v, sizes, lengths)
     rows = math.prod(shape)
     if isinstance(v.domain.levels, Ragged):
         drawn = _positions(v, v.domain.levels, sizes, lengths, rng)
@@ -230,6 +229,14 @@ def _values(
                 scope = own.take(np.arange(own.count).repeat(rows // max(own.count, 1)))
         drawn = np.asarray(random_element(v.domain, scope, rng))
     return drawn.reshape((*shape, *drawn.shape[1:]))
+
+
+def _shape(v: Variable, sizes: Mapping[str, int], lengths: Mapping[str, list[int]]) -> tuple[int, ...]:
+    """How many elements a variable has; a ragged plate and what encloses it are one axis of rows."""
+    shape: tuple[int, ...] = ()
+    for size in (*(plate.size for plate in v.plates), *v.array):
+        shape = (sum(lengths[size.name]),) if isinstance(size, Ragged) else (*shape, size.value(sizes))
+    return shape
 
 
 def _positions(
