@@ -1107,3 +1107,12 @@ def test_counts_of_a_ragged_plate_are_drawn_with_totals_of_every_row() -> None:
     text = "model M\nparam s : simplex[3]\nfor g in G:\n    for n in N[g]:\n        observed c[g, n] ~ Multinomial(s)\n"
     drawn = draw(emdsl.compile(text=text).resolved, 0, 4)
     assert drawn.data["c"].sum(-1).tolist() == [9] * sum(drawn.setting.lengths["N"])
+
+
+def test_one_row_more_may_have_a_place_of_its_own() -> None:
+    """Found by chance: of two rows any order is alike, the third one has another mean."""
+    text = "model M\nparam m : real\nparam r : real\nfor n in N:\n    observed y[n] ~ Normal(m + r * (n // 2), 1)\n"
+    model = emdsl.compile(text=text)
+    case = case_of_verify._case(model, model.resolved, 0, draw(model.resolved, 0, 2))
+    with pytest.raises(Unchecked, match="one row more"):
+        invariance.repeated(case, "N")

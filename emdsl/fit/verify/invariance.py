@@ -203,15 +203,22 @@ def _find_order(case: Case, name: str) -> Moved:
     while (order == np.arange(rows)).all() and rows > 1:
         order = order[::-1]
     first, (moved, params) = order, taken(case, name, order, case.start)
+    places = np.arange(rows)
     for of, latents in _likewise(case):
-        there, after = taken(of, name, order, case.start, latents)
-        world = case.world if of is case else World.of(model, of.drawn)
-        before = world.rows(case.start, latents).sum()
-        now = World.of(model, there).rows(after, there.latents).sum()
-        if before != now and not abs(before - now) <= SAME * (1 + abs(before)):
+        if not _is_alike(of, name, latents, (places, order)):
             raise Unchecked("the order is part of the model")
         order = rng.permutation(rows)  # of one, what another row is may be the same by chance
     return first, moved, params
+
+
+def _is_alike(case: Case, name: str, latents: Mapping[str, Array], orders: Sequence[Any]) -> bool:
+    """Whether the log joint of the elements of a plate is the same in two orders."""
+    found = []
+    for order in orders:
+        there, params = taken(case, name, np.asarray(order), case.start, latents)
+        found.append(float(World.of(case.world.model, there).rows(params, there.latents).sum()))
+    before, now = found
+    return before == now or abs(before - now) <= SAME * (1 + abs(before))
 
 
 def _likewise(case: Case) -> Iterator[tuple[Case, Mapping[str, Array]]]:
@@ -288,6 +295,8 @@ def repeated(case: Case, name: str, drawn: Drawn | None = None) -> Check:
             raise Unchecked(f"{v.name} points at its elements")
     _in_another_order(case, name)  # a row that stands elsewhere must mean the same
     n = case.drawn.setting.sizes[name]
+    if not all(_is_alike(of, name, at, ([0, *range(n)], [*range(n), 0])) for of, at in _likewise(case)):
+        raise Unchecked("of one row more the order is part of the model")
     twice, _ = taken(case if drawn is None else replace(case, drawn=drawn), name, np.array([0, *range(n)]), case.start)
     weight = np.ones(n)
     weight[0] = 2.0
