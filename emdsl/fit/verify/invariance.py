@@ -198,7 +198,7 @@ def _in_another_order(case: Case, name: str) -> Moved:
 
 
 def _find_order(case: Case, name: str) -> Moved:
-    rng, rows, model = case.rng(5), case.drawn.setting.sizes[name], case.world.model
+    rng, rows = case.rng(5), case.drawn.setting.sizes[name]
     order = rng.permutation(rows)
     while (order == np.arange(rows)).all() and rows > 1:
         order = order[::-1]
