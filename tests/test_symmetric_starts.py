@@ -112,6 +112,15 @@ def test_other_starts_are_taken_as_they_are() -> None:
     np.testing.assert_array_equal(still.params_["m"], [0, 0])
 
 
+@pytest.mark.parametrize("domain", ["zero_sum[2]", "ordered[2]", "real[2]"])
+def test_levels_of_states_tell_them_apart(domain: str) -> None:
+    """Numbers that sum to 0, or rise, were not looked at, and a prior's mode that both states share was a saddle."""
+    rows = "for n in N:\n    latent z[n] ~ Bernoulli(0.4)\n    observed x[n] ~ Normal(m + level[z[n]], 1)\n"
+    text = f"model M\nparam m : real\nparam level : {domain}\nparam mode[2] : real ~ Normal(0.5, 2)\n{rows}"
+    fit = emdsl.compile(text=text).fitter(seed=0, init={"m": 0.0, "level": [-2.0, 2.0], "mode": [0.5, 0.5]}).fit(X)
+    assert "alike" not in fit.message_
+
+
 def test_restarts_leave_a_start_that_collapses() -> None:
     """All parameters given, and a component alone on one far point: ten restarts from the same place helped nobody."""
     start = {"w": [0.5, 0.5], "m": [100, 0], "s": [1e-3, 2]}

@@ -114,10 +114,11 @@ def _equated_number(spec: Mapping[str, Any], size: str) -> str:
 def _copies(variable: Mapping[str, Any], axes: Sequence[str], size: str) -> int:
     """How many axes a parameter is repeated along, those of an element left out.
 
-    The numbers of a vector without bounds between them (`real[K]`) are told apart as those of an array are.
+    The numbers of a vector (`real[K]`) are told apart as those of an array are, probabilities of states are not.
     """
     around = len(variable["plates"]) + len(variable["array"])
-    free = variable["domain"] in ("real", "positive", "unit") and size not in axes[:around]
+    numbers = ("real", "positive", "unit", "ordered", "zero_sum")
+    free = variable["domain"] in numbers and size not in axes[:around]
     return len(axes) if free else around
 
 
