@@ -453,7 +453,7 @@ def test_what_a_changed_line_changes() -> None:
     found = one.difference(other)
     assert [c.title for c in found.changes] == [
         "The log joint density", "The posterior of `z`", "Expected sufficient statistics",
-        "The expected complete-data log-likelihood", "The update of `mean`", "The update of `cov`",
+        "The expected complete-data log-likelihood", "The update of `mean`", "The update of `cov`", "Missing cells",
     ]  # fmt: skip
     assert "The update of `weights`" in found.same and "The families" in found.same
     said = str(found)

@@ -17,8 +17,8 @@ from emdsl.errors import ArgumentError, Problem
 from emdsl.report.counted import counted
 from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
+from emdsl.report.gaps import missing_step
 from emdsl.report.html import STYLE, coded, in_a_cell
-from emdsl.report.incomplete import missing_step
 from emdsl.report.latex import display, escaped, inside
 from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, anchor, by_function, listing, places, whole
@@ -60,7 +60,8 @@ class Derivation:
         """The derivation of a plan, in the coordinates of the model file; with a module's text, its lines."""
         model = plan.joint.model
         shown = readable(plan)
-        written = [*steps(shown), *reference_step(plan, bool(shown.shifts)), *missing_step(shown)]
+        own = steps(shown)
+        written = [*own, *reference_step(plan, bool(shown.shifts)), *missing_step(shown, own)]
         if shown.shifts:
             written[0] = as_written(plan, written)
         return cls(model.name, model.source, counted(written), plan.centred, module)

@@ -16,7 +16,7 @@ from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.report import formula as f
 from emdsl.report.explicit import joined, with_own
 from emdsl.report.formula import Formula
-from emdsl.report.incomplete import conditional, grouped
+from emdsl.report.incomplete import conditional, grouped, left
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, in_part, names_of
 from emdsl.report.rank_one import products, sharing, sharing_in_sums
@@ -72,6 +72,10 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
     if g.seen:
         yield from in_part("moments", conditional(g.seen, [n for n in block.latents if n not in g.seen]))
         yield grouped()
+        of = f.listed([f.at(f.Name(n), *t.places(block.home, names)) for n in block.latents])
+        given = t.gates(block, {}, names)
+        of = f.Relation("|", of, f.Listed(tuple(given))) if given else of
+        yield from in_part("moments", left(g.seen, of))
         return
     if len(block.latents) == 1 and block.scale is None:
         yield from _moments(block, g, t, names)
@@ -269,6 +273,7 @@ def _moments_of_a_field(block: Block, field: Field, g: Gaussian, t: Typeset) -> 
             "found by eliminating elements one after the other; of the covariance only what stands beside an entry of "
             "J is needed. The mean of a cell that was seen is its value, its covariance with any other 0."
         )
+        yield from in_part("moments", left(g.seen, f.listed([f.Name(n) for n in block.latents])))
         return
     if field.held:
         yield Say(

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from emdsl.derive.plan import Plan, derive
-from emdsl.errors import ModelError
-from emdsl.generate.spec import missing_policy
-from emdsl.language.model import ModelText
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
-from emdsl.report.page import Say, Show, Step, names_of
+from emdsl.report.page import Say, Show, names_of
 
 SEEN, MISSING = f.Word("seen"), f.Word("missing")
 
@@ -35,6 +31,24 @@ def conditional(names: Sequence[str], latents: Sequence[str]) -> Iterator[Say | 
     yield Show(f.Relation("=", f.Apply(f.Word("cov"), (f.Relation("|", hidden, given),)), inverse))
 
 
+def left(names: Sequence[str], of: Formula) -> Iterator[Say | Show]:
+    """What is left where the missing cells are integrated out: the log density of those that were seen, but for terms
+    that hold neither."""
+    r, m = f.Name("r"), f.of("d", MISSING)
+    seen = f.listed([part(n, SEEN) for n in names])
+    middle = _block("J", MISSING, MISSING)
+    square = f.Times((f.Raised(r, f.Word("T")), f.Raised(middle, f.Number("-1")), r))
+    constant = f.times(m, f.of("log", f.times(f.Number("2"), f.Word("pi"))))
+    half = f.Over(f.Number("1"), f.Number("2"))
+    inner = f.Plus(((False, square), (True, f.of("logdet", middle)), (False, constant)))
+    own = f.Times((half, f.Raised(seen, f.Word("T")), _block("J", SEEN, SEEN), seen))
+    linear = f.Times((f.Raised(_block("h", SEEN), f.Word("T")), seen))
+    yield Say("Integrated out they leave, with r = h[missing] - J[missing, seen] times what was seen and d(missing) "
+              "the number of cells,")  # fmt: skip
+    whole = f.Plus(((False, linear), (True, own), (False, f.times(half, inner))))
+    yield Show(f.Relation("=", f.of("A", of), whole))
+
+
 def grouped() -> Say:
     return Say(
         "Elements are grouped by which cells are missing, and J[missing, missing] is inverted once for each group. "
@@ -44,43 +58,3 @@ def grouped() -> Say:
 
 def _block(letter: str, *which: Formula) -> Formula:
     return f.At(f.Name(letter), which)
-
-
-def _possible(model: ModelText, name: str, configured: bool) -> bool:
-    """Whether the model has a plan for data of which cells of this variable are missing, no more of a mixture than
-    without."""
-    try:
-        return derive(model, (name,)).joint.configurations is None or configured
-    except ModelError:
-        return False
-
-
-def missing_step(plan: Plan) -> list[Step]:
-    """What is said of a model whose data may come with gaps that are no whole elements: what becomes of them."""
-    found = plan.joint.configurations
-    model = found.written.model if found else plan.joint.model
-    policies = {v.name: missing_policy(v, plan) for v in model.of_kind("observed")}
-    names = [n for n, policy in policies.items() if policy in ("cells", "complete")]
-    names = [n for n in names if model.variable(n).domain.kind == "real" and _possible(model, n, found is not None)]
-    others = tuple(n for n, policy in policies.items() if policy == "complete" and n not in names)
-    body: list[Say | Show] = []
-    if names:
-        body += [
-            Say(
-                f"Cells of {names_of(*names)} may be missing: they are latent then, and integrated out, with -J the "
-                "second derivatives of the log joint in the cells and h its slope at 0."
-            ),
-            *conditional(names, ()),
-            Say(
-                "In the statistics this mean stands for a missing cell, and for a product of two the product of their "
-                f"means plus their covariance. The model's `complete({tuple(names)!r})` derives all of it."
-            ),
-        ]
-    if others:
-        body.append(
-            Say(
-                f"What is missing of {names_of(*others)} is read elsewhere, so that it is latent then, and known as "
-                f"far as others tell of it: the model's `complete({others!r})` derives that, or says why it cannot."
-            )
-        )
-    return [Step("Missing cells", tuple(body), {"kind": "missing", "data": [*names, *others]})] if body else []
