@@ -1499,7 +1499,7 @@ for g in G:
         given x[g, n] : real[P]
         observed y[g, n] ~ NegativeBinomial(r, mean = exp(x[g, n] @ beta + u[g]))
 """: (
-        "not exact: log(r + exp(x[g, n] @ beta + u[g])) ties u to y",
+        "not exact: log(r + exp(x[g, n]ᵀ beta + u[g])) ties u to y",
         "log Γ(y[g, n] + r) ties beta, r to the data",
         "log p(y | beta, r, u, x) =",
         "log volume(U⁽ⁱ⁾) = log w⁽ⁱ⁾ + X⁽ⁱ⁾² + log(√2 L)",

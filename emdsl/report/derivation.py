@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol
@@ -19,9 +19,10 @@ from emdsl.report.difference import Difference, difference
 from emdsl.report.equations import readable
 from emdsl.report.gaps import missing_step
 from emdsl.report.html import STYLE, coded, in_a_cell
-from emdsl.report.latex import display, escaped, inside
-from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
+from emdsl.report.latex import display, escaped, inside, tex
+from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels, shown_names
 from emdsl.report.places import Place, anchor, by_function, listing, places, whole
+from emdsl.report.prose import told
 from emdsl.report.reference import as_written, reference_step
 from emdsl.report.steps import steps
 from emdsl.report.unicode import lines, text
@@ -112,14 +113,14 @@ class Derivation:
 
     def to_text(self, columns: int = COLUMNS) -> str:
         """Plain text for a page of so many columns: what is longer is folded within its brackets."""
-        wide = columns - BESIDE
+        wide, names = columns - BESIDE, shown_names(self.steps)
         out = [self.model, "=" * len(self.model), ""]
         for k, step in enumerate(self.steps, 1):
             title = f"{k}. {step.title.replace('`', '')}"
             code = step.facts.get("code", "")
             out.append(f"{title:<{wide + 8 - len(code)}}{code}".rstrip())
             for line, label in self.lines(k, step):
-                out += _said(line.text, wide) if isinstance(line, Say) else _plain(line, label, wide)
+                out += _said(line.text, wide, names) if isinstance(line, Say) else _plain(line, label, wide)
             out += _said(self.where(k, step), wide)
             out.append("")
         return "\n".join([*out, *_said(self.note, wide)]).rstrip()
@@ -149,13 +150,13 @@ class Derivation:
 
     def to_markdown(self) -> str:
         """Markdown with `$$` equations."""
-        out = [f"# {_quiet(self.model)}", "", *_fenced(self.source)]
+        out, names = [f"# {_quiet(self.model)}", "", *_fenced(self.source)], shown_names(self.steps)
         for k, step in enumerate(self.steps, 1):
             code = f" · `{step.facts['code']}`" if "code" in step.facts else ""
             out += [f"## {k}. {step.title}{code}", ""]
             for line, label in self.lines(k, step):
                 if isinstance(line, Say):
-                    out += [line.text, ""]
+                    out += [_marked(line.text, names), ""]
                 else:
                     name = f"`{line.name}`:\n\n" if line.name else ""
                     out += [f"{name}$$\n{inside(line.formula, label)}\n$$", ""]
@@ -171,6 +172,7 @@ class Derivation:
             r"\begin{document}",
             r"\maketitle",
         ]
+        names = shown_names(self.steps)
         for k, step in enumerate(self.steps, 1):
             code = step.facts.get("code", "")
             beside = rf"\hfill{{\normalfont\small\texttt{{{escaped(code)}}}}}" if code else ""
@@ -178,7 +180,7 @@ class Derivation:
             after = (*step.body[1:], Say(""))  # no paragraph ends before a display: it would leave an empty line
             for (line, label), follows in zip(self.lines(k, step), after, strict=True):
                 if isinstance(line, Say):
-                    out.append(_ticked(line.text) + ("\n" if isinstance(follows, Say) else ""))
+                    out.append(_ticked(line.text, names) + ("\n" if isinstance(follows, Say) else ""))
                 else:
                     out.append(display(line.formula, label))
             out.append(_ticked(self.where(k, step)) + "\n")
@@ -199,8 +201,9 @@ class Derivation:
         return "\n".join([*out, "</body>", "</html>", ""])
 
     def _html_steps(self, linked: bool) -> Iterator[str]:
+        names = shown_names(self.steps)
         for k, step in enumerate(self.steps, 1):
-            yield from step.html(k, self.where(k, step, html=True) if linked else "", linked)
+            yield from step.html(k, self.where(k, step, html=True) if linked else "", linked, names)
 
     def difference(self, other: Derivation | Derived) -> Difference:
         """What changes from this derivation to another, or to a model's: equation by equation.
@@ -221,8 +224,10 @@ class Derivation:
         return self.to_markdown()
 
 
-def _said(said: str, wide: int) -> list[str]:
-    plain, indent = said.replace("`", ""), "   "
+def _said(said: str, wide: int, names: Collection[str] = ()) -> list[str]:
+    parts = told(said, names)
+    plain = "".join(text(formula) if formula is not None and " @ " in said else said for said, formula, _ in parts)
+    indent = "   "
     return textwrap.wrap(
         plain, min(wide + 7, SENTENCE), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
     )
@@ -258,9 +263,20 @@ def _fenced(source: str) -> list[str]:
     return [fence, source.strip(), fence, ""]
 
 
-def _ticked(said: str) -> str:
+def _marked(said: str, names: Collection[str]) -> str:
+    """A sentence for Markdown, its formulas between dollars."""
+    parts = told(said, names)
+    return "".join(f"`{part}`" if ticked else f"${tex(formula)}$" if formula is not None else part
+                   for part, formula, ticked in parts)  # fmt: skip
+
+
+def _ticked(said: str, names: Collection[str] = ()) -> str:
     """A sentence for LaTeX; lines may be broken within the user's names, after an underscore."""
-    parts = [escaped(p).replace(r"\_", r"\_\allowbreak{}") for p in said.split("`")]
-    for sign, word in (("<", r"\textless{}"), (">", r"\textgreater{}"), ("|", r"\textbar{}")):
-        parts[1::2] = [p.replace(word, sign) for p in parts[1::2]]  # typewriter letters hold them
-    return "".join(rf"\texttt{{{p}}}" if n % 2 else p for n, p in enumerate(parts))
+    out = []
+    for part, formula, ticked in told(said, names):
+        plain = escaped(part).replace(r"\_", r"\_\allowbreak{}")
+        if ticked:
+            for sign, word in (("<", r"\textless{}"), (">", r"\textgreater{}"), ("|", r"\textbar{}")):
+                plain = plain.replace(word, sign)  # typewriter letters hold them
+        out.append(rf"\texttt{{{plain}}}" if ticked else plain if formula is None else f"${tex(formula)}$")
+    return "".join(out)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from html import escape
 
 from emdsl.report.formula import Formula
-from emdsl.report.mathml import mathml
+from emdsl.report.mathml import inline, mathml
 from emdsl.report.places import anchor
+from emdsl.report.prose import told
 
 Line = tuple[str | Formula, str, str]  # a sentence, or an equation with its name in the code and its number
 STYLE = (
@@ -33,15 +34,16 @@ IN_A_CELL = (
 )
 
 
-def step_html(title: str, code: str, lines: Iterable[Line], k: int = 0, where: str = "",
-              linked: bool = False) -> Iterator[str]:  # fmt: skip
-    """A step with its number `k`, where it has one; `linked`: with anchors; `where` its lines in the module are."""
+def step_html(title: str, code: str, lines: Iterable[Line], k: int = 0, where: str = "", linked: bool = False,
+              names: Collection[str] = ()) -> Iterator[str]:  # fmt: skip
+    """A step with its number `k`, where it has one; `linked`: with anchors; `where` its lines in the module are;
+    `names` are the model's."""
     place = f' id="step-{k}"' if linked else ""
     code = f"<code>{escape(code)}</code>" if code else ""
     yield f"<h2{place}><span>{f'{k}. ' if k else ''}{coded(title)}</span>{code}</h2>"
     for shown, called, label in lines:
         if isinstance(shown, str):
-            yield f"<p>{coded(shown)}</p>"
+            yield f"<p>{coded(shown, names)}</p>"
             continue
         place = f' id="eq-{anchor(label)}"' if label and linked else ""
         name = f"<code>{escape(called)}</code>" if called else ""
@@ -67,6 +69,9 @@ def _linked(said: str) -> str:
     return "".join(f"<code>{p}</code>" if n % 2 else p for n, p in enumerate(said.split("`")))
 
 
-def coded(said: str) -> str:
-    parts = said.split("`")
-    return "".join(f"<code>{escape(p)}</code>" if n % 2 else escape(p) for n, p in enumerate(parts))
+def coded(said: str, names: Collection[str] = ()) -> str:
+    """A sentence, names in backticks as code and its formulas as formulas."""
+    return "".join(
+        f"<code>{escape(text)}</code>" if ticked else escape(text) if formula is None else inline(formula)
+        for text, formula, ticked in told(said, names)
+    )

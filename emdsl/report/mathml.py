@@ -69,6 +69,11 @@ def mathml(e: Formula) -> str:
     return f'{head}<mtable displaystyle="true">{table}</mtable></math>'
 
 
+def inline(e: Formula) -> str:
+    """A formula within a sentence."""
+    return f"<math>{_row(e)}</math>"
+
+
 def _line(row: Row) -> str:
     """A line of the right side, with the sign before it."""
     sign = f'<mo form="infix">{row.sign.replace("-", "−")}</mo>' if row.sign else ""

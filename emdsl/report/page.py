@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
-from emdsl.report.formula import Formula
+from emdsl.report.formula import Formula, Name
 from emdsl.report.html import in_a_cell, step_html
 from emdsl.report.latex import inside
 from emdsl.report.mathml import mathml
+from emdsl.report.walking import distinct
 
 COLUMNS = 100  # of a page of text, where nothing says how wide it is
 SENTENCE = 105  # columns of a sentence at most, its margin among them
@@ -55,15 +56,31 @@ class Step:
     facts: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()  # that have a number each, in order
 
-    def html(self, k: int = 0, where: str = "", linked: bool = False) -> Iterator[str]:
-        """Its lines in HTML, numbered where it has a number itself."""
+    def html(
+        self, k: int = 0, where: str = "", linked: bool = False, names: Collection[str] | None = None
+    ) -> Iterator[str]:
+        """Its lines in HTML, numbered where it has a number itself; `names` are the model's, else those it shows."""
         numbers = labels(k, self) if k else [""] * len(self.body)
         both = zip(self.body, numbers, strict=True)
         lines = ((e.text, "", "") if isinstance(e, Say) else (e.formula, e.name, n) for e, n in both)
-        return step_html(self.title, self.facts.get("code", ""), lines, k, where, linked)
+        return step_html(
+            self.title,
+            self.facts.get("code", ""),
+            lines,
+            k,
+            where,
+            linked,
+            shown_names([self]) if names is None else names,
+        )
 
     def _repr_html_(self) -> str:
         return in_a_cell(self.html())
+
+
+def shown_names(steps: Iterable[Step]) -> frozenset[str]:
+    """The names that stand in the equations of steps."""
+    shown = tuple(e.formula for step in steps for e in step.body if isinstance(e, Show))
+    return frozenset(p.text for p in distinct(shown) if isinstance(p, Name))
 
 
 def in_part(part: str, lines: Iterable[Say | Show]) -> Iterator[Say | Show]:
