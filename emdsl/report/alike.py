@@ -43,6 +43,8 @@ def _with(term: Expr, statistics: Sequence[Expr]) -> Expr:
 
 def _statistic(e: Expr) -> El | None:
     """The one statistic of a product with others above the line."""
+    if not any(n in STATISTIC for n in x.variables(e)):  # a sum of thousands may stand in each of as many terms
+        return None
     _, factors = _flat(e)
     found = [p for p in factors if isinstance(p, El) and p.var in STATISTIC]
     every = sum(isinstance(n, El) and n.var in STATISTIC for p in factors for n in x.walk(p))

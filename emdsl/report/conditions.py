@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
@@ -213,6 +214,11 @@ def _opposite(p: Expr, q: Expr, whole: Whole) -> bool:
     return q.args[0] == p
 
 
+@lru_cache(maxsize=5000)  # a sum of hundreds is spelled once, though as many terms hold it
+def _look(p: Expr) -> tuple[str, str]:
+    return type(p).__name__, repr(p)
+
+
 @kept  # one sum may stand in each of hundreds of terms
 def in_one_order(e: Expr) -> Expr:
     """The expression with the factors of each product, and what a delta ties, in one order."""
@@ -222,7 +228,7 @@ def in_one_order(e: Expr) -> Expr:
             case x.Delta():
                 return x.Delta(*sorted((n.a, n.b), key=repr))
             case x.Mul():
-                return x.Mul(tuple(sorted(map(in_one_order, n.factors), key=lambda p: (type(p).__name__, repr(p)))))
+                return x.Mul(tuple(sorted(map(in_one_order, n.factors), key=_look)))
             case x.Add() if n is not e:
                 return in_one_order(n)
         return None

@@ -33,8 +33,9 @@ def out_of_sums(factors: list[Expr]) -> list[Expr]:
     for n, f in enumerate(factors):
         if not isinstance(f, x.Add):
             continue
-        first, *more = ([p for p in x.factors_of(t) if isinstance(p, x.Pow) and negative(p.exponent)] for t in f.terms)
-        shared = [p for p in first if isinstance(p, x.Pow) and p.base in out and all(p in own for own in more)]
+        first, *more = f.terms
+        shared = [p for p in x.factors_of(first) if isinstance(p, x.Pow) and negative(p.exponent) and p.base in out]
+        shared = [p for p in shared if all(p in x.factors_of(t) for t in more)]
         for p in shared:
             out[out.index(p.base)] = x.power(p.base, x.add(p.exponent, x.ONE))
         out[n] = x.add(*(x.mul(*(p for p in x.factors_of(t) if p not in shared)) for t in f.terms)) if shared else f
