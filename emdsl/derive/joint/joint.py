@@ -25,6 +25,7 @@ from emdsl.derive.joint.element import Tensors
 from emdsl.derive.joint.ends import guarded, limits_of, refuse_moving_support, short_of_ends, within_support
 from emdsl.derive.joint.factors import Factor, LogJoint, Told, origin
 from emdsl.derive.joint.gated_sums import UnderSum, opened_sums
+from emdsl.derive.joint.levels import where_it_is
 from emdsl.derive.joint.ranges import decided_by_givens
 from emdsl.derive.joint.scope import Closure, Scope, size_number
 from emdsl.derive.joint.spikes import is_point_mass, leaves, of_its_own
@@ -293,7 +294,7 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
     work, splits = [f], 0
     while work:
         g = work.pop()
-        g = replace(g, body=unrolled(g.body), masks=_where_it_is(g.masks))
+        g = replace(g, body=unrolled(g.body), masks=where_it_is(g.masks))
         decided = [c for c in g.masks if isinstance(c, x.Num)]
         if any(c.value == 0 for c in decided) or x.nowhere(g.masks):
             continue
@@ -319,25 +320,6 @@ def _lift(f: Factor, kept: tuple[Ix, ...] = (), unseen: frozenset[str] = frozens
                 work.append(replace(taken, masks=(*taken.masks, cond)))
         else:
             work += list(reversed(_cases(g, node, kept)))
-
-
-def _where_it_is(masks: tuple[Expr, ...]) -> tuple[Expr, ...]:
-    """Conditions with the values that others tell: [y = 0] [y >= 1] is nowhere, [k = 1] [k != 0] is [k = 1]."""
-    at = {c.of: x.num(c.at) for c in masks if isinstance(c, x.Sel) and isinstance(c.at, int)}
-    levels = {of: (c, value) for c in masks for of, value in _level(c) if of not in at}
-    told = at | {of: value for of, (_, value) in levels.items()}
-    if not told:
-        return masks
-    telling = {c for c, _ in levels.values()}
-    return tuple(x.rebuild(c, told.get) if x.is_indicator(c) and c not in telling else c for c in masks)
-
-
-def _level(c: Expr) -> tuple[tuple[Expr, Expr], ...]:
-    """What a condition says the value of, and that value."""
-    match c:
-        case x.Fn("eq", (of, x.Num() as value)) | x.Fn("eq", (x.Num() as value, of)):
-            return ((of, value),)
-    return ()
 
 
 def _told_by_value(f: Factor, unseen: frozenset[str]) -> frozenset[Expr]:
