@@ -27,6 +27,7 @@ WORDS = {
 CELLS = ("missing", "seen")
 LETTERS = ("q", "Q", "𝒬", "J", "h", "ξ", "ψ", "η")  # that are no words, and stand for what equations call so
 LONGEST = 70  # letters of a formula in a line of text
+FARTHEST = 4 * LONGEST  # letters of a sentence in which such a formula stands: of thousands all would be read anew
 HALVES = {"½": "2", "¼": "4"}
 AFTER = re.compile(r"$|[\s,.;:)]")  # what ends a word
 
@@ -65,14 +66,14 @@ def _parts(said: str, names: Collection[str]) -> Iterator[tuple[str, Formula | N
 
 def _read(said: str, at: int, names: Collection[str]) -> tuple[Formula, int] | None:
     """The longest formula from a place on that ends where a word does."""
-    reader = _Reader(said, at, names)
+    reader = _Reader(said[: at + FARTHEST], at, names)
     try:
         formula = reader.relation()
     except _NoFormula:
         return None
     if AFTER.match(said, reader.at) is None or not (reader.sure or said[at : reader.at] in LETTERS):
         return None
-    return (formula, reader.at) if measure(formula) <= LONGEST else None
+    return (formula, reader.at) if reader.at < at + FARTHEST and measure(formula) <= LONGEST else None
 
 
 class _Reader:
