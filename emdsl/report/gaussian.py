@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import is_made
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.fields import Field, Tie, field_role
@@ -55,7 +56,7 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
     say = f"{within(block, t, names)} log joint is linear and quadratic, so it is Gaussian, with precision J and linear"
     say += " term h"
     if block.scale is not None:
-        scale = names_of(*(n for n in sorted(x.variables(block.scale)) if n != block.name))
+        scale = names_of(*(n for n in sorted(x.variables(block.scale)) if n != block.name and not is_made(n)))
         say += f". {scale} scales all of its precision; without this factor J and h are"
     yield Say(f"{say}:")
     for k, a in enumerate(block.latents):
@@ -70,12 +71,13 @@ def gaussian_lines(block: Block, terms: Sequence[tuple[Role, Term]], t: Typeset)
         yield Show(h, part="linear")
     yield _in_the_code(len(block.latents) > 1)
     if g.seen:
-        yield from in_part("moments", conditional(g.seen, [n for n in block.latents if n not in g.seen]))
+        factor = _scale(block, t, names)
+        yield from in_part("moments", conditional(g.seen, [n for n in block.latents if n not in g.seen], factor))
         yield grouped()
-        of = f.listed([f.at(f.Name(n), *t.places(block.home, names)) for n in block.latents])
+        whose = f.listed([f.at(f.Name(n), *t.places(block.home, names)) for n in block.latents])
         given = t.gates(block, {}, names)
-        of = f.Relation("|", of, f.Listed(tuple(given))) if given else of
-        yield from in_part("moments", left(g.seen, of))
+        whose = f.Relation("|", whose, f.Listed(tuple(given))) if given else whose
+        yield from in_part("moments", left(g.seen, whose, factor))
         return
     if len(block.latents) == 1 and block.scale is None:
         yield from _moments(block, g, t, names)

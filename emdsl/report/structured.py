@@ -144,7 +144,8 @@ def _gaussian_covariance(t: Writer, pair: tuple[str, ...], idx: Sequence[Idx], n
     if not set(block.gates) <= set(held):  # the same for every state, and still that of the latent given the state
         given = tuple(g.left if isinstance(g, f.Relation) else g for g in given)
     inside = f.Listed(items)
-    return f.Apply(f.Word("cov"), (f.Relation("|", inside, f.Listed(given)) if given else inside,))
+    word = "cov" if block.scale is None else "variance"  # without the factor of its precision
+    return f.Apply(f.Word(word), (f.Relation("|", inside, f.Listed(given)) if given else inside,))
 
 
 def _field_covariance(
