@@ -579,7 +579,7 @@ LINES = {
     ),
     "robust_regression": ("S_n_y_u a + S_n_y_X_uᵀ b = S_y_u", "a S_n_y_X_u + S_n_y_X_X_u b = S_y_X_u"),
     "linear_dynamical_system": ("A S_E_h_before_h_before = S_E_h_h_before",),
-    "dawid_skene": ("S_truth_n_label_patient_observer_label[j, k, k'] log confusion[j, k, k']",),
+    "dawid_skene": ("S_truth_observer_label[j, k, k'] log confusion[j, k, k']",),
     "hidden_tree": (
         "trans[k, k'] = S_z_2[k, k'] / (Σ_k'' S_z_2[k, k''])",
         "R[k] = S_z_x_x[k] - 2 mean[k] S_z_x[k] + mean[k]² S_z_n_x[k] Then Q(sd) = -Σ_k S_z_n_x[k] log sd[k] - ½ Σ_k",
@@ -673,7 +673,7 @@ for n in N:
     observed y[n] ~ Categorical(logits = [b[k] @ x[n] for k in K])
 """: (
         "With the softmax M[n, k] = exp(b[k]ᵀ x[n]) / (Σ_k' exp(b[k']ᵀ x[n]))",
-        "∂Q/∂b[k] = S_n_y_x_y[k] - Σ_n M[n, k] x[n] (5.1)",
+        "∂Q/∂b[k] = S_x_y[k] - Σ_n M[n, k] x[n] (5.1)",
         "∂²Q/∂b[k]∂b[k'] = Σ_n M[n, k] M[n, k'] x[n] x[n]ᵀ - [k' = k] Σ_n M[n, k] x[n] x[n]ᵀ (5.2)",
     ),
     """param beta : real[P]

@@ -189,14 +189,14 @@ def e_step(params, data, prepared, rng=None):
     S_z_first = chain_z.first[0] @ weight  # (5.1)
     pairs_z = chain_z.sums(weight)  # (5.2)
     S_z_pair = pairs_z  # (5.2)
-    S_z_n_w_w = chain_z.counts(prepared["w in the lanes of z"], V, weight)  # (5.3)
+    S_z_w = chain_z.counts(prepared["w in the lanes of z"], V, weight)  # (5.3)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "z_first": S_z_first,  # (5.1)
         "z_pair": S_z_pair,  # (5.2)
-        "z_n_w_w": S_z_n_w_w,  # (5.3)
+        "z_w": S_z_w,  # (5.3)
     }
 
 
@@ -208,13 +208,13 @@ def m_step(statistics, params, prepared, policy="raise"):
     symbol = params["symbol"]
     S_z_first = statistics["z_first"]
     S_z_pair = statistics["z_pair"]
-    S_z_n_w_w = statistics["z_n_w_w"]
+    S_z_w = statistics["z_w"]
     # (7) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
     # (8) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
     # (9) symbol: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    symbol = shares(S_z_n_w_w, "symbol", symbol, policy)
+    symbol = shares(S_z_w, "symbol", symbol, policy)
     return {
         "first": first,
         "trans": trans,

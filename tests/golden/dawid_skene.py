@@ -204,13 +204,13 @@ def e_step(params, data, prepared, rng=None):
     S_truth = q_truth.sum(axis=1)  # (5.1)
     part_2 = q_truth[:, patient] * part  # (5.2)
     sums = segment_sum(part_2, (observer) * K + label, J * K).reshape(*(K,), J, K)  # (5.2)
-    S_truth_n_label_patient_observer_label = sums.transpose(1, 0, 2)  # (5.2)
+    S_truth_observer_label = sums.transpose(1, 0, 2)  # (5.2)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_truth.sum()
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "truth": S_truth,  # (5.1)
-        "truth_n_label_patient_observer_label": S_truth_n_label_patient_observer_label,  # (5.2)
+        "truth_observer_label": S_truth_observer_label,  # (5.2)
     }
 
 
@@ -220,11 +220,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     prevalence = params["prevalence"]
     confusion = params["confusion"]
     S_truth = statistics["truth"]
-    S_truth_n_label_patient_observer_label = statistics["truth_n_label_patient_observer_label"]
+    S_truth_observer_label = statistics["truth_observer_label"]
     # (7) prevalence: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     prevalence = shares(S_truth, "prevalence", prevalence, policy)
     # (8) confusion: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    confusion = shares(S_truth_n_label_patient_observer_label, "confusion", confusion, policy)
+    confusion = shares(S_truth_observer_label, "confusion", confusion, policy)
     return {
         "prevalence": prevalence,
         "confusion": confusion,

@@ -342,7 +342,7 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
     # (6) expected statistics that lack the rows
     S_count = sum_count  # (6.1)
     S_log_theta = E_theta_log @ weight  # (6.2)
-    S_z_n_w_w = sum_n_w_w  # (6.3)
+    S_z_w = sum_n_w_w  # (6.3)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += scipy.special.gammaln(alpha.sum()) * sum_count
     log_likelihood += -sum_count * t.sum()
@@ -356,7 +356,7 @@ def e_step(params, data, prepared, factors=None, rng=None, sweep="all"):
         "log_likelihood": float(honest(log_likelihood)),  # (10)
         "count": S_count,  # (6.1)
         "log_theta": S_log_theta,  # (6.2)
-        "z_n_w_w": S_z_n_w_w,  # (6.3)
+        "z_w": S_z_w,  # (6.3)
         "state": factors,
     }
 
@@ -366,11 +366,11 @@ def m_step(statistics, params, prepared, policy="raise"):
     sizes = prepared["the sizes"]
     topic = params["topic"]
     alpha = params["alpha"]
-    S_z_n_w_w = statistics["z_n_w_w"]
+    S_z_w = statistics["z_w"]
     S_count = statistics["count"]
     S_log_theta = statistics["log_theta"]
     # (8) topic: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    topic = shares(S_z_n_w_w, "topic", topic, policy)
+    topic = shares(S_z_w, "topic", topic, policy)
     # (9.1) to (9.3) alpha: newton; log Gamma(sum_k alpha[k]) leaves no closed form for alpha (positive); Newton, its Hessian a diagonal plus rank one, on Q, to convergence
     def objective(values_2):
         alpha_2 = values_2["alpha"]

@@ -261,14 +261,14 @@ def e_step(params, data, prepared, rng=None):
     S_count = q_b.sum()  # (5.1)
     t = points_b[0] ** 2  # (5.2)
     S_b_b = np.vdot(t, q_b)  # (5.2)
-    S_y_X_group = q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
+    S_y_X = q_b.sum(axis=0) @ sum_X_y_group  # (5.3)
     # (9) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (9)
         "count": S_count,  # (5.1)
         "b_b": S_b_b,  # (5.2)
-        "y_X_group": S_y_X_group,  # (5.3)
+        "y_X": S_y_X,  # (5.3)
     }
 
 
@@ -302,7 +302,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     mixing_X = prepared["mixing X"]
     t = mixing_X @ params["beta"]  # (10)
     beta = params["beta"] - t  # (10)
-    S_y_X_group = statistics["y_X_group"]
+    S_y_X = statistics["y_X"]
     present_y = prepared["present y"]
     X = prepared["X"]
     group = prepared["group"]
@@ -311,7 +311,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
     def objective(values_2):
         beta_2 = values_2["beta"]
         total = 0.0
-        slope_beta = S_y_X_group
+        slope_beta = S_y_X
         curve_beta = 0.0
         for rows in chunks(N, max(1, 8192 // max(1, b_points))):
             n_rows = row_count(rows)
@@ -329,7 +329,7 @@ def refine(before, params, data, prepared, rng=None, statistics=None):
             total = total + -(part_2 @ np.einsum("ab,ab->b", t_4, picked_2))
             slope_beta = slope_beta + -(X[:, rows] @ part_5)  # (8.1)
             curve_beta = curve_beta + -(X[:, rows] @ part_6.T)  # (8.2)
-        return (beta_2 @ S_y_X_group, total,), {"beta": slope_beta}, {("beta", "beta"): curve_beta}
+        return (beta_2 @ S_y_X, total,), {"beta": slope_beta}, {("beta", "beta"): curve_beta}
     found = ascend(objective, {"beta": beta}, {"beta": "real"}, {"beta": (None, None)}, {"beta": ()})  # (8.3)
     beta = found["beta"]
     t_5 = mixing_X @ beta  # (10)

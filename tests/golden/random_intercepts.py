@@ -251,10 +251,10 @@ def e_step(params, data, prepared, rng=None):
     S_n_y = sum_n_y  # (5.2)
     S_y_y = sum_y_y  # (5.3)
     S_y_X = sum_X_y  # (5.4)
-    S_y_subject_b = moments_b["id"] @ sum_y_subject  # (5.5)
+    S_y_b = moments_b["id"] @ sum_y_subject  # (5.5)
     S_n_y_X_X = sum_X_X_n_y  # (5.6)
-    S_n_y_X_subject_b = moments_b["id"] @ sum_X_n_y_subject  # (5.7)
-    S_n_y_subject_square_b = moments_b["square"] @ sum_n_y_subject  # (5.8)
+    S_n_y_X_b = moments_b["id"] @ sum_X_n_y_subject  # (5.7)
+    S_n_y_square_b = moments_b["square"] @ sum_n_y_subject  # (5.8)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += -0.5 * G * log0(s2_b)
     log_likelihood += -0.5 * G * math.log(2)
@@ -272,10 +272,10 @@ def e_step(params, data, prepared, rng=None):
         "n_y": S_n_y,  # (5.2)
         "y_y": S_y_y,  # (5.3)
         "y_X": S_y_X,  # (5.4)
-        "y_subject_b": S_y_subject_b,  # (5.5)
+        "y_b": S_y_b,  # (5.5)
         "n_y_X_X": S_n_y_X_X,  # (5.6)
-        "n_y_X_subject_b": S_n_y_X_subject_b,  # (5.7)
-        "n_y_subject_square_b": S_n_y_subject_square_b,  # (5.8)
+        "n_y_X_b": S_n_y_X_b,  # (5.7)
+        "n_y_square_b": S_n_y_square_b,  # (5.8)
     }
 
 
@@ -291,23 +291,23 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_n_y_X_X = statistics["n_y_X_X"]
     P = sizes["P"]
     S_y_X = statistics["y_X"]
-    S_n_y_X_subject_b = statistics["n_y_X_subject_b"]
+    S_n_y_X_b = statistics["n_y_X_b"]
     S_square_b = statistics["square_b"]
     G = sizes["G"]
     S_y_y = statistics["y_y"]
-    S_y_subject_b = statistics["y_subject_b"]
-    S_n_y_subject_square_b = statistics["n_y_subject_square_b"]
+    S_y_b = statistics["y_b"]
+    S_n_y_square_b = statistics["n_y_square_b"]
     S_n_y = statistics["n_y"]
     # (7) beta: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
     left = (0.5 * (S_n_y_X_X + S_n_y_X_X.T)).reshape(P, P)
-    right = (S_y_X - S_n_y_X_subject_b).reshape(P)
+    right = (S_y_X - S_n_y_X_b).reshape(P)
     solved = solve_normal(left, right, "beta", np.reshape(beta, (P,)), policy)
     beta = solved.reshape(P)
     # (8) s2_b: closed form; the score has one root
     s2_b = positive(S_square_b / G, "s2_b", s2_b, policy, 0.0, -0.5 * G)
     # (9) s2: closed form; the score has one root
     t_2 = beta @ S_n_y_X_X
-    s2 = positive((S_y_y + beta @ t_2 + S_n_y_subject_square_b + 2 * (beta @ S_n_y_X_subject_b - beta @ S_y_X - S_y_subject_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
+    s2 = positive((S_y_y + beta @ t_2 + S_n_y_square_b + 2 * (beta @ S_n_y_X_b - beta @ S_y_X - S_y_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     t_3 = mixing_X @ beta  # (11)
     return {
         "beta": beta + (reference_beta + t_3),  # (11)

@@ -260,23 +260,23 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     S_b_b = mean_b[0] @ mean_b[0].T  # (5.1)
     S_b = mean_b[0].sum(axis=1)  # (5.3)
-    S_y_subject_b = mean_b[0][0, :] @ sum_y_subject  # (5.6)
-    S_y_day_subject_b = mean_b[0][1, :] @ sum_day_y_subject  # (5.7)
+    S_y_b = mean_b[0][0, :] @ sum_y_subject  # (5.6)
+    S_y_day_b = mean_b[0][1, :] @ sum_day_y_subject  # (5.7)
     part = mean_b[0][0, :] * mean_b[0][0, :]  # (5.8)
-    S_n_y_subject_b_b = sum_n_y_subject @ part  # (5.8)
+    S_n_y_b_b = sum_n_y_subject @ part  # (5.8)
     part_2 = mean_b[0][0, :] * mean_b[0][1, :]  # (5.10)
-    S_n_y_day_subject_b_b = sum_day_n_y_subject @ part_2  # (5.10)
+    S_n_y_day_b_b = sum_day_n_y_subject @ part_2  # (5.10)
     part_3 = mean_b[0][1, :] * mean_b[0][1, :]  # (5.12)
-    S_n_y_day_day_subject_b_b = sum_n_y_day_day_subject @ part_3  # (5.12)
+    S_n_y_day_day_b_b = sum_n_y_day_day_subject @ part_3  # (5.12)
     # (10) the log-likelihood, added up
     log_likelihood += log_z_b.sum()
     # (5) expected statistics that lack the rows
     S_cov_b = cov_b[0][0].sum(axis=2)  # (5.2)
     S_n_y = sum_n_y  # (5.4)
     S_y_y = sum_y_y  # (5.5)
-    S_n_y_subject_cov_b = cov_b[0][0][0, 0, :] @ sum_n_y_subject  # (5.9)
-    S_n_y_day_subject_cov_b = cov_b[0][0][0, 1, :] @ sum_day_n_y_subject  # (5.11)
-    S_n_y_day_day_subject_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject  # (5.13)
+    S_n_y_cov_b = cov_b[0][0][0, 0, :] @ sum_n_y_subject  # (5.9)
+    S_n_y_day_cov_b = cov_b[0][0][0, 1, :] @ sum_day_n_y_subject  # (5.11)
+    S_n_y_day_day_cov_b = cov_b[0][0][1, 1, :] @ sum_n_y_day_day_subject  # (5.13)
     # (10) the log-likelihood's terms that lack the rows
     log_likelihood += -0.5 * G * log_determinant(cholesky_2)
     log_likelihood += -0.5 * G * 2 * (math.log(2) + math.log(np.pi))
@@ -292,14 +292,14 @@ def e_step(params, data, prepared, rng=None):
         "b": S_b,  # (5.3)
         "n_y": S_n_y,  # (5.4)
         "y_y": S_y_y,  # (5.5)
-        "y_subject_b": S_y_subject_b,  # (5.6)
-        "y_day_subject_b": S_y_day_subject_b,  # (5.7)
-        "n_y_subject_b_b": S_n_y_subject_b_b,  # (5.8)
-        "n_y_subject_cov_b": S_n_y_subject_cov_b,  # (5.9)
-        "n_y_day_subject_b_b": S_n_y_day_subject_b_b,  # (5.10)
-        "n_y_day_subject_cov_b": S_n_y_day_subject_cov_b,  # (5.11)
-        "n_y_day_day_subject_b_b": S_n_y_day_day_subject_b_b,  # (5.12)
-        "n_y_day_day_subject_cov_b": S_n_y_day_day_subject_cov_b,  # (5.13)
+        "y_b": S_y_b,  # (5.6)
+        "y_day_b": S_y_day_b,  # (5.7)
+        "n_y_b_b": S_n_y_b_b,  # (5.8)
+        "n_y_cov_b": S_n_y_cov_b,  # (5.9)
+        "n_y_day_b_b": S_n_y_day_b_b,  # (5.10)
+        "n_y_day_cov_b": S_n_y_day_cov_b,  # (5.11)
+        "n_y_day_day_b_b": S_n_y_day_day_b_b,  # (5.12)
+        "n_y_day_day_cov_b": S_n_y_day_day_cov_b,  # (5.13)
     }
 
 
@@ -315,14 +315,14 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_b_b = statistics["b_b"]
     S_cov_b = statistics["cov_b"]
     S_y_y = statistics["y_y"]
-    S_y_subject_b = statistics["y_subject_b"]
-    S_y_day_subject_b = statistics["y_day_subject_b"]
-    S_n_y_subject_b_b = statistics["n_y_subject_b_b"]
-    S_n_y_subject_cov_b = statistics["n_y_subject_cov_b"]
-    S_n_y_day_subject_b_b = statistics["n_y_day_subject_b_b"]
-    S_n_y_day_subject_cov_b = statistics["n_y_day_subject_cov_b"]
-    S_n_y_day_day_subject_b_b = statistics["n_y_day_day_subject_b_b"]
-    S_n_y_day_day_subject_cov_b = statistics["n_y_day_day_subject_cov_b"]
+    S_y_b = statistics["y_b"]
+    S_y_day_b = statistics["y_day_b"]
+    S_n_y_b_b = statistics["n_y_b_b"]
+    S_n_y_cov_b = statistics["n_y_cov_b"]
+    S_n_y_day_b_b = statistics["n_y_day_b_b"]
+    S_n_y_day_cov_b = statistics["n_y_day_cov_b"]
+    S_n_y_day_day_b_b = statistics["n_y_day_day_b_b"]
+    S_n_y_day_day_cov_b = statistics["n_y_day_day_cov_b"]
     S_n_y = statistics["n_y"]
     # (7) beta: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     beta = checked(S_b / G, "beta", beta, policy, -np.inf, np.inf)
@@ -331,7 +331,7 @@ def m_step(statistics, params, prepared, policy="raise"):
     scatter_cov = S_b_b + S_cov_b + part.T
     cov = spread(scatter_cov, G, "cov", cov, policy, prepared["the scale"])
     # (9) s2: closed form; the score has one root
-    s2 = positive((S_y_y + S_n_y_subject_b_b + S_n_y_subject_cov_b + S_n_y_day_day_subject_b_b + S_n_y_day_day_subject_cov_b + 2 * (S_n_y_day_subject_b_b + S_n_y_day_subject_cov_b - S_y_subject_b - S_y_day_subject_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
+    s2 = positive((S_y_y + S_n_y_b_b + S_n_y_cov_b + S_n_y_day_day_b_b + S_n_y_day_day_cov_b + 2 * (S_n_y_day_b_b + S_n_y_day_cov_b - S_y_b - S_y_day_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "beta": beta + (reference_y * ((np.arange(2) == 0) + 0.0)),  # (11.3)
         "cov": cov,

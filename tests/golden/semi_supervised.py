@@ -195,7 +195,7 @@ def e_step(params, data, prepared, rng=None):
     part = mean * sum_n_x_z[:, None]  # (8)
     log_likelihood = 0.0
     # (3) expected statistics that lack the rows
-    S_n_z_z = sum_n_z_z  # (3.1)
+    S_z = sum_n_z_z  # (3.1)
     S_n_x_z = sum_n_x_z  # (3.2)
     S_x_x_z = sum_x_x_z.transpose(1, 0, 2)  # (3.3)
     S_x_z = sum_x_z.T  # (3.4)
@@ -208,7 +208,7 @@ def e_step(params, data, prepared, rng=None):
     log_likelihood += -0.5 * np.vdot(part, (precision @ mean[..., None])[..., 0])
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
-        "n_z_z": S_n_z_z,  # (3.1)
+        "z": S_z,  # (3.1)
         "n_x_z": S_n_x_z,  # (3.2)
         "x_x_z": S_x_x_z,  # (3.3)
         "x_z": S_x_z,  # (3.4)
@@ -222,12 +222,12 @@ def m_step(statistics, params, prepared, policy="raise"):
     reference_x = prepared["reference x"]
     mean = params["mean"] - reference_x  # (9.2)
     cov = params["cov"]
-    S_n_z_z = statistics["n_z_z"]
+    S_z = statistics["z"]
     S_n_x_z = statistics["n_x_z"]
     S_x_z = statistics["x_z"]
     S_x_x_z = statistics["x_x_z"]
     # (5) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    weights = shares(S_n_z_z, "weights", weights, policy)
+    weights = shares(S_z, "weights", weights, policy)
     # (6) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
     mean = checked(S_x_z / S_n_x_z[:, None], "mean", mean, policy, -np.inf, np.inf)
     # (7) cov: closed form; in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a

@@ -188,12 +188,12 @@ def e_step(params, data, prepared, rng=None):
     # (5) expected statistics, added up
     part_2 = q_align * part  # (5)
     sums = segment_sum_nd(part_2, (source[np.clip(start_L[row_M] + np.arange(L_max)[:, None], 0, source.shape[0] - 1)]) * F + target, E * F, 2).reshape(E, F)  # (5)
-    S_align_n_target_source_target = sums  # (5)
+    S_align_source_target = sums  # (5)
     # (8) the log-likelihood, added up
     log_likelihood += log_z_align @ weight[row_M]
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
-        "align_n_target_source_target": S_align_n_target_source_target,  # (5)
+        "align_source_target": S_align_source_target,  # (5)
     }
 
 
@@ -201,9 +201,9 @@ def m_step(statistics, params, prepared, policy="raise"):
     """The parameters that maximise the expected log joint with these statistics. Raises Degenerate."""
     sizes = prepared["the sizes"]
     dictionary = params["dictionary"]
-    S_align_n_target_source_target = statistics["align_n_target_source_target"]
+    S_align_source_target = statistics["align_source_target"]
     # (7) dictionary: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
-    dictionary = shares(S_align_n_target_source_target, "dictionary", dictionary, policy)
+    dictionary = shares(S_align_source_target, "dictionary", dictionary, policy)
     return {
         "dictionary": dictionary,
     }

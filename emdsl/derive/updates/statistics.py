@@ -299,6 +299,10 @@ def readable_name(
     """
     parts: list[str] = []
     set_to: dict[Ix, Idx] = {f.a: f.b for f in factors if isinstance(f, x.Delta) and isinstance(f.a, Ix)}
+    levels = {f.of.var for f in factors if isinstance(f, x.Sel) and isinstance(f.of, El) and f.at in axes}
+    points = {
+        i for f in factors if isinstance(f, El) and among(f.var, (*PROBABILITIES, MOMENT, MEAN, COV)) for i in f.idx
+    }
     for n, f in enumerate(factors):
         beside = {*axes, *(i for k, p in enumerate(factors) if k != n for i in x.free(p))}
         match f:
@@ -335,7 +339,7 @@ def readable_name(
             case El() if f.var == WEIGHT:
                 pass
             case El() if f.var in PRESENT:
-                parts.append(f"n_{PRESENT.named(f.var)}")
+                parts += [] if PRESENT.named(f.var) in levels else [f"n_{PRESENT.named(f.var)}"]  # its level says it
             case El() if f.var in REFERENCE:
                 parts.append(f"reference_{REFERENCE.named(f.var)}")
             case x.Pow(El() as e, x.Num(v)) if v == 2 and e.var in REFERENCE:
@@ -346,6 +350,8 @@ def readable_name(
                 parts += [placed(of, e.idx)] * (1 if weighted else 2)  # at points, their probability says it once
             case x.Fn() if f.name in x.COMPARISONS:
                 pass
+            case x.Sel() if isinstance(f.at, Ix) and f.at not in axes and f.at in points:
+                pass  # where a latent is read, which its own name tells
             case x.Sel():
                 parts += sorted(n for n in x.variables(f.of) if not is_made(n))
             case El() if f.var in FEATURES:
