@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from broken import EAGER, INDEX, PLATE, SIGN, STALE, install
 from gallery import MODELS
@@ -366,6 +367,16 @@ def test_a_fault_of_what_is_told_of_the_rest_is_caught() -> None:
     ]
 
 
+def test_what_is_no_number_is_caught() -> None:
+    """Python's `max` passes over NaN where it is not the first: an objective that is none was as good as any."""
+    model = emdsl.compile(text=REST)
+    given = model.written(known(model.resolved, ["u"]))
+    honest = model.module.e_step
+    model.module.e_step = lambda *a: {**honest(*a), "log_likelihood": np.nan}
+    found = [c for c in drawn.steps(given, model, 0, 4) if c.subject.startswith("M-steps at draws")]
+    assert found and {c.status for c in found} == {"failed"}
+
+
 def test_a_fault_of_an_m_step_that_few_draws_hide_is_caught() -> None:
     """Four draws were of one state, whose data are centred: their mean is 0, and so is twice that."""
     model = emdsl.compile(text=STATES)
@@ -388,6 +399,34 @@ def test_a_stale_statistic_that_only_the_m_step_reads_is_caught() -> None:
 
     model.module.m_step = stale
     assert any(c.status == "failed" for c in drawn.steps(given, model, 0, 4))
+
+
+WEIGHED = """model Weighed
+param r : positive
+param b : real
+for n in N:
+    given x[n] : real
+    observed y[n] ~ NegativeBinomial(r, mean = exp(b * x[n]))
+"""
+
+
+@pytest.mark.usefixtures("first_data")
+def test_weights_that_a_climb_ignores_are_caught() -> None:
+    """Beside them it collapsed, and where a fit collapses, or goes far, nothing was compared."""
+    model = emdsl.compile(text=WEIGHED)
+    honest = model.load_module
+
+    def load() -> Any:
+        made = honest()
+        refine = made.refine
+        made.refine = lambda before, params, data, prepared, *a, **k: refine(
+            before, params, data, {**prepared, "the weight": np.ones_like(prepared["the weight"])}, *a, **k
+        )
+        return made
+
+    model.load_module = load  # type: ignore[method-assign]
+    found = verify.certify(model, 0, False, ("rows in another order",))
+    assert [c.name for c in found.failures] == ["a weight of 2 is the row twice"], str(found)
 
 
 COUNTS = """model Counts

@@ -619,6 +619,11 @@ BROKEN: dict[str, tuple[str, str, Callable[[pytest.MonkeyPatch], None]]] = {  # 
             'part_0 = moments_g["id"].T @ q_configuration_z ', 'part_0 = moments_g["id"][::-1].T @ q_configuration_z '
         ),
     ),
+    "a covariance of another shape": (
+        "posterior",
+        "random_slopes",
+        in_text("part_1 = cov_b[0][0]", "part_1 = cov_b[0][0][:, :1]"),
+    ),
     "the sign of a covariance": (
         "posterior",
         "random_slopes",

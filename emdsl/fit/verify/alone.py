@@ -12,9 +12,9 @@ import numpy as np
 from emdsl.errors import EmdslError
 from emdsl.fit.verify.apart import fitted_apart
 from emdsl.fit.verify.case import MANY, Case, fitted, goes_on
-from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.certificate import Check, far, largest, measured, skipped
 from emdsl.fit.verify.far import far_out
-from emdsl.fit.verify.invariance import SAME, apart, as_good, far, outermost
+from emdsl.fit.verify.invariance import SAME, apart, as_good, outermost
 from emdsl.fit.verify.world import Unchecked
 from emdsl.generate.shared import MOMENTS
 
@@ -111,7 +111,7 @@ def _by_itself(case: Case, estimator: str, wanted: Any) -> Check:
     except Unchecked as why:
         return skipped("the module alone", subject, str(why))
     off = [far(params[n], v) for n, v in wanted.params_.items()] + [far(history, np.asarray(wanted.history_))]
-    return measured("the module alone", subject, max(off), SAME)
+    return measured("the module alone", subject, largest(*off), SAME)
 
 
 def _estimator(module: Any) -> str:

@@ -18,7 +18,7 @@ from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.blur import PLACES, params_beside, within
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.cells import cells_of
-from emdsl.fit.verify.certificate import Check, measured, reason, skipped
+from emdsl.fit.verify.certificate import Check, largest, measured, reason, skipped
 from emdsl.fit.verify.checks import SMALL, direction
 from emdsl.fit.verify.factors import Ratios, ratios
 from emdsl.fit.verify.far import far_out
@@ -179,7 +179,7 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
             if unseen:
                 error += unseen * float(np.ptp((log_p(side, rare) - log_p(0.0, rare)) / SMALL))
             rises.append(float(slope.mean()) / error)
-        yield measured(ON_AVERAGE, param, max(0.0, *rises), 5.0, "standard errors")
+        yield measured(ON_AVERAGE, param, largest(*rises), 5.0, "standard errors")
 
 
 def _settled(
@@ -197,12 +197,12 @@ def _settled(
         for block in blocks:
             n, value = block.name, found.values[block.name]
             along = value @ rng.standard_normal(value.shape[1])
-            far = max(_goes_with(f, found.off) for f in (found.own[n], along))
-            worst[n] = min(far, worst.get(n, np.inf))
-        if max(worst.values()) <= 5.0:
+            far = largest(*(_goes_with(f, found.off) for f in (found.own[n], along)))
+            worst[n] = float(np.minimum(far, worst.get(n, np.inf)))
+        if largest(*worst.values()) <= 5.0:
             break
     for n in (b.name for b in blocks if b.states and b.name in worst):
-        worst[n] = max(worst[n], _of_levels(n, flat(told[n]), world, params, found, rng))
+        worst[n] = largest(worst[n], _of_levels(n, flat(told[n]), world, params, found, rng))
     for n, far in worst.items():
         yield measured("no factor of q can be better", n, far, 5.0)
 
@@ -229,7 +229,7 @@ def _of_levels(
             rise = log_p(at, level) - top
             wanted = np.log(table[at, level] / table[at, best])
             error = rise.std() / np.sqrt(LEVELS_AT) + BESIDE * (1 + abs(wanted))
-            worst = max(worst, float(abs(rise.mean() - wanted) / error))
+            worst = largest(worst, float(abs(rise.mean() - wanted) / error))
     return worst
 
 
@@ -237,7 +237,7 @@ def _goes_with(f: Array, g: Array) -> float:
     """A covariance, in standard errors; sweeps end a little beside the best factor, which is no more than `BESIDE`."""
     product = (f - f.mean()) * (g - g.mean())
     error = product.std() / np.sqrt(len(f)) + BESIDE * f.std()
-    return abs(float(product.mean())) / float(error) if error > 0 else 0.0
+    return 0.0 if error == 0 else abs(float(product.mean())) / float(error)
 
 
 def _fitted(case: Case) -> tuple[Drawn, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from emdsl.errors import EmdslError
 
 Status = Literal["passed", "failed", "not checked"]
@@ -22,6 +24,18 @@ class Check:
     figure: float | None = None
     tolerance: float | None = None
     note: str = ""
+
+
+def largest(*figures: float) -> float:
+    """The largest, at least 0; NaN where one of them is, which Python's `max` passes over."""
+    return float(np.max([0.0, *figures]))
+
+
+def far(a: Any, b: Any) -> float:
+    """The largest difference of arrays, of 1 + the size of the second; what is infinite in both is the same."""
+    a, b = np.asarray(a), np.asarray(b)
+    with np.errstate(invalid="ignore"):
+        return float(np.where(a == b, 0.0, np.abs(a - b) / (1 + np.abs(b))).max(initial=0.0))
 
 
 def measured(name: str, subject: str, figure: float, tolerance: float, note: str = "") -> Check:

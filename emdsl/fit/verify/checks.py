@@ -19,7 +19,7 @@ from emdsl.fit.interpret import log_prob
 from emdsl.fit.verify import mass, on_average
 from emdsl.fit.verify.blur import beside_rounding
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.certificate import Check, largest, measured, skipped
 from emdsl.fit.verify.held import completed
 from emdsl.fit.verify.oracle import Oracle, Tilt
 from emdsl.fit.verify.setting import draw, flat
@@ -174,7 +174,7 @@ def posterior(case: Case) -> Iterator[Check]:
         except Unchecked as why:
             yield skipped(name, v.name, str(why))
             continue
-        yield measured(name, v.name, np.max(far), EXACT)  # NaN where one of them is
+        yield measured(name, v.name, largest(*far), EXACT)
 
 
 def _of_cells(case: Case, shown: Any, mine: Sequence[int]) -> list[float]:
@@ -233,7 +233,7 @@ def _distance(case: Case, shown: Any, k: int) -> float:
         length = float(scipy.special.i1e(concentration) / scipy.special.i0e(concentration))
         nodes = oracle.layout.nodes[k]
         far = [abs(length * f(at) - oracle.moment(case.found, Tilt(k, f(nodes)))) for f in (np.cos, np.sin)]
-        return float(max(far))
+        return largest(*far)
     if "mean" not in shown:
         raise Unchecked("its posterior is told without a mean")
     size = case.world.latents[cell.latent].size
@@ -246,12 +246,13 @@ def _distance(case: Case, shown: Any, k: int) -> float:
         spread = flat(shown["var"]).reshape(-1)
     else:
         return float(out)
-    if len(spread) == size:
-        out = float(np.maximum(out, abs(spread[cell.at] - wanted[1]) / (1 + wanted[1])))
+    if len(spread) != size:
+        return np.inf  # of another shape, and so of none of its numbers
+    out = float(np.maximum(out, abs(spread[cell.at] - wanted[1]) / (1 + wanted[1])))
     if not out <= EXACT and (known := oracle.doubt(case.found, k)) > EXACT:
         if out <= known:
             raise Unchecked(f"its moments are known to {known:.0e} alone: their quadrature converges slowly")
-        if len(spread) == size and not np.isfinite(spread[cell.at]):
+        if not np.isfinite(spread[cell.at]):
             raise Unchecked("no variance is told, and by the oracle's quadrature it has none")
     return float(out)
 

@@ -19,7 +19,7 @@ from emdsl.families.scope import Array
 from emdsl.fit.interpret import read_names
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Compiled, by_themselves
-from emdsl.fit.verify.certificate import Check, measured, reason, skipped
+from emdsl.fit.verify.certificate import Check, largest, measured, reason, skipped
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.rare import hardly_shown
 from emdsl.fit.verify.scores import scores
@@ -127,7 +127,7 @@ def _one_by_one(site: Site, target: Target, held: Sequence[str], rng: np.random.
         values = site.shown({**site.stored(site.world.latents), **target.values(moved)})
         wanted = site.log_joint(held, values) - joint
         wanted += _stretch(target, moved, k) - _stretch(target, start, k)
-        far = max(far, _apart(float(after[k]), wanted), float(np.abs(np.delete(after, k)).max(initial=0.0)))
+        far = largest(far, _apart(float(after[k]), wanted), float(np.abs(np.delete(after, k)).max(initial=0.0)))
     return far
 
 
@@ -161,7 +161,7 @@ def _slope(site: Site, target: Target, rng: np.random.Generator) -> float:
         rise = (target.density(here + STEP * along) - target.density(here - STEP * along)) / (2 * STEP)
         slope = (target.gradient(here) * along).sum(0)
         inside = np.isfinite(honest(target.density(here)))  # where data cut an element there is none to compare
-        far = max(far, float((np.abs(slope - rise) / (1 + np.abs(rise)))[inside].max(initial=0.0)))
+        far = largest(far, float((np.abs(slope - rise) / (1 + np.abs(rise)))[inside].max(initial=0.0)))
     return far
 
 
@@ -179,7 +179,7 @@ def eliminations(model: Compiled, seed: int, plates: int) -> Iterator[Check]:
                 if figure is None:
                     led.append(of)
                 else:
-                    far[of] = max(far.get(of, 0.0), figure)
+                    far[of] = largest(far.get(of, 0.0), figure)
         except (DataError, faults.DataError, Unchecked):
             if not k:
                 raise
@@ -214,9 +214,9 @@ def _drawn_by(group: Any, model: Compiled, site: Site, rng: np.random.Generator)
             marginals = [oracle.marginal(held, k) for k in mine if oracle.layout.cells[k].levels is not None]
             unseen = sum(_of_rare(m, repeats) for m in marginals)
             far.append(_errors(log_p, oracle.expectation(held, site.params), unseen))
-        if max(far, default=0.0) <= DOUBTFUL:
+        if largest(*far) <= DOUBTFUL:
             break
-    return max(far, default=0.0), names
+    return largest(*far), names
 
 
 def _led_by(names: Sequence[str], world: World) -> set[str]:
@@ -235,7 +235,7 @@ def _moments(oracle: Oracle, found: Any, k: int, draws: Sequence[Values]) -> flo
     numbers = (oracle.layout.world.numbers(cell.latent, np.asarray(d[cell.latent])) for d in draws)
     values = np.array([np.ravel(n)[cell.at] for n in numbers], float)
     if cell.levels is None:
-        return max(_errors(values, wanted[0]), _errors((values - wanted[0]) ** 2, wanted[1]))
+        return largest(_errors(values, wanted[0]), _errors((values - wanted[0]) ** 2, wanted[1]))
     spread = np.sqrt(wanted * (1 - wanted) / len(values)) + 0.2 / len(values)
     off = np.array([(values == level).mean() for level in range(cell.levels)]) - wanted[: cell.levels]
     return float((np.abs(off) / spread[: cell.levels]).max())

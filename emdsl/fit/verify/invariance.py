@@ -14,7 +14,7 @@ from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.interpret import ragged_axes
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.certificate import Check, measured, skipped
+from emdsl.fit.verify.certificate import Check, far, largest, measured, reason, skipped
 from emdsl.fit.verify.checks import SLOWLY
 from emdsl.fit.verify.effort import MOST_POINTS, points_of
 from emdsl.fit.verify.far import far_out
@@ -88,8 +88,8 @@ def memory(case: Case) -> Iterator[Check]:
     twice = case.fit(case.start, 2)
     if not case.exact:
         again = _one_more(case)
-        off = max(far(again.params[n], v) for n, v in twice.params_.items()) if twice.params_ else 0.0
-        off = max(off, far(again.objective, twice.history_[-1]))
+        off = largest(*(far(again.params[n], v) for n, v in twice.params_.items()))
+        off = largest(off, far(again.objective, twice.history_[-1]))
         yield measured("two steps are one, twice", "with q of the step before", off, SAME)
         return
     if alike(twice.model.module.SPEC, case.step, twice.sizes_):
@@ -117,7 +117,7 @@ def _one_more(case: Case) -> Climb:
 
 
 def _params_apart(a: Any, b: Any) -> float:
-    return max((far(a.params_[n], v) for n, v in b.params_.items()), default=0.0)
+    return largest(*(far(a.params_[n], v) for n, v in b.params_.items()))
 
 
 def _beside(case: Case, by: float, at: Mapping[str, Array] | None = None) -> Iterator[Any]:
@@ -138,7 +138,7 @@ def _beside(case: Case, by: float, at: Mapping[str, Array] | None = None) -> Ite
 
 def apart(a: Any, b: Any) -> float:
     """The largest difference of two fits, in parameters and history."""
-    return float(max([_climbs_apart(a, b), *(far(a.params_[n], v) for n, v in b.params_.items())]))
+    return largest(_climbs_apart(a, b), *(far(a.params_[n], v) for n, v in b.params_.items()))
 
 
 def as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[float, float]:
@@ -148,7 +148,7 @@ def as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[fl
         return off, SAME
     kinks = any(u.kind == "gradient" for u in case.derived.updates)  # between which a search may end
     most = AS_GOOD_BY_SLOPES if kinks else AS_GOOD
-    return max(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside)), most
+    return largest(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside)), most
 
 
 def _climbs_apart(a: Any, b: Any) -> float:
@@ -158,12 +158,8 @@ def _climbs_apart(a: Any, b: Any) -> float:
 
 def _worse(case: Case, a: Mapping[str, Any], b: Mapping[str, Any], drawn: Drawn, **beside: Any) -> float:
     """How far two ends are apart in the objective: on a ridge, where Newton ends anywhere, they must be as good."""
-    one, other = (case.fit(p, 1, drawn, **beside).history_[0] for p in (a, b))
+    one, other = (case.fit(p, 0, drawn, **beside).history_[0] for p in (a, b))
     return float(abs(one - other) / (1 + abs(one)))
-
-
-def far(a: Any, b: Any) -> float:
-    return float((np.abs(np.asarray(a) - b) / (1 + np.abs(b))).max(initial=0.0))
 
 
 def rows(case: Case) -> Iterator[Check]:
@@ -239,10 +235,10 @@ def _permuted(case: Case, name: str) -> Check:
         raise Unchecked("in another order these are no data") from why
     _, wanted = taken(case, name, order, {n: np.asarray(v) for n, v in b.params_.items()})
     off, most = _climbs_apart(a, b), SAME
-    apart = max(((np.abs(a.params_[n] - v) / (1 + np.abs(v))).max(initial=0.0) for n, v in wanted.items()), default=0.0)
-    if apart > SAME:
+    apart = largest(*(far(a.params_[n], v) for n, v in wanted.items()))
+    if not apart <= SAME:
         apart, most = min(apart, _worse(case, a.params_, wanted, moved)), AS_GOOD
-    off, note = float(max(off, apart)), ""
+    off, note = largest(off, apart), ""
     if off > most:  # as above: where one search ends by the last digit, so does one over sums in another order
         found = max((_params_apart(b, fit) for fit in _beside(case, LAST_DIGITS, case.start)), default=0.0)
         if NEIGHBOURS * found > most:
@@ -301,17 +297,22 @@ def repeated(case: Case, name: str, drawn: Drawn | None = None) -> Check:
     weight = np.ones(n)
     weight[0] = 2.0
     try:
-        a = case.fit(case.start, 1, drawn, sample_weight=weight, weights_over=name)
+        a = case.fit(case.start, 0, drawn, sample_weight=weight, weights_over=name)
+        b = case.fit(case.start, 1, twice)
+        no_end = far_out(case.model, case.drawn, b.params_)  # Newton ends anywhere on its way there
+        if not no_end:
+            try:
+                a = case.fit(case.start, 1, drawn, sample_weight=weight, weights_over=name)
+            except DegenerateError as collapsed:
+                return Check(TWICE, name, "failed", note=f"the row twice does not, but {reason(collapsed)}")
     except EmdslError as refused:
         raise Unchecked(refused.problems[0].message) from None
-    b = case.fit(case.start, 1, twice)
     ways = [_ways(fit) for fit in (a, b)]
     if ways[0] != ways[1] or "meanfield" in {*ways[0].values()} - {*_ways(case.begun).values()}:  # as the fit says
         raise Unchecked(f"what weighs has another posterior: {', '.join(dict.fromkeys(ways[0].values()))}")
-    far = any(far_out(case.model, case.drawn, fit.params_) for fit in (a, b))  # Newton ends anywhere on its way there
-    if far or another_path(case):
+    if no_end or another_path(case):
         off = float(abs(a.history_[0] - b.history_[0]) / (1 + abs(b.history_[0])))
-        told = "the step finds no end: as it begins alone" if far else MOVED
+        told = "the step finds no end: as it begins alone" if no_end else MOVED
         return measured(TWICE, name, off, SAME, told)
     off, most = as_good(case, a, b, twice)
     note = ""

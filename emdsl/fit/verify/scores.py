@@ -14,7 +14,7 @@ import numpy as np
 
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import by_themselves
-from emdsl.fit.verify.certificate import Check, measured
+from emdsl.fit.verify.certificate import Check, largest, measured
 from emdsl.fit.verify.checks import SLOPE, SMALL, direction
 from emdsl.fit.verify.setting import draw
 from emdsl.fit.verify.site import Site, Values
@@ -67,7 +67,7 @@ def scores(name: str, site: Site, drawn: Sequence[str], seed: int, plates: int, 
     ways = {v.name: direction(space, v.name, rng) for v in moved}
     beside = space.at(site.params, {n: BESIDE * ways[n] for n in site.params})
     there = [[Point(site.at(p), v, held) for v in draws] for p in (site.params, beside)]
-    yield measured(name, "density of data and draws", max(_densities(*pair) for pair in there), same)
+    yield measured(name, "density of data and draws", largest(*(_densities(*pair) for pair in there)), same)
     if not hasattr(site.module, "slopes"):
         return  # scores are differences of that density
     for v in moved:
@@ -84,10 +84,10 @@ def scores(name: str, site: Site, drawn: Sequence[str], seed: int, plates: int, 
 def _densities(first: Point, second: Point) -> float:
     """At two draws; of the parts, which lack what holds no latent, the difference."""
     found, wanted = [first.density(), second.density()], [first.log_joint(), second.log_joint()]
-    far = max(map(_off, found, wanted))
+    far = largest(*map(_off, found, wanted))
     parts = [first.units(), second.units()]
     if None not in parts and np.isfinite(wanted).all():
-        far = max(far, _off(parts[1] - parts[0], wanted[1] - wanted[0]))  # type: ignore[operator]
+        far = largest(far, _off(parts[1] - parts[0], wanted[1] - wanted[0]))  # type: ignore[operator]
     return far
 
 
@@ -104,13 +104,13 @@ def _slopes(n: str, latent: bool, draws: Sequence[Values], along: Callable[[floa
             continue  # where data rule a draw out, or a step from it
         change = _rise(lambda h: _number(along(h, values), n, latent))  # noqa: B023
         here = along(0.0, values)
-        far = max(far, _off(here.slopes("slopes", n, change, latent), rise))
+        far = largest(far, _off(here.slopes("slopes", n, change, latent), rise))
         if hasattr(here.site.module, "slopes_apart"):
             parts.append(here.slopes("slopes_apart", n, change, latent))
             rises.append(rise)
     if latent:
-        return max([far, *map(_off, parts, rises)])
-    return max(far, _off(parts[1] - parts[0], rises[1] - rises[0])) if len(parts) > 1 else far
+        return largest(far, *map(_off, parts, rises))
+    return largest(far, _off(parts[1] - parts[0], rises[1] - rises[0])) if len(parts) > 1 else far
 
 
 def _number(there: Point, n: str, latent: bool) -> Array:

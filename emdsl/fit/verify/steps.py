@@ -13,7 +13,7 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify.case import Compiled, fitted
-from emdsl.fit.verify.certificate import Check, measured, reason, skipped
+from emdsl.fit.verify.certificate import Check, far, largest, measured, reason, skipped
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.gaps import is_read
 from emdsl.fit.verify.holes import with_holes
@@ -60,10 +60,10 @@ def _moments_given(given: Compiled, model: Compiled, site: Site) -> float:
     theirs = fitted(given.fitter, given, site.drawn._replace(data=data, latents=left), site.params, 0).posterior_
     mine = site.module.posterior_given(site.params, site.bound, site.with_draws(site.world.latents))
 
-    def far(a: Any, b: Any) -> float:
-        return max((far(a[n], b[n]) for n in b), default=0.0) if isinstance(b, Mapping) else _far(flat(a), flat(b))
+    def off(a: Any, b: Any) -> float:
+        return largest(*(off(a[n], b[n]) for n in b)) if isinstance(b, Mapping) else far(flat(a), flat(b))
 
-    return far(mine, {n: v for n, v in theirs.items() if n in mine})
+    return off(mine, {n: v for n, v in theirs.items() if n in mine})
 
 
 def _latent(model: Compiled) -> set[str]:
@@ -74,7 +74,7 @@ def _latent(model: Compiled) -> set[str]:
 
 
 def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int) -> float:
-    names, far, compared = sorted(model.derived.drawn), 0.0, 0
+    names, worst, compared = sorted(model.derived.drawn), 0.0, 0
     params = dict(site.params)
     for latents in _in_turn(site, names, seed, plates):
         data = {**site.drawn.data, **{n: latents[n] for n in names}}
@@ -98,14 +98,14 @@ def _steps(given: Compiled, model: Compiled, site: Site, seed: int, plates: int)
             if latents is not site.world.latents:
                 continue
             raise Unchecked("a step finds no end: a scale of one row goes to 0, and a search stops on its way there")
-        off = max([0.0, *(_far(mine[n], v) for n, v in theirs.params_.items())])
+        off = largest(*(far(mine[n], v) for n, v in theirs.params_.items()))
         if off > SAME and any(u.kind in RIDGES for u in given.derived.updates):  # on a ridge a step ends anywhere
-            off = _far(_objective(given, drawn, mine), theirs.history_[1])
-        far = max(far, _far(here.objective, theirs.history_[0]), off)
+            off = far(_objective(given, drawn, mine), theirs.history_[1])
+        worst = largest(worst, far(here.objective, theirs.history_[0]), off)
         params, compared = {n: np.asarray(v, float) for n, v in theirs.params_.items()}, compared + 1
         if compared > POINTS:
             break
-    return far
+    return worst
 
 
 def _first_of(given: Compiled, drawn: Drawn, params: dict[str, Array], start: Values) -> tuple[dict[str, Array], Any]:
@@ -131,7 +131,3 @@ def _objective(given: Compiled, drawn: Drawn, params: Values) -> float:
         return float(fitted(given.fitter, given, drawn, params, 0).history_[0])
     except (DataError, DegenerateError):
         return -np.inf
-
-
-def _far(a: Any, b: Any) -> float:
-    return float((np.abs(np.asarray(a) - b) / (1 + np.abs(b))).max(initial=0.0))
