@@ -1550,6 +1550,31 @@ def test_models_of_no_gallery_read_well(source: str) -> None:
     assert all(line in shown for line in UGLY[source]), shown
 
 
+def test_names_that_no_page_holds_are_cut_in_equations_and_told() -> None:
+    """LaTeX ran 550 points over the margin."""
+    mean, other = "the_mean_of_what_is_measured_by_the_instrument", "the_mean_of_whatever_is_left_behind_there"
+    text = f"model M\nparam {mean} : real\nparam {other} : real\nfor n in N:\n    observed y[n] ~ Normal({mean}, 1)\n"
+    derivation = emdsl.compile(text=f"{text}    observed x[n] ~ Normal({other}, 1)\n").derivation
+    assert f"tmowimbt is {mean}" in " ".join(derivation.to_text().split())
+    assert "tmowimbt = Σ_n y[n] / N" in derivation.to_text() and "tmowilbt = Σ_n x[n] / N" in derivation.to_text()
+    assert r"\mathrm{tmowimbt} = \frac" in derivation.to_latex() and "<mi>tmowimbt</mi>" in derivation.to_html()
+    assert not any(mean in line for line in derivation.to_latex().split("\n") if "begin{equation*}" in line)
+    assert mean in derivation.to_dict()["steps"][0]["lines"][1]["text"]  # data have the user's names
+
+
+def test_a_sum_that_no_page_holds_stands_by_itself() -> None:
+    """Within a fraction LaTeX cannot break it: it left the page, 5000 points of it."""
+    names = [f"coefficient_{c}" for c in "abcdefghijklmn"]
+    lines = [*(f"param {n} : real" for n in names), "param v : positive", "for n in N:"]
+    lines += [f"    given x_{n}[n] : real" for n in names]
+    lines.append(f"    observed y[n] ~ Normal({' + '.join(f'{n} * x_{n}[n]' for n in names)}, var = v)")
+    step = next(
+        s for s in emdsl.compile(text="model M\n" + "\n".join(lines)).derivation.steps if s.facts["kind"] == "Q"
+    )
+    assert next(e.text for e in step.body if isinstance(e, Say)) == "For short, let"
+    assert text(next(e for e in reversed(step.body) if isinstance(e, Show)).formula).endswith("- R / (2 v) + const")
+
+
 def test_what_scales_a_precision_by_a_matrix_stands_in_neither_of_its_terms() -> None:
     """J and h of a vector under a Wishart; with the matrix left in h its mean J⁻¹ h was that of no posterior."""
     text = """model M
@@ -1632,7 +1657,7 @@ def test_long_equations_are_broken() -> None:
 
 def test_what_no_line_holds_is_listed_in_rows() -> None:
     """In LaTeX: a density of many long names; names of ours keep their spaces; the longest lines are set smaller."""
-    names = [f"one_of_many_names_that_are_longer_than_most_{n}" for n in range(4)]
+    names = [f"one_of_long_names_this_{n}" for n in range(4)]
     text = (
         "model M\n"
         + "".join(f"param {n} : real\n" for n in names)
@@ -1640,16 +1665,21 @@ def test_what_no_line_holds_is_listed_in_rows() -> None:
     latent a[n] ~ Exponential(exp({names[0]}))
     latent b[n] ~ Exponential(exp({names[1]}))
     observed first[n] ~ Delta(min(a[n], b[n]))
-    observed other[n] ~ Normal({names[2]} + {names[3]} * {names[0]} * {names[1]}, 1)
+    observed other[n] ~ Normal({names[2]} + {names[3]} * {names[0]} * {names[1]} * {names[2]}, 1)
+    observed power[n] ~ Normal(2 ^ ({" * ".join(names)}), 1)
 """
     )
     derivation = emdsl.compile(text=text).derivation
     shown = derivation.to_latex()
     assert r"\mathrm{first\_is\_a}" in shown and r"\texttt{one\_\allowbreak{}of" in shown
-    assert r"\left(\begin{aligned} & \mathrm{first}, \mathrm{other}, \mathrm{first\_is\_a} \mid \\ & " in shown
+    assert (
+        r"\left(\begin{aligned} & \mathrm{first}, \mathrm{other}, \mathrm{power}, \mathrm{first\_is\_a} \mid \\ & "
+        in shown
+    )
     assert r"{\small \begin{" in shown or r"{\footnotesize \begin{" in shown
     assert "*}}%\n" in shown and "*}}\n" not in shown  # no space before the text that follows
-    assert r"\begin{aligned} & \mathrm{one\_of\_many\_names\_that\_are\_longer\_than\_most\_3} \\ & \times" in shown
+    assert r"\begin{aligned} & \mathrm{one\_of\_long\_names\_this\_3} \, \mathrm" in shown
+    assert r"\\ & \times \mathrm{one\_of\_long\_names\_this\_1}" in shown
     page = derivation.to_html()
     given = '<mrow><mo>(</mo><mtable displaystyle="true"><mtr><mtd'
     assert f"<mo>&#x2061;</mo>{given}" in page

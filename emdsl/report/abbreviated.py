@@ -15,19 +15,20 @@ from emdsl.report.walking import distinct, parts, rebuilt
 WORTH = 60  # letters that a name saves, where it is worth one
 LONG, MUCH = 24, 200  # letters of two terms that are worth one, and letters saved that are worth one for shorter ones
 SHORTEST = 12  # letters of what no letter stands for
+TALL = 1500  # letters of a sum within a fraction or brackets that are more than a page: it stands by itself
 LETTERS = "RCDFGHMUVWXYZ"
 
 Long = f.Plus | f.Times
 Key = frozenset[tuple[bool, Formula]]
 
 
-def abbreviated(body: Sequence[Say | Show], taken: Collection[str]) -> tuple[Say | Show, ...]:
-    """The lines of a step, what is long in it and stands again named before the first of them.
+def abbreviated(body: Sequence[Say | Show], taken: Collection[str], again: bool = True) -> tuple[Say | Show, ...]:
+    """The lines of a step, what is long in it and stands `again` named before the first of them, and what is too tall.
 
     `taken` are the names of the model: no letter hides one, and an index is none of them.
     """
     shown = [line.formula for line in body if isinstance(line, Show)]
-    often = _repeated(shown)
+    often = (_repeated(shown) if again else []) or _tall(shown)
     used = {p.text for p in distinct(tuple(shown)) if isinstance(p, f.Name)}
     used |= {c for e in body if isinstance(e, Say) for c in re.findall(r"\b[A-Z]\b", e.text)}  # of a rule
     letters = [c for c in LETTERS if c not in taken and c not in used]
@@ -77,6 +78,15 @@ def _repeated(shown: Sequence[Formula]) -> list[Long]:
     often = [own[0] for own in found.values() if _saved(own) > WORTH]
     apart = [e for e in often if not any(e in distinct(o) for o in often if o is not e)]
     return [e for e in apart if not _of_others(_key(e), [_key(o) for o in apart])]
+
+
+def _tall(shown: Sequence[Formula]) -> list[Long]:
+    """Sums that no page holds, of those within one another the outermost; a whole right side is broken over pages."""
+    sides = [e.right if isinstance(e, f.Relation) else e for e in shown]
+    found = [p for side in sides for p in parts(side)
+             if isinstance(p, f.Plus) and not any(p is side for side in sides) and measure(p) > TALL]  # fmt: skip
+    first = {_key(p): p for p in reversed(found)}
+    return [p for p in reversed(first.values()) if not any(p in distinct(o) for o in found if o is not p)]
 
 
 def _turned(e: f.Plus) -> f.Plus:

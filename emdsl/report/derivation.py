@@ -24,6 +24,7 @@ from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels
 from emdsl.report.places import Place, anchor, by_function, listing, places, whole
 from emdsl.report.prose import told
 from emdsl.report.reference import as_written, reference_step
+from emdsl.report.shortened import shortened
 from emdsl.report.steps import steps
 from emdsl.report.unicode import lines, text
 from emdsl.report.walking import tree
@@ -100,6 +101,11 @@ class Derivation:
             said.append((f"({number}) " if number != str(k) else "") + ", ".join(parts))
         return f"Lines of the module: {'; '.join(said)}." if said else ""
 
+    @property
+    def shown(self) -> tuple[Step, ...]:
+        """The steps as they are printed, the longest names cut."""
+        return shortened(self.steps)
+
     def lines(self, k: int, step: Step) -> Iterator[tuple[Say | Show, str]]:
         """The lines of a step with the numbers of its equations."""
         return zip(step.body, labels(k, step), strict=True)
@@ -113,12 +119,12 @@ class Derivation:
 
     def to_text(self, columns: int = COLUMNS) -> str:
         """Plain text for a page of so many columns: what is longer is folded within its brackets."""
-        wide, names = columns - BESIDE, shown_names(self.steps)
+        wide, names = columns - BESIDE, shown_names(self.shown)
         out = [self.model, "=" * len(self.model), ""]
-        for k, step in enumerate(self.steps, 1):
+        for k, step in enumerate(self.shown, 1):
             title = f"{k}. {step.title.replace('`', '')}"
             code = step.facts.get("code", "")
-            out.append(f"{title:<{wide + 8 - len(code)}}{code}".rstrip())
+            out.append(f"{title:<{wide + 6 - len(code)}}  {code}".rstrip())
             for line, label in self.lines(k, step):
                 out += _said(line.text, wide, names) if isinstance(line, Say) else _plain(line, label, wide)
             out += _said(self.where(k, step), wide)
@@ -150,8 +156,8 @@ class Derivation:
 
     def to_markdown(self) -> str:
         """Markdown with `$$` equations."""
-        out, names = [f"# {_quiet(self.model)}", "", *_fenced(self.source)], shown_names(self.steps)
-        for k, step in enumerate(self.steps, 1):
+        out, names = [f"# {_quiet(self.model)}", "", *_fenced(self.source)], shown_names(self.shown)
+        for k, step in enumerate(self.shown, 1):
             code = f" · `{step.facts['code']}`" if "code" in step.facts else ""
             out += [f"## {k}. {step.title}{code}", ""]
             for line, label in self.lines(k, step):
@@ -172,8 +178,8 @@ class Derivation:
             r"\begin{document}",
             r"\maketitle",
         ]
-        names = shown_names(self.steps)
-        for k, step in enumerate(self.steps, 1):
+        names = shown_names(self.shown)
+        for k, step in enumerate(self.shown, 1):
             code = step.facts.get("code", "")
             beside = rf"\hfill{{\normalfont\small\texttt{{{escaped(code)}}}}}" if code else ""
             out.append(rf"\section[{_ticked(step.title)}]{{{_ticked(step.title)}{beside}}}")
@@ -201,8 +207,8 @@ class Derivation:
         return "\n".join([*out, "</body>", "</html>", ""])
 
     def _html_steps(self, linked: bool) -> Iterator[str]:
-        names = shown_names(self.steps)
-        for k, step in enumerate(self.steps, 1):
+        names = shown_names(self.shown)
+        for k, step in enumerate(self.shown, 1):
             yield from step.html(k, self.where(k, step, html=True) if linked else "", linked, names)
 
     def difference(self, other: Derivation | Derived) -> Difference:

@@ -12,6 +12,7 @@ from emdsl.derive.numbering import drawn_parts
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.report import formula as f
+from emdsl.report.abbreviated import abbreviated
 from emdsl.report.draws import drawn_step, objective_of_draws, over_draws
 from emdsl.report.expected import expected_step, has_latents, has_priors
 from emdsl.report.families import family_steps
@@ -32,7 +33,7 @@ from emdsl.report.together import Together
 from emdsl.report.typeset import Typeset, typeset
 from emdsl.report.unicode import text
 from emdsl.report.unopened import unopened
-from emdsl.report.updates import equation, update_steps
+from emdsl.report.updates import equation, taken, update_steps
 
 
 def steps(plan: Plan) -> tuple[Step, ...]:
@@ -57,7 +58,8 @@ def steps(plan: Plan) -> tuple[Step, ...]:
         out.append(_with_means(_statistics(plan, t)))
     whole_q = unopened(plan)
     if plan.updates:
-        out.append(_with_means(expected_step(plan, named(), whole_q, t)))
+        of_q = _with_means(expected_step(plan, named(), whole_q, t))
+        out.append(replace(of_q, body=abbreviated(of_q.body, taken(plan), again=False)))
     out += update_steps(plan, named, whole_q, t)
     out.append(_objective(plan, t))
     return tuple(explained([_unprimed(step, t) for step in told_apart(plan, out)]))

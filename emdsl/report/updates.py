@@ -72,8 +72,8 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[E
     names = names_of(*u.params)
     shown = isinstance(u.rule, Linear) and concave_by(plan, u) is not None  # then it is said below, of what it is
     reason = re.sub("; concave where [^;]*", "", u.reason) if shown else u.reason
-    taken = _taken(plan)
-    reason = _in_free_letters(reason, taken) if isinstance(u.rule, Spread) else reason
+    own = taken(plan)
+    reason = _in_free_letters(reason, own) if isinstance(u.rule, Spread) else reason
     of_rule = in_matrices(u.rule, u.params[0], t) if isinstance(u.rule, Spread) and not entry_by_entry(u.rule) else None
     body: list[Say | Show] = [Say(f"{names}: {u.kind}. {sentence(reason)}"), *(() if of_rule else _part(u, held, t))]
     body += list(_rule(plan, u, held, found, t))
@@ -84,10 +84,10 @@ def _update(plan: Plan, u: Update, held: Sequence[Term], found: Sequence[tuple[E
         "reason": u.reason, "conditional_on": list(u.conditional_on),
         "code": "refine" if isinstance(u.rule, Numeric) and u.rule.data else "m_step",
     }  # fmt: skip
-    return Step(f"The update of {names}", abbreviated(with_means(body), taken), facts, solved_parts(u))
+    return Step(f"The update of {names}", abbreviated(with_means(body), own), facts, solved_parts(u))
 
 
-def _taken(plan: Plan) -> set[str]:
+def taken(plan: Plan) -> set[str]:
     """The names that the model has."""
     model = plan.joint.as_written.model
     return {v.name for v in model.variables} | {v.name for v in model.lets} | {v.name for v in model.sizes}
@@ -156,15 +156,15 @@ def _by_rule(plan: Plan, u: Update, held: Sequence[Term], t: Typeset) -> Iterato
         case Newton():
             yield from _newton(u.rule, t)
             yield from step_of(
-                [plan.joint.model.variable(n) for n in u.params], free_coordinates(_taken(plan)), BY_BRACKET
+                [plan.joint.model.variable(n) for n in u.params], free_coordinates(taken(plan)), BY_BRACKET
             )
         case Together():
             yield from _together(u.rule, t)
             yield from step_of(
-                [plan.joint.model.variable(n) for n in u.params], free_coordinates(_taken(plan)), BY_EIGENVALUES
+                [plan.joint.model.variable(n) for n in u.params], free_coordinates(taken(plan)), BY_EIGENVALUES
             )
         case Numeric():
-            shares = Shares(t, _taken(plan))
+            shares = Shares(t, taken(plan))
             lines = list(_numeric(plan, u, held, shares, t))
             yield from (*shares.lines(), *lines)
         case _:
@@ -380,6 +380,6 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], shares: Shares, t: Typ
         yield Say(f"and {len(u.params) - READ_TOGETHER} more, in the same way.")
     if u.rule.hessian is not None:
         variables = [plan.joint.model.variable(n) for n in u.params]
-        xi = free_coordinates(_taken(plan))
+        xi = free_coordinates(taken(plan))
         yield from hessian_of(held, u.rule.hessian, variables, xi, shares, t)
         yield from step_of(variables, xi, BY_DIAGONAL if u.rule.hessian.low else BY_EIGENVALUES)
