@@ -411,6 +411,13 @@ def test_a_sum_that_stands_in_every_term_of_a_slope_is_looked_through_once() -> 
     assert calls(200) < 2.4 * calls(100)
 
 
+def test_a_product_of_many_sums_is_no_polynomial_that_is_opened() -> None:
+    """Of 24 sums of a parameter and a covariate 2^24 products were made, to see what the covariate is measured from."""
+    product = " * ".join(f"(a + {i + 1} * x[n])" for i in range(40))
+    text = f"model M\nparam a : real\nfor n in N:\n    given x[n] : real\n    observed y[n] ~ Normal({product}, 1)\n"
+    assert emdsl.compile(text=text).source
+
+
 def test_many_functions_of_two_parameters_in_one_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     """The square of 40 of them is 1,600 products, which sympy differentiated, to find out that they are too many."""
     monkeypatch.setattr("emdsl.derive.algebra.scalars.Symbols.to_sympy", lambda *_: pytest.fail("handed to sympy"))

@@ -18,10 +18,12 @@ from math import comb, prod
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
+from emdsl.derive.algebra.nodes import kept
 from emdsl.derive.joint.centre import Shift, added, moved_by, over_axes, reference
 from emdsl.derive.joint.factors import LogJoint
 from emdsl.language import model as m
 
+MOST_ADDENDS = 1000  # of a sum whose products are opened: of sixty factors of two addends there are 10^18
 Variables = Mapping[str, m.Variable]
 Powers = tuple[tuple[str, int], ...]  # of a monomial: covariates in the order of their names, and their powers
 Free = tuple[Fraction | float, El]  # a number times a parameter's element
@@ -113,7 +115,10 @@ def _polynomial(node: x.Add, variables: Variables) -> Iterator[Polynomial]:
     names = Counter(e.var for e in elements)
     covariates = {e for e in elements if names[e.var] == 1}
     parts: dict[Powers, list[Expr]] = {}
-    for t in (opened for whole in node.terms for opened in _opened(whole, {e.var for e in covariates})):
+    read = frozenset(e.var for e in covariates)
+    if sum(_addends(t, read) for t in node.terms) > MOST_ADDENDS:
+        return
+    for t in (opened for whole in node.terms for opened in _opened(whole, read)):
         powers, rest = _monomial(t, covariates)
         parts.setdefault(powers, []).append(rest)
     spoilt = {n for some in parts.values() for e in some for n in x.variables(e)}
@@ -124,7 +129,14 @@ def _polynomial(node: x.Add, variables: Variables) -> Iterator[Polynomial]:
             yield Polynomial(node, kept, {p: e for p, e in free.items() if p in kept})
 
 
-def _opened(t: Expr, covariates: set[str]) -> Iterator[Expr]:
+@kept
+def _addends(t: Expr, covariates: frozenset[str]) -> int:
+    """How many products `_opened` makes of one."""
+    held = (f for f in x.factors_of(t) if isinstance(f, x.Add) and x.variables(f) & covariates)
+    return prod(sum(_addends(term, covariates) for term in f.terms) for f in held)
+
+
+def _opened(t: Expr, covariates: frozenset[str]) -> Iterator[Expr]:
     """A product of sums that hold covariates, `(c + d x) w`, as a sum of products."""
     factors = x.factors_of(t)
     held = next((f for f in factors if isinstance(f, x.Add) and x.variables(f) & covariates), None)
