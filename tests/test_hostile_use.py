@@ -418,6 +418,15 @@ def test_a_product_of_many_sums_is_no_polynomial_that_is_opened() -> None:
     assert emdsl.compile(text=text).source
 
 
+@pytest.mark.parametrize("term", ["a / {}", "log({} * b)", "log(b + {})", "x[n] / {}"])
+def test_a_sum_whose_numbers_have_thousands_of_digits_together(term: str) -> None:
+    """A common denominator of numbers of 16 digits, or a product of them, has digits that Python would not spell."""
+    summed = " + ".join(term.format(10**15 + i) for i in range(320))
+    text = "model M\nparam a : real\nparam b : positive\nfor n in N:\n    given x[n] : real\n"
+    model = emdsl.compile(text=f"{text}    observed y[n] ~ Normal({summed} + a, b)\n")
+    assert model.source and "infinity" not in str(model.derivation)
+
+
 def test_many_functions_of_two_parameters_in_one_sum(monkeypatch: pytest.MonkeyPatch) -> None:
     """The square of 40 of them is 1,600 products, which sympy differentiated, to find out that they are too many."""
     monkeypatch.setattr("emdsl.derive.algebra.scalars.Symbols.to_sympy", lambda *_: pytest.fail("handed to sympy"))

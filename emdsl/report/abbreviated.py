@@ -10,7 +10,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.measure import measure
 from emdsl.report.page import SHORT, THEN, Say, Show
-from emdsl.report.walking import distinct, parts, rebuilt
+from emdsl.report.walking import counted, distinct, parts, rebuilt
 
 WORTH = 60  # letters that a name saves, where it is worth one
 LONG, MUCH = 24, 200  # letters of two terms that are worth one, and letters saved that are worth one for shorter ones
@@ -67,15 +67,14 @@ def _key(e: Long) -> Key:
 
 def _repeated(shown: Sequence[Formula]) -> list[Long]:
     """What is long and stands at least twice, none of it within another, in the order of the first of each."""
-    found: dict[Key, list[Long]] = {}
-    met: dict[int, Key] = {}  # a sum may be one object in hundreds of places
-    for e in (s for whole in shown for s in parts(whole)):
+    found: dict[Key, tuple[Long, int]] = {}
+    for e, times in counted(shown):  # a sum may be one object in thousands of places
         for own in _nameable(e):
-            if own is not e or id(e) not in met:
-                turned = _key(_turned(own)) if isinstance(own, f.Plus) else None
-                met[id(own)] = turned if turned is not None and turned in found else _key(own)
-            found.setdefault(met[id(own)], []).append(own)
-    often = [own[0] for own in found.values() if _saved(own) > WORTH]
+            turned = _key(_turned(own)) if isinstance(own, f.Plus) else None
+            key = turned if turned is not None and turned in found else _key(own)
+            first, before = found.get(key, (own, 0))
+            found[key] = first, before + times
+    often = [first for first, times in found.values() if _saved(first, times) > WORTH]
     apart = [e for e in often if not any(e in distinct(o) for o in often if o is not e)]
     return [e for e in apart if not _of_others(_key(e), [_key(o) for o in apart])]
 
@@ -122,12 +121,12 @@ def _of_others(terms: Key, all_: Sequence[Key]) -> bool:
     return len(smaller) > 1 and frozenset.union(*smaller) == terms
 
 
-def _saved(same: list[Long]) -> int:
+def _saved(e: Long, times: int) -> int:
     """The letters that a name saves; two terms, and a product, must be long, and stand often."""
-    size = measure(same[0])
-    saved = (len(same) - 1) * size
-    terms = [t for _, t in same[0].terms] if isinstance(same[0], f.Plus) else []
-    often = len(same) > 2 + any(isinstance(t, f.Number) for t in terms)  # `1 - p` is short to the eye
+    size = measure(e)
+    saved = (times - 1) * size
+    terms = [t for _, t in e.terms] if isinstance(e, f.Plus) else []
+    often = times > 2 + any(isinstance(t, f.Number) for t in terms)  # `1 - p` is short to the eye
     long = len(terms) > 2 or (often and (size > LONG or (size > SHORTEST and saved > MUCH)))
     return saved if long else 0
 

@@ -9,7 +9,7 @@ from math import gcd, isfinite, isqrt, lcm
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import PROBABILITIES, among
-from emdsl.derive.algebra.nodes import kept
+from emdsl.derive.algebra.nodes import is_long, kept
 from emdsl.report.powers import one_power
 
 LARGE = 8  # a number that no common factor is worth
@@ -121,6 +121,8 @@ def content(e: x.Add) -> tuple[Fraction, Expr]:
     if len(exact) < len(numbers):
         return (Fraction(-1), x.neg(e)) if all(n < 0 for n in numbers) else (Fraction(1), e)
     size = Fraction(gcd(*(n.numerator for n in exact)), lcm(*(n.denominator for n in exact)))
+    if is_long(1 / size):
+        return Fraction(1), e
     from_number = any(isinstance(t, x.Num) and t.value > 0 for t in e.terms)  # `1 - a`, not `-(a - 1)`
     c = -size if exact[0] < 0 and not from_number and not x.positive(e) else size
     return c, x.add(*(x.mul(x.num(1 / c), t) for t in e.terms))

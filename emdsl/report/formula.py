@@ -6,7 +6,7 @@ Precedence is a property of a node, `level`; printers put brackets where a part'
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 RELATION, SUM, PRODUCT, POWER, ATOM = range(5)
 
@@ -61,11 +61,25 @@ class Plus:
     """Terms with their signs: True for one that is subtracted."""
 
     terms: tuple[tuple[bool, Formula], ...]
+    known: int = field(init=False, compare=False, repr=False)  # its hash: one sum may stand in each of thousands
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", hash(self.terms))
+
+    def __hash__(self) -> int:
+        return self.known
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
     factors: tuple[Formula, ...]
+    known: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", hash(self.factors))
+
+    def __hash__(self) -> int:
+        return self.known
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from emdsl.report.formula import Formula
 
 ONE = f.Number("1")
 GLYPHS = (1, 2, 4)  # denominators that stand before a product, as in ½ a
+MOST_DIGITS = 40  # of numbers that become one
 
 
 def statistic(kind: str, latent: Formula) -> Formula:
@@ -150,6 +151,7 @@ def joined_logs(terms: list[tuple[bool, Formula]]) -> list[tuple[bool, Formula]]
         inside = [found[1] for n in members if (found := split[n]) is not None]
         if len(members) > 1 and any(_constant(a) for a in inside):
             whole = [a for a in inside if isinstance(a, f.Number) and a.text.isdigit()]
+            whole = whole if sum(len(a.text) for a in whole) < MOST_DIGITS else []
             digits = f.Number(str(prod(int(a.text) for a in whole)))
             product = f.times(*sorted([digits, *(a for a in inside if a not in whole)], key=_before))
             out |= dict.fromkeys(members)

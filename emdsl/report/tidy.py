@@ -12,6 +12,7 @@ from math import prod
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import FIRST, PRESENT, STATISTIC, WEIGHT
+from emdsl.derive.algebra.nodes import is_long
 from emdsl.report.alike import statistics_met
 from emdsl.report.conditions import (
     compared,
@@ -192,8 +193,8 @@ def _number_logs(terms: list[Expr]) -> list[Expr]:
                 logs.setdefault(c, []).append((n, v))
     out: list[Expr] = list(terms)
     for c, own in logs.items():
-        if len(own) > 1:
-            product = prod((v for _, v in own), start=Fraction(1))
+        product = prod((v for _, v in own), start=Fraction(1))
+        if len(own) > 1 and not is_long(product):
             for n, _ in own:
                 out[n] = x.ZERO
             out[own[0][0]] = x.mul(x.Num(c), x.fn("log", x.num(product))) if product != 1 else x.ZERO

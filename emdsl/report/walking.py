@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -105,6 +106,50 @@ def distinct(e: Any) -> Iterator[Formula]:
             stack.extend([getattr(p, n) for n in names])
 
 
+def counted(wholes: Sequence[Formula]) -> list[tuple[Formula, int]]:
+    """The parts of formulas, each once, in the order in which `parts` comes to them, and in how many places each is."""
+    order, met, stack = list[Formula](), set[int](), list(reversed(wholes))
+    while stack:
+        p = stack.pop()
+        if id(p) not in met:
+            met.add(id(p))
+            order.append(p)
+            stack.extend(reversed(_inside(p)))
+    times = Counter(id(p) for p in wholes)
+    for p in _from_above(wholes):
+        for q in _inside(p):
+            times[id(q)] += times[id(p)]
+    return [(p, times[id(p)]) for p in order]
+
+
+def _inside(p: Any) -> list[Formula]:
+    """What stands in a formula, not within what stands there."""
+    out: list[Formula] = []
+    pending = [getattr(p, n) for n in reversed(p.__match_args__)]
+    while pending:
+        q = pending.pop()
+        if isinstance(q, tuple):
+            pending.extend(reversed(q))
+        elif hasattr(q, "__match_args__"):
+            out.append(q)
+    return out
+
+
+def _from_above(wholes: Sequence[Formula]) -> Iterator[Formula]:
+    """Each part once, after all in which it stands."""
+    out: list[Formula] = []
+    met, stack = set[int](), [(p, False) for p in wholes]
+    while stack:
+        p, after = stack.pop()
+        if after:
+            out.append(p)
+        elif id(p) not in met:
+            met.add(id(p))
+            stack.append((p, True))
+            stack.extend((q, False) for q in _inside(p))
+    return reversed(out)
+
+
 def tree(e: Any) -> Any:
     """A formula as data: the kind of each node and its parts, without those that it has none of."""
     if isinstance(e, tuple):
@@ -113,5 +158,5 @@ def tree(e: Any) -> Any:
         return e
     if isinstance(e, f.Name) and e.text in STATISTIC:
         return {"kind": "statistic", "text": STATISTIC.named(e.text)}
-    held = ((field.name, getattr(e, field.name)) for field in fields(e))
+    held = ((field.name, getattr(e, field.name)) for field in fields(e) if field.init)
     return {"kind": type(e).__name__.lower(), **{n: tree(v) for n, v in held if v is not None and v != ()}}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from emdsl.derive.algebra.nodes import (
+    LONGEST,
     ONE,
     ZERO,
     Add,
@@ -25,7 +26,6 @@ from emdsl.derive.algebra.nodes import (
     variables,
 )
 
-LONGEST = 4000  # bits of a fraction that is kept exactly
 UNIT = Fraction(1)  # one object, so that what is no number in front is seen without arithmetic
 COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"})
 MASSES = frozenset({"log_mass", "log_inside"})  # logarithms of masses that underflow far out

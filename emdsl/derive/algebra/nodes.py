@@ -6,6 +6,7 @@ comparing and looking up, of which a derivation consists, never open an expressi
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
@@ -16,6 +17,7 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
+LONGEST = 4000  # bits of a fraction that is kept exactly
 kept = lru_cache(maxsize=50_000)  # of five questions about nodes four have been asked before
 
 
@@ -49,6 +51,8 @@ def node(cls: type[T]) -> type[T]:
     def new(made: type[T], *values: Any, **named: Any) -> T:
         if named or len(values) != len(names):
             values = completed(values, named)
+        if made is Num:
+            values = (shortened(values[0]),)
         key = values if made is not Num else _number_key(*values)
         kept = table.get(key)
         found = kept() if kept is not None else None
@@ -76,6 +80,20 @@ def first_of(table: dict[tuple[Any, ...], Kept], kept: Kept, made: Any) -> Any:
         table[kept.key] = kept
         return made
     return other
+
+
+def shortened(value: Fraction | float) -> Fraction | float:
+    """A fraction as it is, or as a float where it is too long for digits that anyone reads: infinite, perhaps."""
+    if not isinstance(value, Fraction) or not is_long(value):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def is_long(value: Fraction) -> bool:
+    return value.numerator.bit_length() > LONGEST or value.denominator.bit_length() > LONGEST
 
 
 def _number_key(value: Fraction | float) -> tuple[Any, ...]:
