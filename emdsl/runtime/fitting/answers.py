@@ -156,8 +156,8 @@ class Answers(Settings):
 
     def predict(self, data: Any, **beside: Any) -> Any:
         """The most probable value of the discrete latent, as integers; where elements are tied (a chain's path, a
-        tree), the jointly most probable configuration of all discrete latents; beside a quadrature, or by factors of q, each
-        by itself.
+        tree), the jointly most probable configuration of all discrete latents; beside a quadrature, or by factors of
+        q, each by itself.
 
         A list of arrays on ragged plates, a dict by name where there are several discrete latents.
         """
