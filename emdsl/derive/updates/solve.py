@@ -85,11 +85,11 @@ def _components(updates: Sequence[Update]) -> list[list[Update]]:
 
 
 def _in_turn(updates: Sequence[Update]) -> tuple[Update, ...]:
-    """The same; where one that passes over the data and another read each other, each is given the other (ECM)."""
+    """The same; where several read one another, in whatever way they are updated, each is given the others (ECM)."""
     held: dict[tuple[str, ...], tuple[str, ...]] = {}
     for component in _components(updates):
         names = {n for u in component for n in u.params}
-        free = (u for u in component if not u.conditional_on and not climbs_likelihood(u))
+        free = (u for u in component if not climbs_likelihood(u))
         held |= {u.params: tuple(sorted(u.depends & (names - set(u.params)))) for u in free}
     return tuple(
         replace(u, conditional_on=given, reason=f"{u.reason}; given {', '.join(given)} (ECM)")
@@ -318,10 +318,7 @@ def _schedule(
         elif (joint := _inside_one_function(component, q, every, params)) is not None:
             out.append(joint)
         elif all(u.kind in ("closed form", "linear solve") for u in component):
-            names = {n for u in component for n in u.params}
-            for u in component:
-                held = tuple(sorted(u.depends & (names - set(u.params))))
-                out.append(replace(u, conditional_on=held, reason=u.reason + f"; given {', '.join(held)} (ECM)"))
+            out += component
         else:
             hard = next(u.reason for u in component if u.kind not in ("closed form", "linear solve"))
             out += _profiled(component, q, every) or [_together(component, hard.split(";")[0], q, every, params)]
