@@ -1138,3 +1138,21 @@ def test_states_told_by_factors_are_those_of_each_element() -> None:
     for seed in range(4):
         found = list(answers.states(find_case(model, seed)))
         assert [c.status for c in found] == ["passed"], found
+
+
+def test_closed_forms_in_turn_are_given_what_is_climbed_after_them_too() -> None:
+    """Found by chance: a covariance and a mean took turns, and what both read of a slope by Newton was not told."""
+    text = """
+        model M
+        param m : real
+        param b : real ~ Normal(0, 2)
+        param T : spd[2]
+        for n in N:
+            given x[n] : real
+            observed y[n] ~ MvNormal([m, 1], T) if x[n] < 0.2 else MvNormal([b, 1], T)
+            observed c[n] ~ Bernoulli(Phi(b * x[n]))
+    """
+    model = emdsl.compile(text=text)
+    assert {n: model.updates[n].conditional_on for n in "mTb"} == {"m": ("T",), "T": ("b", "m"), "b": ("T",)}
+    case = find_case(model, 0)
+    assert [c for c in m_step(case) if c.status == "failed"] == []
