@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from emdsl.fit.verify import (
     mass,
     on_average,
     resting,
+    site,
 )
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case, further
@@ -1156,3 +1158,16 @@ def test_closed_forms_in_turn_are_given_what_is_climbed_after_them_too() -> None
     assert {n: model.updates[n].conditional_on for n in "mTb"} == {"m": ("T",), "T": ("b", "m"), "b": ("T",)}
     case = find_case(model, 0)
     assert [c for c in m_step(case) if c.status == "failed"] == []
+
+
+def test_data_that_the_model_refuses_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by chance: a share was rounded to 1, and how the model is drawn had failed."""
+    rows = "for n in N:\n    latent z[n] ~ Normal(m, 1)\n    observed y[n] ~ Beta(2, exp(z[n]))\ninfer z by mcmc\n"
+
+    def rounded(model: Any, seed: int, plates: int) -> Drawn:
+        drawn = draw(model, seed, plates)
+        drawn.data["y"][0] = drawn.data["y"][0] if seed else 1.0
+        return drawn
+
+    monkeypatch.setattr(site, "draw", rounded)
+    assert site.Site.of(emdsl.compile(text=f"model M\nparam m : real\n{rows}"), 0, 3).drawn.data["y"].max() < 1

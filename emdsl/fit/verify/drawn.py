@@ -53,7 +53,7 @@ def drawing(model: Compiled, given: Compiled, seed: int = 0) -> tuple[Check, ...
             try:
                 with np.errstate(all="ignore"):
                     found = list(part(model, seed, plates))
-            except (Unchecked, EmdslError, NotImplementedError) as why:
+            except (Unchecked, EmdslError, faults.DataError, NotImplementedError) as why:
                 found = [skipped(NAME, name, reason(why))]
                 continue
             except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)

@@ -16,9 +16,11 @@ from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, as_data, draw, shortened, sized
 from emdsl.fit.verify.tables import tables
 from emdsl.fit.verify.world import World
+from emdsl.runtime.data import faults
 from emdsl.runtime.montecarlo.sampler import Chain
 
 NAME, SAME = "how it is drawn", 1e-7
+DRAWN_AGAIN, FURTHER = 5, 100_003  # times, and how far on the next seed is
 POINTS = 3  # at which a density is compared with the one at the draws
 Values = Mapping[str, Array]
 
@@ -37,10 +39,17 @@ class Site:
 
     @staticmethod
     def of(model: Compiled, seed: int, plates: int, change: Callable[[Drawn], Drawn] = lambda drawn: drawn) -> Site:
+        """Data drawn that the model refuses, as a share that was rounded to 1, are drawn again. Raises DataError."""
         text = shortened(sized(model.resolved))
-        drawn = change(draw(text, seed, plates))
-        fitter = model.fitter(seed=0, sizes=told_sizes(model, drawn))
-        bound = fitter._bind(as_data(model.resolved, drawn))
+        for again in range(DRAWN_AGAIN + 1):
+            drawn = change(draw(text, seed + FURTHER * again, plates))
+            fitter = model.fitter(seed=0, sizes=told_sizes(model, drawn))
+            try:
+                bound = fitter._bind(as_data(model.resolved, drawn))
+                break
+            except faults.DataError:
+                if again == DRAWN_AGAIN:
+                    raise
         prepared = fitter._prepare(bound)
         params = {n: np.asarray(v, float) for n, v in drawn.setting.params.items()}
         module = fitter._module
