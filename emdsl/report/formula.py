@@ -201,6 +201,11 @@ def of(name: str, *arguments: Formula) -> Formula:
     return Apply(Word(name), arguments)
 
 
+def given(e: Formula, conditions: Sequence[Formula]) -> Formula:
+    """What a function is of, where conditions hold: `x | z = k`."""
+    return Relation("|", e, Listed(tuple(conditions))) if conditions else e
+
+
 def times(*factors: Formula) -> Formula:
     """A product, flat; 1 where nothing is left."""
     flat: list[Formula] = []

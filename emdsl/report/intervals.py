@@ -33,6 +33,9 @@ def cut_lines(
 ) -> Iterator[Say | Show]:
     """Where a Normal is cut, and those of its mean and its mean square there that anything reads."""
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
+    gates = t.gates(block, {}, names)
+    given = f.Listed(tuple(gates)) if gates else None
+    of = f.given(latent, gates)
     named = {n: f.Apply(f.Word(n), (latent,)) for n in ("low", "high", "precision", "mean", "alpha", "beta")}
     precision = tidy(x.mul(x.num(-2), naturals.get("square", x.ZERO)), t.known)
     apart = any(c.apart for c in block.cuts)
@@ -56,16 +59,20 @@ def cut_lines(
     yield from map(Show, ends(named))
     yield Say("Its moments are (Johnson, Kotz and Balakrishnan 1994, section 13.10.1)")
     first, second = between(named, apart)
-    yield Show(f.Relation("=", f.Mean(latent), first))
+    yield Show(f.Relation("=", f.Mean(latent, given), first))
     if "square" in read:
-        yield Show(f.Relation("=", f.Mean(f.Raised(latent, TWO)), second))
-    mass = inside(named, apart)
-    yield Say("where what is infinite has density 0, and summed out it leaves, beside what a Normal does,")
-    yield Show(f.Apply(f.Word("log"), (mass,)))
+        yield Show(f.Relation("=", f.Mean(f.Raised(latent, TWO), given), second))
+    yield Say("where what is infinite has density 0. Summed out it leaves, beside the terms without it,")
+    half = f.Over(ONE, TWO)
+    square = f.times(half, named["precision"], f.Raised(named["mean"], TWO))
+    left = ((False, square), (True, f.times(half, f.of("log", named["precision"]))),
+             (False, f.times(half, f.of("log", f.times(TWO, f.Word("pi"))))),
+             (False, f.of("log", inside(named, apart))))  # fmt: skip
+    yield Show(f.Relation("=", f.of("A", of), f.Plus(left)))
     if not apart and _met(lower, upper):
         whole = text(latent)
         yield Say(
-            f"Where low and high are the same, {whole} is seen itself: it is its mean, and its density stands there."
+            f"Where low and high are the same, {whole} is seen itself: it is its mean, and A the value of its terms."
         )
 
 
@@ -129,15 +136,18 @@ def matrix_lines(
     if shown is None:
         yield Say("So q is Wishart with these natural parameters; its moments and log-normaliser A are the family's.")
         return
+    gates = t.gates(block, {}, names)
+    given = f.Listed(tuple(gates)) if gates else None
+    of = f.given(matrix, gates)
     yield Say("So q is Wishart, with")
-    yield Show(f.Relation("=", f.of("df", matrix), t.of(df, names)))
-    yield Show(f.Relation("=", f.Raised(f.of("scale", matrix), f.Number("-1")), shown))
+    yield Show(f.Relation("=", f.of("df", of), t.of(df, names)))
+    yield Show(f.Relation("=", f.Raised(f.of("scale", of), f.Number("-1")), shown))
     yield Say("Its log-normaliser A is the family's, and its moments are")
     other = x.fresh(block.own[0].dim)
     inner = t.letters.extend({i: names[i] for i in block.home if i in names}, (other,))
-    mean, volume = wishart(f.of("df", matrix), f.of("scale", matrix), t.of(size, names), t.range(other, inner))
-    yield Show(f.Relation("=", f.Mean(matrix), mean))
-    yield Show(f.Relation("=", f.Mean(f.of("logdet", matrix)), volume))
+    mean, volume = wishart(f.of("df", of), f.of("scale", of), t.of(size, names), t.range(other, inner))
+    yield Show(f.Relation("=", f.Mean(matrix, given), mean))
+    yield Show(f.Relation("=", f.Mean(f.of("logdet", matrix), given), volume))
 
 
 def wishart(

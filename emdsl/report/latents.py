@@ -315,13 +315,15 @@ def _arguments(block: Block, naturals: Mapping[str, Expr], names: Names, t: Type
     """The posterior's arguments as the family has them; the mean of one that is symmetric about it."""
     assert block.record is not None
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
+    gates = t.gates(block, {}, names)
     yield Say(f"So q is {block.record.name}, with")
     for argument, statistic_name, factor, constant in block.record.arguments:
         value = x.add(x.mul(x.num(factor), naturals.get(statistic_name, x.ZERO)), x.num(constant))
-        yield Show(f.Relation("=", f.Apply(f.Word(argument), (latent,)), t.of(_short(value, t), names)))
+        left = f.Apply(f.Word(argument), (f.given(latent, gates),))
+        yield Show(f.Relation("=", left, t.of(_short(value, t), names)))
         if statistic_name == "square":
             top = t.of(_short(naturals.get("id", x.ZERO), t), names)
-            yield Show(f.Relation("=", f.Mean(latent), under(top, f.Apply(f.Word(argument), (latent,)))))
+            yield Show(f.Relation("=", f.Mean(latent, f.Listed(tuple(gates)) if gates else None), under(top, left)))
 
 
 def _short(value: Expr, t: Typeset) -> Expr:

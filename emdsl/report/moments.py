@@ -5,7 +5,7 @@ The derivatives of the families' log-partitions (Bishop 2006, appendix B); a tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El
@@ -72,10 +72,12 @@ def moment_lines(plan: Plan, block: Block, t: Writer, names: Names) -> Iterator[
         yield Say("Its other moments and its log-normaliser are the family's.")
         return
     latent = t.of(El(block.name, (*block.home, *block.own)), names)
-    arguments = _arguments(block, latent, t, names)
+    gates = t.gates(block, {}, names)
+    arguments = _arguments(block, latent, gates, t, names)
     yield Say("Its log-normaliser A is the family's, and its moments are")
     for kind in told:
-        yield Show(f.Relation("=", f.Mean(statistic(kind, latent)), known[kind](arguments)))
+        mean = f.Mean(statistic(kind, latent), f.Listed(tuple(gates)) if gates else None)
+        yield Show(f.Relation("=", mean, known[kind](arguments)))
 
 
 def read_of(plan: Plan, block: Block) -> set[str]:
@@ -87,15 +89,16 @@ def read_of(plan: Plan, block: Block) -> set[str]:
     return {kind for latent, kind in moments if latent == block.name}
 
 
-def _arguments(block: Block, latent: Formula, t: Writer, names: Names) -> Arguments:
+def _arguments(block: Block, latent: Formula, gates: Sequence[Formula], t: Writer, names: Names) -> Arguments:
     """The arguments of q as the lines before call them; of a simplex the sum of all, too."""
     assert block.record is not None
-    out: dict[str, Formula] = {name: f.Apply(f.Word(name), (latent,)) for name, *_ in block.record.arguments}
-    out["mean"] = f.Mean(latent)
+    of = f.given(latent, gates)
+    out: dict[str, Formula] = {name: f.Apply(f.Word(name), (of,)) for name, *_ in block.record.arguments}
+    out["mean"] = f.Mean(latent, f.Listed(tuple(gates)) if gates else None)
     if block.own:
         other = x.fresh(block.own[-1].dim)
         inner = t.letters.extend(names, (other,))
         there = t.of(El(block.name, (*block.home, *block.own[:-1], other)), inner)
         for name, *_ in block.record.arguments:
-            out["total"] = t.big((other,), (), f.Apply(f.Word(name), (there,)), inner)
+            out["total"] = t.big((other,), (), f.Apply(f.Word(name), (f.given(there, gates),)), inner)
     return out

@@ -279,19 +279,19 @@ def e_step(params, data, prepared, rng=None):
     S_count = q_z_weighted.sum()  # (6.2)
     q_z_weighted_2 = q_z if prepared["the weights are even"] else q_z * weight  # (6.3)
     part = mean_b[0] * q_z_weighted_2[:, None, :]  # (6.3)
-    S_b_b_b = np.tensordot(mean_b[0], part, ([0, 2], [0, 2])).T  # (6.3)
+    S_z_b_b = np.tensordot(mean_b[0], part, ([0, 2], [0, 2])).T  # (6.3)
     S_cov_b = np.tensordot(cov_b[0][0], q_z_weighted_2.sum(axis=0), ([2], [0]))  # (6.4)
-    S_b_b = (mean_b[0] @ q_z_weighted_2[..., None])[..., 0]  # (6.5)
-    S_b_y_b = sum_y @ np.einsum("ab,ab->b", mean_b[0][:, 0, :], q_z_weighted_2)  # (6.8)
-    S_b_y_day_b = sum_day_y @ np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2)  # (6.9)
+    S_z_b = (mean_b[0] @ q_z_weighted_2[..., None])[..., 0]  # (6.5)
+    S_z_y_b = sum_y @ np.einsum("ab,ab->b", mean_b[0][:, 0, :], q_z_weighted_2)  # (6.8)
+    S_z_y_day_b = sum_day_y @ np.einsum("ab,ab->b", mean_b[0][:, 1, :], q_z_weighted_2)  # (6.9)
     part_2 = mean_b[0][:, 0, :] * mean_b[0][:, 0, :]  # (6.10)
-    S_b_n_y_b_b = sum_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_2)  # (6.10)
+    S_z_n_y_b_b = sum_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_2)  # (6.10)
     S_n_y_cov_b = q_z_weighted_2.sum(axis=0) @ part_3  # (6.11)
     part_4 = mean_b[0][:, 0, :] * mean_b[0][:, 1, :]  # (6.12)
-    S_b_n_y_day_b_b = sum_day_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_4)  # (6.12)
+    S_z_n_y_day_b_b = sum_day_n_y @ np.einsum("ab,ab->b", q_z_weighted_2, part_4)  # (6.12)
     S_n_y_day_cov_b = q_z_weighted_2.sum(axis=0) @ part_5  # (6.13)
     part_6 = mean_b[0][:, 1, :] * mean_b[0][:, 1, :]  # (6.14)
-    S_b_n_y_day_day_b_b = sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_6)  # (6.14)
+    S_z_n_y_day_day_b_b = sum_n_y_day_day @ np.einsum("ab,ab->b", q_z_weighted_2, part_6)  # (6.14)
     S_n_y_day_day_cov_b = q_z_weighted_2.sum(axis=0) @ part_7  # (6.15)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
@@ -307,18 +307,18 @@ def e_step(params, data, prepared, rng=None):
         "log_likelihood": float(honest(log_likelihood)),  # (12)
         "z": S_z,  # (6.1)
         "count": S_count,  # (6.2)
-        "b_b_b": S_b_b_b,  # (6.3)
+        "z_b_b": S_z_b_b,  # (6.3)
         "cov_b": S_cov_b,  # (6.4)
-        "b_b": S_b_b,  # (6.5)
+        "z_b": S_z_b,  # (6.5)
         "n_y": S_n_y,  # (6.6)
         "y_y": S_y_y,  # (6.7)
-        "b_y_b": S_b_y_b,  # (6.8)
-        "b_y_day_b": S_b_y_day_b,  # (6.9)
-        "b_n_y_b_b": S_b_n_y_b_b,  # (6.10)
+        "z_y_b": S_z_y_b,  # (6.8)
+        "z_y_day_b": S_z_y_day_b,  # (6.9)
+        "z_n_y_b_b": S_z_n_y_b_b,  # (6.10)
         "n_y_cov_b": S_n_y_cov_b,  # (6.11)
-        "b_n_y_day_b_b": S_b_n_y_day_b_b,  # (6.12)
+        "z_n_y_day_b_b": S_z_n_y_day_b_b,  # (6.12)
         "n_y_day_cov_b": S_n_y_day_cov_b,  # (6.13)
-        "b_n_y_day_day_b_b": S_b_n_y_day_day_b_b,  # (6.14)
+        "z_n_y_day_day_b_b": S_z_n_y_day_day_b_b,  # (6.14)
         "n_y_day_day_cov_b": S_n_y_day_day_cov_b,  # (6.15)
     }
 
@@ -332,32 +332,32 @@ def m_step(statistics, params, prepared, policy="raise"):
     cov = params["cov"]
     s2 = params["s2"]
     S_z = statistics["z"]
-    S_b_b = statistics["b_b"]
-    S_b_b_b = statistics["b_b_b"]
+    S_z_b = statistics["z_b"]
+    S_z_b_b = statistics["z_b_b"]
     S_cov_b = statistics["cov_b"]
     S_count = statistics["count"]
     S_y_y = statistics["y_y"]
-    S_b_y_b = statistics["b_y_b"]
-    S_b_y_day_b = statistics["b_y_day_b"]
-    S_b_n_y_b_b = statistics["b_n_y_b_b"]
+    S_z_y_b = statistics["z_y_b"]
+    S_z_y_day_b = statistics["z_y_day_b"]
+    S_z_n_y_b_b = statistics["z_n_y_b_b"]
     S_n_y_cov_b = statistics["n_y_cov_b"]
-    S_b_n_y_day_b_b = statistics["b_n_y_day_b_b"]
+    S_z_n_y_day_b_b = statistics["z_n_y_day_b_b"]
     S_n_y_day_cov_b = statistics["n_y_day_cov_b"]
-    S_b_n_y_day_day_b_b = statistics["b_n_y_day_day_b_b"]
+    S_z_n_y_day_day_b_b = statistics["z_n_y_day_day_b_b"]
     S_n_y_day_day_cov_b = statistics["n_y_day_day_cov_b"]
     S_n_y = statistics["n_y"]
     # (8) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (9) mean: closed form; Q is quadratic: one equation for each element; concave where its coefficient is positive
-    mean = checked(S_b_b / S_z[:, None], "mean", mean, policy, -np.inf, np.inf)
+    mean = checked(S_z_b / S_z[:, None], "mean", mean, policy, -np.inf, np.inf)
     # (10) cov: closed form; in the precision P, Q = a logdet(P) - tr(C P), concave: the maximum has inv(P) = C / a
-    t = mean.T @ S_b_b
+    t = mean.T @ S_z_b
     part = mean * S_z[:, None]
     t_2 = (mean.T @ part).T
-    scatter_cov = S_b_b_b + S_cov_b + t_2 + (-2 * t).T
+    scatter_cov = S_z_b_b + S_cov_b + t_2 + (-2 * t).T
     cov = spread(scatter_cov, S_count, "cov", cov, policy, prepared["the scale"])
     # (11) s2: closed form; the score has one root
-    s2 = positive((S_y_y + S_b_n_y_b_b + S_n_y_cov_b + S_b_n_y_day_day_b_b + S_n_y_day_day_cov_b + 2 * (S_b_n_y_day_b_b + S_n_y_day_cov_b - S_b_y_b - S_b_y_day_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
+    s2 = positive((S_y_y + S_z_n_y_b_b + S_n_y_cov_b + S_z_n_y_day_day_b_b + S_n_y_day_day_cov_b + 2 * (S_z_n_y_day_b_b + S_n_y_day_cov_b - S_z_y_b - S_z_y_day_b)) / S_n_y, "s2", s2, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_y)
     return {
         "weights": weights,
         "mean": mean + (reference_y * ((np.arange(2) == 0) + 0.0)),  # (13.3)

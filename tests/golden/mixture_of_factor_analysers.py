@@ -243,13 +243,13 @@ def e_step(params, data, prepared, rng=None):
     S_z_x = (x @ q_z_weighted.T).T  # (6.4)
     q_z_weighted_2 = q_z if prepared["the weights are even"] else q_z * weight  # (6.5)
     part = x[:, None, :] * q_z_weighted_2  # (6.5)
-    S_y_x_y = np.einsum("abc,dac->abd", mean_y[0], part).transpose(0, 2, 1)  # (6.5)
+    S_z_x_y = np.einsum("abc,dac->abd", mean_y[0], part).transpose(0, 2, 1)  # (6.5)
     S_z_n_x = (present_x @ q_z_weighted.T).T  # (6.6)
     part_2 = present_x[:, None, :] * q_z_weighted_2  # (6.7)
-    S_y_n_x_y = np.einsum("abc,dac->abd", mean_y[0], part_2).transpose(0, 2, 1)  # (6.7)
+    S_z_n_x_y = np.einsum("abc,dac->abd", mean_y[0], part_2).transpose(0, 2, 1)  # (6.7)
     part_3 = mean_y[0][:, :, None, :] * mean_y[0][:, None, :, :]  # (6.8)
-    S_y_n_x_y_y = np.einsum("abc,bdec->abde", part_2, part_3).transpose(1, 0, 2, 3)  # (6.8)
-    S_y_n_x_cov_y = np.einsum("abcd,ead->abce", cov_y[0][0], part_2).transpose(0, 3, 1, 2)  # (6.9)
+    S_z_n_x_y_y = np.einsum("abc,bdec->abde", part_2, part_3).transpose(1, 0, 2, 3)  # (6.8)
+    S_z_n_x_cov_y = np.einsum("abcd,ead->abce", cov_y[0][0], part_2).transpose(0, 3, 1, 2)  # (6.9)
     # (11) the log-likelihood, added up
     log_likelihood += log_z_z @ weight
     # (11) the log-likelihood's terms that lack the rows
@@ -260,11 +260,11 @@ def e_step(params, data, prepared, rng=None):
         "n_x": S_n_x,  # (6.2)
         "x_x": S_x_x,  # (6.3)
         "z_x": S_z_x,  # (6.4)
-        "y_x_y": S_y_x_y,  # (6.5)
+        "z_x_y": S_z_x_y,  # (6.5)
         "z_n_x": S_z_n_x,  # (6.6)
-        "y_n_x_y": S_y_n_x_y,  # (6.7)
-        "y_n_x_y_y": S_y_n_x_y_y,  # (6.8)
-        "y_n_x_cov_y": S_y_n_x_cov_y,  # (6.9)
+        "z_n_x_y": S_z_n_x_y,  # (6.7)
+        "z_n_x_y_y": S_z_n_x_y_y,  # (6.8)
+        "z_n_x_cov_y": S_z_n_x_cov_y,  # (6.9)
     }
 
 
@@ -280,30 +280,30 @@ def m_step(statistics, params, prepared, policy="raise"):
     S_z_n_x = statistics["z_n_x"]
     K = sizes["K"]
     D = sizes["D"]
-    S_y_n_x_y = statistics["y_n_x_y"]
+    S_z_n_x_y = statistics["z_n_x_y"]
     Q = sizes["Q"]
     S_z_x = statistics["z_x"]
-    S_y_n_x_y_y = statistics["y_n_x_y_y"]
-    S_y_n_x_cov_y = statistics["y_n_x_cov_y"]
-    S_y_x_y = statistics["y_x_y"]
+    S_z_n_x_y_y = statistics["z_n_x_y_y"]
+    S_z_n_x_cov_y = statistics["z_n_x_cov_y"]
+    S_z_x_y = statistics["z_x_y"]
     S_x_x = statistics["x_x"]
     S_n_x = statistics["n_x"]
     # (8) weights: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     weights = shares(S_z, "weights", weights, policy)
     # (9.1), (9.2) mean, load: linear solve; Q is quadratic: normal equations; concave where their matrix is positive definite
-    left = np.concatenate([np.concatenate([S_z_n_x.reshape(K, D, 1, 1), S_y_n_x_y.reshape(K, D, 1, Q)], axis=-1), np.concatenate([S_y_n_x_y.reshape(K, D, Q, 1), (0.5 * (S_y_n_x_y_y + S_y_n_x_y_y.transpose(0, 1, 3, 2) + S_y_n_x_cov_y + S_y_n_x_cov_y.transpose(0, 1, 3, 2))).reshape(K, D, Q, Q)], axis=-1)], axis=-2)
-    right = np.concatenate([S_z_x.reshape(K, D, 1), S_y_x_y.reshape(K, D, Q)], axis=-1)
+    left = np.concatenate([np.concatenate([S_z_n_x.reshape(K, D, 1, 1), S_z_n_x_y.reshape(K, D, 1, Q)], axis=-1), np.concatenate([S_z_n_x_y.reshape(K, D, Q, 1), (0.5 * (S_z_n_x_y_y + S_z_n_x_y_y.transpose(0, 1, 3, 2) + S_z_n_x_cov_y + S_z_n_x_cov_y.transpose(0, 1, 3, 2))).reshape(K, D, Q, Q)], axis=-1)], axis=-2)
+    right = np.concatenate([S_z_x.reshape(K, D, 1), S_z_x_y.reshape(K, D, Q)], axis=-1)
     solved = solve_normal(left, right, "mean and load", np.concatenate([np.reshape(mean, (K, D, 1,)), np.reshape(load, (K, D, Q,))], axis=-1), policy)
     mean = solved[..., 0:1].reshape(K, D)
     load = solved[..., 1:1 + Q].reshape(K, D, Q)
     # (10) noise: closed form; the score has one root
     t = (mean * S_z_x).sum(axis=0)
-    t_2 = (load * S_y_x_y).sum(axis=(0, 2))
+    t_2 = (load * S_z_x_y).sum(axis=(0, 2))
     t_3 = mean ** 2
     t_4 = (t_3 * S_z_n_x).sum(axis=0)
-    t_5 = (mean * (load * S_y_n_x_y).sum(axis=2)).sum(axis=0)
-    t_6 = (load * np.einsum("abc,abcd->abd", load, S_y_n_x_y_y)).sum(axis=(0, 2))
-    t_7 = (load * np.einsum("abc,abcd->abd", load, S_y_n_x_cov_y)).sum(axis=(0, 2))
+    t_5 = (mean * (load * S_z_n_x_y).sum(axis=2)).sum(axis=0)
+    t_6 = (load * np.einsum("abc,abcd->abd", load, S_z_n_x_y_y)).sum(axis=(0, 2))
+    t_7 = (load * np.einsum("abc,abcd->abd", load, S_z_n_x_cov_y)).sum(axis=(0, 2))
     t_8 = 1 / S_n_x
     part = (S_x_x + t_4 + t_6 + t_7 + 2 * (t_5 - t - t_2)) * t_8
     noise = positive(part, "noise", noise, policy, 1e-14 * prepared["the spread"] ** 2, -0.5 * S_n_x)

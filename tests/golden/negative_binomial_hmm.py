@@ -229,8 +229,8 @@ def e_step(params, data, prepared, rng=None):
     pairs_z = chain_z.sums()  # (6.2)
     S_z_pair = pairs_z  # (6.2)
     S_z = chain_z.q.sum(axis=1)  # (6.3)
-    S_rate_log_rate = np.einsum("ab,ab->a", moments_rate["log"], q_gates_rate)  # (6.4)
-    S_rate_rate = np.einsum("ab,ab->a", moments_rate["id"], q_gates_rate)  # (6.5)
+    S_z_log_rate = np.einsum("ab,ab->a", moments_rate["log"], q_gates_rate)  # (6.4)
+    S_z_rate = np.einsum("ab,ab->a", moments_rate["id"], q_gates_rate)  # (6.5)
     # (12) the log-likelihood, added up
     log_likelihood += log_z_z
     # (12) the log-likelihood's terms that lack the rows
@@ -240,8 +240,8 @@ def e_step(params, data, prepared, rng=None):
         "z_first": S_z_first,  # (6.1)
         "z_pair": S_z_pair,  # (6.2)
         "z": S_z,  # (6.3)
-        "rate_log_rate": S_rate_log_rate,  # (6.4)
-        "rate_rate": S_rate_rate,  # (6.5)
+        "z_log_rate": S_z_log_rate,  # (6.4)
+        "z_rate": S_z_rate,  # (6.5)
     }
 
 
@@ -254,36 +254,36 @@ def m_step(statistics, params, prepared, policy="raise"):
     shape = params["shape"]
     S_z_first = statistics["z_first"]
     S_z_pair = statistics["z_pair"]
-    S_rate_rate = statistics["rate_rate"]
+    S_z_rate = statistics["z_rate"]
     S_z = statistics["z"]
-    S_rate_log_rate = statistics["rate_log_rate"]
+    S_z_log_rate = statistics["z_log_rate"]
     # (8) first: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     first = shares(S_z_first, "first", first, policy)
     # (9) trans: closed form; sum of c log p on a simplex: Lagrange multiplier, normalise; Q is concave where all c >= 0
     trans = shares(S_z_pair, "trans", trans, policy)
     # (10) mean: closed form; the score has one root
     t = 1 / S_z
-    part = S_rate_rate * t
+    part = S_z_rate * t
     part_2 = shape * S_z
     mean = positive(part, "mean", mean, policy, 0.0, -part_2)
     # (11.1) to (11.3) shape: newton; no closed root where Q holds shape[k] log(shape[k]), shape[k], log Gamma(shape[k]); Newton with step-halving, to convergence
     t_4 = log0(mean)
     part_5 = t_4 * S_z
     t_5 = 1 / mean
-    part_6 = t_5 * S_rate_rate
-    part_9 = S_rate_rate * t_5
+    part_6 = t_5 * S_z_rate
+    part_9 = S_z_rate * t_5
     def objective_of_shape(shape_2):
         t_2 = log0(shape_2)
         part_3 = shape_2 * t_2
         t_3 = scipy.special.gammaln(shape_2)
         part_4 = S_z * (part_3 - t_3)
-        part_7 = (S_rate_log_rate - part_5 - part_6) * shape_2
+        part_7 = (S_z_log_rate - part_5 - part_6) * shape_2
         t_6 = scipy.special.digamma(shape_2)
         part_8 = S_z * (1 + t_2 - t_4 - t_6)
         t_7 = 1 / shape_2
         t_8 = trigamma(shape_2)
         part_10 = S_z * (t_7 - t_8)
-        return part_4 + part_7, part_8 + S_rate_log_rate - part_9, part_10
+        return part_4 + part_7, part_8 + S_z_log_rate - part_9, part_10
     shape = checked(maximise_scalar(objective_of_shape, shape, "positive", 0.0, np.inf), "shape", shape, policy, 0.0, np.inf)
     return {
         "first": first,

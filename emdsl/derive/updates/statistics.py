@@ -38,10 +38,11 @@ from emdsl.derive.joint.sides import KNOWN, PARAMETER, classes
 from emdsl.derive.joint.terms import Symmetry, Term, blocks_of, canonical_form, merge, symmetry_of
 from emdsl.derive.joint.weights import weigh
 from emdsl.derive.posteriors.averages import expectation
+from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Elimination, is_prior
 from emdsl.errors import InternalError
 
-Together = Mapping[str, Sequence[str]]  # the discrete latents that are found together, by the name of their block
+Together = Mapping[str, Sequence[str]]  # the discrete latents whose states a block's probability is of, by its name
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def expected(joint: LogJoint, elimination: Elimination, weighted: str | None) ->
     kinds = {**classes(joint), **shared}  # points that all elements share are constants beside the parameters
     symmetry = symmetry_of(joint)
     together = {b.name: b.latents for b in elimination.blocks if len(b.states) == len(b.latents)}
+    together |= {b.name: given for b in elimination.blocks if (given := _given(b))}
     found: dict[tuple[object, ...], Statistic] = {}
     terms: list[Term] = []
     prior: list[Term] = []
@@ -243,6 +245,13 @@ def _with_statistic(
     statistic = El(STATISTIC.of(stat.name), tuple(back[i] for i in stat.axes))
     ixs = tuple(i for i in t.ixs if i in wanted)
     return Term(t.coef, (), (*ours, statistic), ixs)
+
+
+def _given(b: Block) -> tuple[str, ...]:
+    """The latents in whose states a block without states of its own is found: its probability is theirs."""
+    of = [n.of for n in b.neighbours if n.at in b.gates]
+    held = tuple(e.var for e in of if isinstance(e, El))
+    return held if not b.states and len(held) == len(b.gates) else ()
 
 
 def _as_declared(ixs: Sequence[Ix], ours: Sequence[Expr]) -> dict[Ix, int]:
