@@ -17,7 +17,7 @@ from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify.effort import MOST_NUMBERS, MOST_POINTS, numbers_of, points_of
+from emdsl.fit.verify.effort import MOST_NUMBERS, MOST_POINTS, numbers_of, points_of, refuse_draws
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.oracle import FINE, Oracle
 from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, shortened, sized
@@ -164,7 +164,10 @@ def fitted(
     tol: float = 0,
     **beside: Any,
 ) -> Any:
-    """An estimator after `steps` M-steps from `params`, or fewer where one moves the objective by less than `tol`."""
+    """An estimator after `steps` M-steps from `params`, or fewer where one moves the objective by less than `tol`.
+
+    Raises Unchecked where gaps make it one that draws.
+    """
     sizes = told_sizes(model, drawn)
     data = as_data(model.resolved, drawn)
     with warnings.catch_warnings():
@@ -172,6 +175,8 @@ def fitted(
         estimator = make(max_iter=steps, tol=tol, seed=0, sizes=sizes, on_degenerate=policy)
         estimator.as_printed = True  # another variant of the model may hide what is wrong with this one
         estimator.hurried = True  # what twice the points add, and where a few steps lead to, few of all fits are asked
+        if not model.derived.drawn:
+            refuse_draws(estimator, drawn.data, data)
         return estimator.fit(data, init=params, **beside)
 
 

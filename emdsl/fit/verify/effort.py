@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from emdsl.derive.posteriors.slopes import components
 from emdsl.derive.updates.curvature import kinked
 from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.families.scope import Array
+from emdsl.fit.verify.world import Unchecked
+from emdsl.runtime.fitting.climbs import is_sampled
 
 MOST_POINTS = 1000  # of an element, with which fits of many rows are made: 31 in each of two dimensions, not 61 in 61
 MOST_NUMBERS = 250_000  # at which log densities are evaluated: an iteration of EM takes a fifth of a second there
@@ -47,6 +50,24 @@ def searched(updates: Sequence[Update]) -> tuple[str, ...]:
     rules = [(u, u.rule) for u in updates if isinstance(u.rule, Numeric)]
     dear = (u for u, rule in rules if rule.data and u.kind == "gradient" and kinked(rule.whole, u.params))
     return tuple(n for u in dear for n in u.params)
+
+
+def refuse_draws(estimator: Any, arrays: Mapping[str, Array], data: Mapping[str, Any]) -> None:
+    """Raises Unchecked where gaps of data make latents that are drawn, of a model whose own are not: what a fit tells
+    then has the digits of a sample, at a price above that of all other checks.
+
+    arrays : the data as they are drawn. data : as an estimator takes them."""
+    if not any(a.dtype.kind == "f" and np.isnan(a).any() for a in map(np.asarray, arrays.values())):
+        return
+    with estimator._told():
+        estimator._bind(data)
+    if is_sampled(estimator._module):
+        raise Unchecked("where entries are missing latents are drawn, and what is told is that of a sample")
+
+
+def grown(joint: LogJoint, times: int) -> int:
+    """How many times as many points an element has where a fit has taken so many times as many in each dimension."""
+    return int(max(_inside(joint, lambda c: times ** len(components(c, joint))).values(), default=1))
 
 
 def _inside(joint: LogJoint, own: Callable[[Cloud], int]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from emdsl.fit.verify.checks import (
     log_likelihood_by,
     placed_at,
 )
-from emdsl.fit.verify.effort import MOST_POINTS, numbers_of, points_of, searched
+from emdsl.fit.verify.effort import MOST_POINTS, grown, numbers_of, points_of, searched
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.holes import with_holes
 from emdsl.fit.verify.layout import Known
@@ -44,6 +44,7 @@ CURVE = 1e-4
 FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
+FIRST_STEPS = 10  # of those that may take more points
 STEPS_INSIDE = 60  # of those that have integrals inside integrals: a third of a second each
 MOST_WORK = 4_000_000  # numbers at which log densities are evaluated, over all steps
 WITH_GAPS = (30, 90)  # rows, in turn
@@ -102,13 +103,7 @@ def level_with_gaps(case: Case, mine: Sequence[Variable], whole: bool) -> Iterat
 
 def _ends_level(case: Case, drawn: Drawn, start: Mapping[str, Array]) -> Iterator[Check]:
     """The same for these data. Raises Unchecked."""
-    inside = any(c.outer for c in case.derived.joint.clouds)
-    dear = max(1, numbers_of(case.derived.joint, drawn.latents))
-    steps = STEPS_INSIDE if inside else max(STEPS_INSIDE, min(MOST_STEPS, MOST_WORK // dear))
-    try:
-        end = case.fit(start, steps, drawn, policy="keep", tol=1e-12)
-    except DataError as refused:  # so many elements of a network are too many
-        raise Unchecked(refused.problems[0].message) from None
+    end = _end(case, drawn, start)
     if (ended := _no_end(end)) is not None:
         yield ended
         return
@@ -135,6 +130,27 @@ def _ends_level(case: Case, drawn: Drawn, start: Mapping[str, Array]) -> Iterato
             yield skipped(LEVELS, param, f"other last digits of the parameters move the slope by {lost / OTHERS:.0e}")
             continue
         yield measured(LEVELS, param, slope, LEVEL)
+
+
+def _end(case: Case, drawn: Drawn, start: Mapping[str, Array]) -> Any:
+    """A fit to its end, or of as many steps as may be: few first, where it may take more points for what it needs.
+    Raises Unchecked."""
+    joint = case.derived.joint
+    dear, most = max(1, numbers_of(joint, drawn.latents)), STEPS_INSIDE
+    if not any(c.outer for c in joint.clouds):
+        most = max(STEPS_INSIDE, min(MOST_STEPS, MOST_WORK // dear))
+    steps = FIRST_STEPS if joint.clouds else most
+    while True:
+        try:
+            end = case.fit(start, steps, drawn, policy="keep", tol=1e-12)
+        except DataError as refused:  # so many elements of a network are too many
+            raise Unchecked(refused.problems[0].message) from None
+        if steps == most or end.status_ != "max_iter":
+            return end
+        more = grown(joint, end._times)
+        steps = most if more == 1 else min(2 * steps, most)
+        if steps * more * dear > MOST_WORK and more > 1:
+            raise Unchecked(f"each step evaluates log densities at {more * dear} numbers, and {steps} are too many")
 
 
 def _no_end(end: Any) -> Check | None:
