@@ -634,6 +634,7 @@ def test_data_are_so_few_that_an_e_step_takes_no_longer_than_it_may(monkeypatch:
     short = SimpleNamespace(derived=model.derived, resolved=model.resolved, fitter=longest)
     monkeypatch.setattr(invariance, "MOST_POINTS", 62)
     assert [c.status for c in invariance.climbs(replace(case, model=model))] == ["passed", "not checked"]
+    monkeypatch.setattr("emdsl.fit.verify.m_step.FIRST_STEPS", 100)
     with pytest.raises(pytest.fail.Exception, match=r"^60 steps"):
         list(_level(replace(case, model=short)))
 

@@ -10,11 +10,13 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 from emdsl.language.constants import one_number
 from emdsl.language.ends import known_of_each
+from emdsl.language.transform import expressions_of
 
 NAMES = ((("latent",), 200, "latents"), (("param", "latent", "observed"), 600, "parameters and variables"))
 
 
 MEETING = 60  # latents by names of their own in one density: of each pair there is a product
+PLACES = 600  # elements of parameters that are written one by one
 PAIRS = 20_000  # such pairs in all densities
 
 
@@ -50,13 +52,31 @@ def _too_many(model: m.ModelText) -> list[Problem]:
     return found[:1]
 
 
+def _by_place(model: m.ModelText) -> list[Problem]:
+    """Elements of parameters that are written one by one: each is a name, with equations of its own."""
+    params, met = {v.name for v in model.of_kind("param")}, set[tuple[object, ...]]()
+    written = [e for v in model.variables if v.distribution is not None for e in expressions_of(v.distribution)]
+    for e in (*written, *(let.body for let in model.lets), *(p.expression for p in model.potentials)):
+        for node in m.walk(e):
+            match node:
+                case m.Index(base=m.Var(name), args=args) if name in params:
+                    places = tuple(a.value for a in args if isinstance(a, m.Num))
+                    met |= {(name, *places)} if len(places) == len(args) else set()
+                    if len(met) > PLACES:
+                        text = f"more than {PLACES} elements of parameters by places of their own, such as {name}"
+                        text += f"[{', '.join(map(str, places))}]: their equations would fill a book"
+                        hint = f"write what is alike with an index, as in `sum({name})` or `{name} @ x[n]`"
+                        return [Problem("E108", text, node.span, hint)]
+    return []
+
+
 def suited(model: m.ModelText) -> m.ModelText:
     """The model whose `infer` lines name no functions of latents.
 
     Raises `ModelError` for names without number, discrete parameters, bounds that do not follow, and for functions of
     latents of which a line wants a distribution.
     """
-    problems: list[Problem] = _too_many(model)
+    problems: list[Problem] = _too_many(model) or _by_place(model)
     for v in model.of_kind("param"):
         if v.domain.discrete:
             text = f"the parameter {v.name} is discrete ({v.domain.kind}): it has no derivative to estimate it by"

@@ -139,7 +139,7 @@ def _end(case: Case, drawn: Drawn, start: Mapping[str, Array]) -> Any:
     dear, most = max(1, numbers_of(joint, drawn.latents)), STEPS_INSIDE
     if not any(c.outer for c in joint.clouds):
         most = max(STEPS_INSIDE, min(MOST_STEPS, MOST_WORK // dear))
-    steps = FIRST_STEPS if joint.clouds else most
+    steps = min(FIRST_STEPS, most) if joint.clouds else most
     while True:
         try:
             end = case.fit(start, steps, drawn, policy="keep", tol=1e-12)
