@@ -650,6 +650,10 @@ def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
 
 
 UGLY = {  # models in no gallery, and how their equations must read
+    """param T : spd[2]
+for g in G:
+    for n in N[g]: observed C[g, n] ~ InverseWishart(5, T)
+""": ("T⁻¹ = Σ_{g, n} C[g, n]⁻¹ / (5 Σ_g N[g])",),  # a matrix for each row of a ragged plate: IndexError
     """size K = 2
 param first : simplex[K]
 param trans[K] : simplex[K]

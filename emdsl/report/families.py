@@ -32,9 +32,9 @@ def family_steps(plan: Plan) -> list[Step]:
         return []
     terms = f.Big(((J, f.Word("")),), None, f.Times((f.At(ETA, (J,)), f.Apply(f.At(T, (J,)), (X,)))))
     body: list[Say | Show] = [
-        Say("An exponential family has statistics T, natural parameters η and a log-partition A, with"),
+        Say("An exponential family has statistics T(x), natural parameters η, log-partition A(η):"),
         Show(f.Relation("=", _log("p", X), f.Plus(((False, terms), (True, A), (False, _log("h", X)))))),
-        Say("Of the families that the model calls, with h = 1 where none is told:"),
+        Say("Of the families that the model calls, with h(x) = 1 where none is told:"),
     ]
     facts = []
     for family, signature in used:

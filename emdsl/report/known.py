@@ -11,6 +11,7 @@ from math import isfinite
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import CLIQUE, COV, FIRST, PAIR, PROBABILITIES, STATISTIC, VARIANCE, Q, among
+from emdsl.derive.joint.plates import home_of
 from emdsl.derive.plan import Plan
 from emdsl.derive.updates.statistics import Statistic
 from emdsl.language import model as m
@@ -149,7 +150,8 @@ def _entries(table: object) -> set[float]:
 def symmetric(plan: Plan) -> Pairs:
     """Matrices by domain, and statistics whose definition is the same with two axes exchanged."""
     square = [v for v in plan.joint.model.variables if v.domain.symmetric]
-    out = {v.name: (len(v.shape) - 2, len(v.shape) - 1) for v in square}
+    axes = {v.name: len(home_of(v)) + len(v.shape) - len(v.plates) for v in square}  # rows of ragged plates are one
+    out = {name: (n - 2, n - 1) for name, n in axes.items()}
     sort = plan.expected.symmetry.sort
     out |= {n: (-2, -1) for n in plan.expected.symmetry.variables if n in COV}
     out |= dict.fromkeys(_variances(plan), (-2, -1))
