@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, note, settings
 from nights import LIMIT, failures, limited, night_models, smaller, tonight
 from scipy.optimize import minimize_scalar
-from scipy.stats import beta, multivariate_normal, norm
+from scipy.stats import beta, invwishart, multivariate_normal, norm, wishart
 from strategies import models
 
 import emdsl
@@ -38,6 +38,7 @@ from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case, further
 from emdsl.fit.verify.cells import Cell, cells_of
 from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of, points_of, searched
+from emdsl.fit.verify.factors import log_wishart
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.layout import quadratic_cells
@@ -1072,6 +1073,14 @@ def test_em_is_not_run_to_its_end_where_it_takes_more_points_than_that_is_worth(
         with pytest.raises(Unchecked, match="each step evaluates log densities at 192000 numbers"):
             _end(case, drawn, {})
     assert steps == asked
+
+
+@pytest.mark.parametrize(("kind", "inverse"), [(wishart, False), (invwishart, True)])
+def test_log_densities_of_many_matrices_at_once(kind: Any, inverse: bool) -> None:
+    scale = np.array([[2, 0.5, 0.1], [0.5, 1, -0.2], [0.1, -0.2, 3]])
+    at = kind.rvs(5.5, scale, size=40, random_state=0)
+    wanted = kind.logpdf(np.moveaxis(at, 0, -1), 5.5, scale)
+    np.testing.assert_allclose(log_wishart(at, 5.5, scale, inverse), wanted, rtol=1e-12)
 
 
 def test_what_gaps_make_drawn_is_not_compared() -> None:

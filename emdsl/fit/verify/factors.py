@@ -138,10 +138,23 @@ def _matrices(name: str) -> Kind:
         for df, scale in zip(np.ravel(fields["df"]), fields["scale"].reshape(-1, d, d), strict=True):
             kind = getattr(scipy.stats, name)(float(df), scale)
             values.append(np.reshape(kind.rvs(draws, random_state=rng), (draws, d, d)))
-            log_q += kind.logpdf(np.moveaxis(values[-1], 0, -1))
+            log_q += log_wishart(values[-1], float(df), scale, name == "invwishart")
         return np.stack(values, axis=1), log_q
 
     return drawn
+
+
+def log_wishart(at: Array, df: float, scale: Array, inverse: bool) -> Array:
+    """log density (n,) of a Wishart at matrices (n, d, d), or of an inverse Wishart: scipy's takes them one by one.
+
+    Press (1982), Applied Multivariate Analysis, sections 5.1 and 5.2.
+    """
+    d, half = scale.shape[-1], 0.5 * df
+    size, whole = np.linalg.slogdet(at)[1], np.linalg.slogdet(scale)[1]
+    ratio = np.linalg.solve(at, scale) if inverse else np.linalg.solve(scale, at)
+    power, norm = (-half - 0.5 * (d + 1), half) if inverse else (half - 0.5 * (d + 1), -half)
+    constant = norm * whole - half * d * np.log(2) - scipy.special.multigammaln(half, d)
+    return np.asarray(power * size - 0.5 * np.trace(ratio, axis1=-2, axis2=-1) + constant)
 
 
 KINDS: Mapping[str, Kind] = {
