@@ -25,6 +25,7 @@ from emdsl.errors import DataError, ModelError
 from emdsl.report import conditions, explicit, typeset, walking
 from emdsl.report import formula as f
 from emdsl.runtime.fitting import storage
+from emdsl.runtime.meanfield.variational import _places
 
 ROOT = Path(__file__).parents[1]
 MODEL = str(ROOT / "models/old_faithful.em")
@@ -360,6 +361,20 @@ def test_more_places_than_equations_are_written_for() -> None:
     with pytest.raises(ModelError, match=r":3:\d+: error E108: more than 600 elements .* such as p\[0, 300\]"):
         emdsl.compile(text=text.format(" * ".join(places))).source  # noqa: B018
     assert emdsl.compile(text=text.format(" + ".join(2 * places[:40]))).source
+
+
+def test_where_elements_stand_in_cliques_is_found_in_the_time_of_a_sort() -> None:
+    """Rows were looked through for each element, in each sweep: of a picture of 100 x 100 points for seconds."""
+    rng = np.random.default_rng(0)
+    members = rng.integers(7, size=(200, 4))
+    for v, found in enumerate(_places(members, 8)):
+        rows = np.flatnonzero((members == v).any(1))
+        assert sorted(r for own, _ in found for r in own) == rows.tolist()
+        assert all((np.flatnonzero(members[r] == v) == at).all() for own, at in found for r in own)
+        assert [at for _, at in found] == sorted({at for _, at in found}, key=lambda at: [k in at for k in range(4)])
+    line = np.arange(20_000)
+    assert len(_places(np.stack([line[:-1], line[1:]], 1), 20_000)) == 20_000
+    assert _places(np.zeros((0, 2), int), 1) == [[]]
 
 
 def tied(latents: int, mean: str) -> str:

@@ -182,10 +182,15 @@ def networks_apart(
 def _places(members: Array, count: int) -> list[list[tuple[Array, tuple[int, ...]]]]:
     """For each element: the rows that hold it, by the places at which they do."""
     out: list[list[tuple[Array, tuple[int, ...]]]] = [[] for _ in range(count)]
-    for rows, v in ((np.flatnonzero((members == v).any(1)), v) for v in np.unique(members)):
-        held = members[rows] == v
-        for pattern in np.unique(held, axis=0):
-            out[v].append((rows[(held == pattern).all(1)], tuple(np.flatnonzero(pattern).tolist())))
+    width = members.shape[1]
+    held = members[:, :, None] == members[:, None, :]  # where a row holds what it holds at a place
+    rows, first = np.nonzero(held.argmax(2) == np.arange(width))
+    which, pattern = members[rows, first], held[rows, first] @ (1 << np.arange(width)[::-1])
+    order = np.lexsort((rows, pattern, which))
+    rows, first, which, pattern = (a[order] for a in (rows, first, which, pattern))
+    begins = np.flatnonzero(np.diff(which, prepend=-1) | np.diff(pattern, prepend=-1))
+    for at, end in zip(begins, [*begins[1:], len(rows)], strict=False):  # none of no rows
+        out[which[at]].append((rows[at:end], tuple(np.flatnonzero(held[rows[at], first[at]]).tolist())))
     return out
 
 
