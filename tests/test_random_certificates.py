@@ -1229,3 +1229,9 @@ def test_data_that_the_model_refuses_are_drawn_again(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(site, "draw", rounded)
     assert site.Site.of(emdsl.compile(text=f"model M\nparam m : real\n{rows}"), 0, 3).drawn.data["y"].max() < 1
+
+
+def test_rows_of_one_event_say_nothing_of_what_is_drawn() -> None:
+    """Found by chance: the other event had a share of 1e-4, and six standard errors were a failure."""
+    text = "model M\nparam r : real\nfor n in N:\n    observed y[n] ~ Bernoulli(Phi(5 + r^2))\n"
+    assert [c.status for c in checks.sampler(find_case(emdsl.compile(text=text), 0))] == ["not checked"]

@@ -36,6 +36,7 @@ SMALL = 1e-4  # a step of differences
 SAMPLED = 60  # elements of a plate in the data that try the sampler, twice as many whenever they are drawn again
 TRIES, FALSE_ALARM = 3, 5.0  # draws, and standard errors
 MOST_THERE = 0.9  # of the rows that try the sampler: as many have a slope
+ALIKE = 1e-6  # of the largest score: rows of one event, beside which a rare one has the other sign
 
 
 def sampler(case: Case) -> Iterator[Check]:
@@ -61,7 +62,7 @@ def sampler(case: Case) -> Iterator[Check]:
             break  # else what is rare may not have been drawn: rows that score all alike
     for param, figures in off.items():
         if np.isnan(figures).all():
-            yield skipped(name, param, "what was drawn is impossible beside it")
+            yield skipped(name, param, "what was drawn is impossible beside it, or shows one event alone")
         else:
             yield measured(name, param, np.nanmin(figures), FALSE_ALARM)
 
@@ -85,7 +86,9 @@ def _scores(world: World, drawn: Mapping[str, Any], rng: np.random.Generator) ->
         score = (up - down)[there] / (2 * SMALL)
         size = float(np.sqrt((score**2).sum()))
         off = abs(float(score.sum())) / size if size > 0 else 0.0
-        yield param, off if there.mean() > MOST_THERE else np.nan
+        read = score[score != 0]
+        rare = off > FALSE_ALARM and float(np.ptp(read)) < ALIKE * float(np.abs(read).max())
+        yield param, np.nan if rare or there.mean() <= MOST_THERE else off
 
 
 def likelihood(case: Case) -> Iterator[Check]:
