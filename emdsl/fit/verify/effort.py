@@ -23,8 +23,9 @@ MOST_NUMBERS = 250_000  # at which log densities are evaluated: an iteration of 
 
 
 def points_of(joint: LogJoint) -> int:
-    """The points asked for of an element of the model: those inside others once for each of the others."""
-    return max(_inside(joint, lambda c: int(c.points ** len(components(c, joint)))).values(), default=1)
+    """The points asked for of an element of the model, in all pieces: those inside others once for each of these."""
+    found = _inside(joint, lambda c: int(c.points ** len(components(c, joint))) * (len(c.kinks) + 1))
+    return max(found.values(), default=1)
 
 
 def numbers_of(joint: LogJoint, latents: Mapping[str, Array]) -> int:
