@@ -650,6 +650,25 @@ def test_a_letter_stands_for_what_it_says_and_hides_no_name() -> None:
 
 
 UGLY = {  # models in no gallery, and how their equations must read
+    """param a[2] : positive
+param b[2] : positive
+for n in N:
+    latent t0[n] ~ Weibull(a[0], b[0])
+    latent t1[n] ~ Weibull(a[1], b[1])
+    observed y[n] ~ Delta(min(t0[n], t1[n]))
+    observed which[n] ~ Delta(t1[n] < t0[n])
+""": ("log q(y_is_t0[n] = i) = [y[n] > 0] [i = 1] (log a[0]",),  # which of two latents it was weighs nothing
+    """param m : real
+param v : positive
+param c : real
+for n in N:
+    latent h[n] ~ Normal(0, v)
+    observed y[n] ~ Normal(m - h[n], 1)
+    latent one[n] ~ Normal(c, 1)
+    latent two[n] ~ Normal(m, 2)
+    observed d[n] ~ Delta(one[n] > two[n])
+infer two by mcmc
+""": ("log p(d | c, two) = Σ_n [d[n] = 1] log(Φ(c - two[n]))",),  # the one is gone where the other is drawn: KeyError
     """param T : spd[2]
 for g in G:
     for n in N[g]: observed C[g, n] ~ InverseWishart(5, T)

@@ -30,7 +30,8 @@ from emdsl.report.walking import parts
 def as_written(plan: Plan, found: list[Step]) -> Step:
     """The first step in the coordinates of the model file, of a plan whose other equations are in the module's."""
     whole = expanded(plan.joint.as_written.model, sorted(plan.drawn))
-    shown = replace(plan, joint=without(whole, sorted(plan.joint.tails)) or whole, shifts={}, centred=())
+    tails = sorted(n for n in plan.joint.tails if n in whole.holding)  # others are gone where what is drawn is data
+    shown = replace(plan, joint=without(whole, tails) or whole, shifts={}, centred=())
     step = told_apart(shown, [joint_step(shown, typeset(shown)), *found[1:]])[0]
     measured = names_of(*dict.fromkeys((*plan.centred, *plan.shifts)))
     say = f"From here on {measured} are measured from reference points: each stands for what it is less that point."

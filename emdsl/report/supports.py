@@ -47,7 +47,7 @@ def implied(held: Sequence[Expr], known: Sequence[Support]) -> set[Expr]:
     out: set[Expr] = set()
     for one, p in product(known, held):
         mine, theirs = x.free(one.holds), x.free(p)
-        if one.given and len(mine) == len(theirs):
+        if [i.dim for i in mine] == [i.dim for i in theirs]:
             to: dict[Ix, Idx] = dict(zip(mine, theirs, strict=True))
             if {x.substitute(e, to) for e in one.given} <= {*held}:
                 out.add(x.substitute(one.holds, to))

@@ -189,8 +189,8 @@ def _number_logs(terms: list[Expr]) -> list[Expr]:
     logs: dict[Fraction | float, list[tuple[int, Fraction]]] = {}
     for n, t in enumerate(terms):
         match x.split_number(t):
-            case c, x.Fn("log", (x.Num(Fraction() as v),)) if v > 0:
-                logs.setdefault(c, []).append((n, v))
+            case c, x.Fn("log", (x.Num(v),)) if v > 0 and (isinstance(v, Fraction) or 1 / v == int(1 / v)):
+                logs.setdefault(c, []).append((n, v if isinstance(v, Fraction) else 1 / Fraction(int(1 / v))))
     out: list[Expr] = list(terms)
     for c, own in logs.items():
         product = prod((v for _, v in own), start=Fraction(1))
