@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.made import RAW, REFERENCE, is_made
+from emdsl.derive.algebra.nodes import kept
 from emdsl.derive.joint.constants import by_rest, gathered, is_constant
 from emdsl.derive.joint.factors import Factor, LogJoint, origin
 from emdsl.derive.joint.plates import home_of
@@ -82,7 +83,12 @@ def _with(node: x.Add, old: Shift, place: El, name: str, variables: Mapping[str,
 
 def of_one_number(shifts: Mapping[str, Shift]) -> frozenset[str]:
     """The data arrays whose reference point is one number, of vectors too: `m * ones(D)` moves all entries alike."""
-    read = {e for s in shifts.values() for e in x.walk(s.value) if isinstance(e, El) and e.var in REFERENCE}
+    return frozenset[str]().union(*(_of_one_number(s.value) for s in shifts.values()))
+
+
+@kept  # each element of a vector that is printed asks this of the same sum
+def _of_one_number(value: Expr) -> frozenset[str]:
+    read = {e for e in x.walk(value) if isinstance(e, El) and e.var in REFERENCE}
     return frozenset(REFERENCE.named(e.var) for e in read if not e.idx)
 
 
