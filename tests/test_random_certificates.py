@@ -43,6 +43,7 @@ from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.layout import quadratic_cells
 from emdsl.fit.verify.m_step import _end, _level, _no_end, _too_dear, m_step
+from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import Drawn, draw
 from emdsl.fit.verify.world import Unchecked
 from emdsl.runtime.numeric import quasi
@@ -1235,3 +1236,11 @@ def test_rows_of_one_event_say_nothing_of_what_is_drawn() -> None:
     """Found by chance: the other event had a share of 1e-4, and six standard errors were a failure."""
     text = "model M\nparam r : real\nfor n in N:\n    observed y[n] ~ Bernoulli(Phi(5 + r^2))\n"
     assert [c.status for c in checks.sampler(find_case(emdsl.compile(text=text), 0))] == ["not checked"]
+
+
+def test_an_oracle_whose_kink_stands_midway_between_nodes_is_asked_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by chance: half of the nodes had the same error, 8e-4 of the log-likelihood, and a right fit failed."""
+    rows = "for n in N:\n    latent u[n] ~ Laplace(0, p)\n    observed y[n] ~ Normal(u[n], 1)\n"
+    monkeypatch.setattr(Oracle, "settle", lambda *_: False)
+    with pytest.raises(Unchecked, match="converges slowly"):
+        find_case(emdsl.compile(text=f"model M\nparam p : positive\n{rows}"), 0).need()
