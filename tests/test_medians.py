@@ -96,6 +96,8 @@ def test_the_certificate_knows_kinks() -> None:
     assert rises(lambda h: 0.3 * h - abs(h))[0] == 0.0
     assert rises(lambda h: 1.3 * h - abs(h))[0] == pytest.approx(0.3)
     assert rises(lambda h: 1e-3 * h - h * h / 2)[0] == pytest.approx(5e-4)
+    assert rises(lambda h: -max(h - 1e-4, 0.0))[0] == 0.0  # level up to a kink beside it
+    assert rises(lambda h: 1e-4 - abs(h - 1e-4))[0] > 0.1
 
 
 def test_distances_from_a_plane_end_at_the_linear_programme() -> None:

@@ -43,6 +43,7 @@ LEVELS = "EM ends where log p(x) is level"
 CURVE = 1e-4
 FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
+BENT = 0.2  # of what such steps change: not smooth
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
 FIRST_STEPS = 10  # of those that may take more points
 STEPS_INSIDE = 60  # of those that have integrals inside integrals: a third of a second each
@@ -289,14 +290,17 @@ def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:
 def rises(along: Callable[[float], float]) -> tuple[float, float]:
     """The slope of a function that is 0 at 0, relative to its curve, and that.
 
-    At a kink (a median's), where what is measured as curve doubles as the step halves, the slope by which it rises on
-    either side.
+    At a kink (a median's), or beside one, where half of the step is not half of what is odd in it and a quarter of what
+    is even, the slope by which it rises on either side.
     """
     up, down = along(WIDE), along(-WIDE)
     slope, curve = (up - down) / (2 * WIDE), (up + down) / WIDE**2
     found = abs(slope) / (1 + abs(curve))
-    if found > SLOPE and 1.5 * curve > (along(WIDE / 2) + along(-WIDE / 2)) / (WIDE / 2) ** 2:
-        found = max(up, down, 0.0) / WIDE
+    if found > SLOPE:
+        near, back = along(WIDE / 2), along(-WIDE / 2)
+        bent = abs(up - down - 2 * (near - back)) + abs(up + down - 4 * (near + back))
+        if bent > BENT * (abs(up) + abs(down)):
+            found = max(up, down, near, back, 0.0) / WIDE
     return found, curve
 
 

@@ -158,24 +158,20 @@ class Oracle:
         """Raises Unchecked where a quadrature is not exact: with fewer and fewer nodes, errors must fall off squarely.
 
         Totals with a quarter and half of the nodes and all of them tell the next error, if errors fall by one ratio.
-        Two totals may be off by the same number, but twice the nodes do not more than square an error. Whether half
-        of the nodes do already, so that nothing need be told.
+        Two totals may be off by the same number, but twice the nodes do not more than square an error. Whether half do.
         """
         if not self.by_nodes:
             return True
         total = [float(self._thinned(step).log_norm(found).real) for step in (4, 2, 1)]
         first, second = abs(total[0] - total[1]), abs(total[1] - total[2])
         error = max(second * second / max(first, second, 1e-300), min(first, 1.0) ** 4)
-        if not error < 1e-9 * (1 + abs(total[2])):
-            raise Unchecked(f"its integral is known to {error:.0e} alone: its quadrature converges slowly")
+        _refuse(error, total[2])
         return second < 1e-9 * (1 + abs(total[2]))
 
     def same_as(self, other: Oracle, params: Mapping[str, Array], found: Sequence[Table]) -> None:
         """Raises Unchecked where nodes at other places have another total."""
         total = float(self.log_norm(found).real)
-        error = abs(other.total(params) - total)
-        if not error < 1e-9 * (1 + abs(total)):
-            raise Unchecked(f"its integral is known to {error:.0e} alone: its quadrature converges slowly")
+        _refuse(abs(other.total(params) - total), total)
 
     def _thinned(self, step: int) -> Oracle:
         """Only every so many of the nodes."""
@@ -295,6 +291,11 @@ def _every(weights: Array, step: int, atoms: int) -> Array:
     out[:rule:step] = weights[:rule:step] + np.log(step)
     out[rule:] = weights[rule:]
     return out
+
+
+def _refuse(error: float, total: float) -> None:
+    if not error < 1e-9 * (1 + abs(total)):
+        raise Unchecked(f"its integral is known to {error:.0e} alone: its quadrature converges slowly")
 
 
 def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) -> Array:
