@@ -164,14 +164,12 @@ class Oracle:
             return True
         total = [float(self._thinned(step).log_norm(found).real) for step in (4, 2, 1)]
         first, second = abs(total[0] - total[1]), abs(total[1] - total[2])
-        error = max(second * second / max(first, second, 1e-300), min(first, 1.0) ** 4)
-        _refuse(error, total[2])
+        _refuse(max(second * second / max(first, second, 1e-300), min(first, 1.0) ** 4), total[2])
         return second < 1e-9 * (1 + abs(total[2]))
 
     def same_as(self, other: Oracle, params: Mapping[str, Array], found: Sequence[Table]) -> None:
         """Raises Unchecked where nodes at other places have another total."""
-        total = float(self.log_norm(found).real)
-        _refuse(abs(other.total(params) - total), total)
+        _refuse(abs(other.total(params) - self.log_norm(found).real), float(self.log_norm(found).real))
 
     def _thinned(self, step: int) -> Oracle:
         """Only every so many of the nodes."""
