@@ -33,38 +33,44 @@ def gaps(case: Case) -> Iterator[Check]:
     mine = [v for v in case.world.model.of_kind("observed") if v.name not in case.seen]
     if not case.exact:
         raise Unchecked("a bound is reported")
-    refused = ""
-    for whole in (False, True):  # entries; where a family cannot leave some of a vector out, all of it
+    refused, made = "", 0
+    for whole in (False, True):  # entries, and of vectors all or none: those are other modules
+        if whole and made and not any(v.domain.dims for v in mine):
+            return
         drawn = with_holes(mine, case.drawn, whole, case.rng(4))
         try:
             fit = case.fit(case.start, 4, drawn, policy="keep")
-        except DataError as why:
+        except DataError as why:  # of a family that cannot leave some of a vector out
             refused = why.problems[0].message
             continue
         if not is_exact(fit._variant.current):  # what is missing has factors of its own
             raise Unchecked("a bound is reported where entries are missing")
         if refused:
             yield skipped("log-likelihood with gaps", "some cells of a vector", refused)
-        total = _with_gaps(
-            case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if is_read(v, case.world)}
-        )
-        # what is missing may be at points, and how many are taken, and what their error is, depends on where a fit ends
-        begun = case.fit(case.start, 0, drawn) if "finer" in vars(fit._module) else fit
-        off = abs(begun.history_[0] - total) / (1 + abs(total))
-        yield told_of("log-likelihood with gaps", ", ".join(v.name for v in mine), off, begun, total)
-        yield from _rows(case, drawn)
-        if fit.status_ == "decreased":
-            yield _fell(case, drawn, fit)
-        yield from (replace(c, name=f"{c.name}, with gaps") for c in _of_steps(case, drawn, mine, bool(refused)))
-        for name in outermost(case.world.model):
-            try:
-                yield replace(repeated(case, name, drawn), name=f"{TWICE}, with gaps")
-            except Unchecked as why:
-                yield skipped(f"{TWICE}, with gaps", name, str(why))
-            except DegenerateError as why:
-                yield skipped(f"{TWICE}, with gaps", name, f"a fit collapses: {why.problems[0].message}")
-        return
-    raise Unchecked(refused)
+        yield from _made(case, mine, drawn, fit, bool(refused), "" if not made else ", whole vectors")
+        made += 1
+    if not made:
+        raise Unchecked(refused)
+
+
+def _made(case: Case, mine: Sequence[Variable], drawn: Drawn, fit: Any, whole: bool, vectors: str) -> Iterator[Check]:
+    """The checks of these data, of which some is missing."""
+    total = _with_gaps(case, drawn.data, {v.name: np.isnan(drawn.data[v.name]) for v in mine if is_read(v, case.world)})
+    # what is missing may be at points, and how many are taken, and what their error is, depends on where a fit ends
+    begun = case.fit(case.start, 0, drawn) if "finer" in vars(fit._module) else fit
+    off = abs(begun.history_[0] - total) / (1 + abs(total))
+    yield told_of("log-likelihood with gaps", ", ".join(v.name for v in mine) + vectors, off, begun, total)
+    yield from _rows(case, drawn)
+    if fit.status_ == "decreased":
+        yield _fell(case, drawn, fit)
+    yield from (replace(c, name=f"{c.name}, with gaps") for c in _of_steps(case, drawn, mine, whole))
+    for name in outermost(case.world.model):
+        try:
+            yield replace(repeated(case, name, drawn), name=f"{TWICE}, with gaps")
+        except Unchecked as why:
+            yield skipped(f"{TWICE}, with gaps", name, str(why))
+        except DegenerateError as why:
+            yield skipped(f"{TWICE}, with gaps", name, f"a fit collapses: {why.problems[0].message}")
 
 
 def _of_steps(case: Case, drawn: Drawn, mine: Sequence[Variable], whole: bool) -> Iterator[Check]:
@@ -82,7 +88,11 @@ def _of_steps(case: Case, drawn: Drawn, mine: Sequence[Variable], whole: bool) -
     except (Unchecked, DegenerateError) as why:
         yield skipped("two steps are one, twice", "", reason(why))
     try:
-        if any(is_read(v, case.world) for v in mine) or case.world.held or far_out(case.model, drawn, there.step):
+        if (
+            any(_in_part(v, drawn) or _elsewhere(v, case.world) for v in mine)
+            or case.world.held
+            or far_out(case.model, drawn, there.step)
+        ):
             raise Unchecked
         world = World.of(case.world.model, drawn)
         oracle, found, fine = Oracle.settled(world, case.start, case.seed, case.fine)
@@ -130,7 +140,17 @@ def _with_gaps(case: Case, data: Mapping[str, Array], read: Mapping[str, Array])
 
 def is_read(v: Variable, world: World) -> bool:
     """Whether a density reads the variable other than at its own place, or it is a vector, missing in part."""
+    return bool(v.domain.dims) or _elsewhere(v, world)
+
+
+def _elsewhere(v: Variable, world: World) -> bool:
+    """Whether a density reads the variable other than at its own place."""
     others = [d for d in world.declarations() if d is not v]
-    return (
-        bool(v.domain.dims) or v.name in variable_reads(v, world.model) or any(v.name in world.reads(d) for d in others)
-    )
+    return v.name in variable_reads(v, world.model) or any(v.name in world.reads(d) for d in others)
+
+
+def _in_part(v: Variable, drawn: Drawn) -> bool:
+    """Whether some cells of an element are missing, and not all."""
+    lost = np.isnan(np.asarray(drawn.data[v.name], float))
+    axes = tuple(range(lost.ndim - len(v.domain.dims), lost.ndim))
+    return bool((lost.any(axes) & ~lost.all(axes)).any())
