@@ -158,6 +158,7 @@ def _stationary(case: Case, drawn: Drawn) -> Iterator[Check]:
     space = Space.of(case.world.model.of_kind("param"), world.scope, start)
     there = replace(case, drawn=drawn, start=start, step=step, space=space)
     if far_out(case.model, drawn, step):
+        yield skipped(ON_AVERAGE, "", "a parameter went far")
         return
     rng = case.rng(18)
     for param in start:
