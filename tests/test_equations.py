@@ -16,7 +16,7 @@ import sympy as sp
 from cases import Case, far
 from gallery import written
 from test_unusual import CASES
-from trees import FUNCTIONS, called, free, nodes, value
+from trees import FUNCTIONS, called, defined, free, nodes, value
 
 from emdsl.derive.joint.coefficients import axes_of
 from emdsl.derive.updates.rules import Numeric
@@ -143,12 +143,6 @@ def hold(model: Any, name: str, numbers: Numbers, value: Any) -> int:
 
 
 COUPLED = {"simplex", "spd", "ordered", "correlation", "zero_sum"}  # a gradient need not vanish where elements are tied
-
-
-def defined(t: Any) -> tuple[str, tuple[list[str], Any]]:
-    """What stands on the left, its indices, and what it is: of two equations in a line the first."""
-    right = t["right"]["left"] if t["right"]["kind"] == "relation" else t["right"]
-    return t["left"].get("base", t["left"]).get("text", ""), ([p["text"] for p in t["left"].get("places", ())], right)
 
 
 def known(t: Any, at: Any) -> bool:

@@ -1244,3 +1244,11 @@ def test_an_oracle_whose_kink_stands_midway_between_nodes_is_asked_at_others(mon
     monkeypatch.setattr(Oracle, "settle", lambda *_: False)
     with pytest.raises(Unchecked, match="converges slowly"):
         find_case(emdsl.compile(text=f"model M\nparam p : positive\n{rows}"), 0).need()
+
+
+def test_counts_that_are_drawn_are_compared_at_counts() -> None:
+    """Found by chance: between two counts the log joint is -inf, and what moved there was no number."""
+    rows = "for n in N:\n    latent h[n] ~ NegativeBinomial(2, u)\n    observed y[n] ~ Normal(m - h[n], 1)\n"
+    model = emdsl.compile(text=f"model M\nparam u : unit\nparam m : real\n{rows}infer h by mcmc\n")
+    found = {c.subject: c.status for c in drawn.densities(model, 0, 4)}
+    assert found["density of h"] == "passed"

@@ -81,6 +81,12 @@ def called(t: Tree) -> str:
     return ("S " if t["kind"] == "statistic" else "") + t["text"]
 
 
+def defined(t: Tree) -> tuple[str, tuple[list[str], Any]]:
+    """What stands on the left, its indices, and what it is: of two equations in a line the first."""
+    right = t["right"]["left"] if t["right"]["kind"] == "relation" else t["right"]
+    return t["left"].get("base", t["left"]).get("text", ""), ([p["text"] for p in t["left"].get("places", ())], right)
+
+
 def _meant(t: Tree, at: Mapping[str, Any]) -> bool:
     return "text" in t and called(t) in at.get("letters", {})
 

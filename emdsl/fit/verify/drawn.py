@@ -119,10 +119,11 @@ def _one_by_one(site: Site, target: Target, held: Sequence[str], rng: np.random.
     """Each element is moved by itself: its own density changes as the log joint does, and no other's."""
     start = target.points(site.stored(site.world.latents))
     before, joint = target.density(start), site.log_joint(held, site.world.latents)
+    counts = any(c.domain == "count" for c in target.coordinates)  # between them there is no density
     far = 0.0
     for k in range(min(ELEMENTS, start.shape[1])):
         moved = start.copy()
-        moved[:, k] += rng.normal(0, 0.7, len(start))
+        moved[:, k] += rng.integers(1, 3, len(start)) if counts else rng.normal(0, 0.7, len(start))
         after = target.density(moved) - before
         values = site.shown({**site.stored(site.world.latents), **target.values(moved)})
         wanted = site.log_joint(held, values) - joint

@@ -148,7 +148,11 @@ def as_good(case: Case, a: Any, b: Any, drawn: Drawn, **beside: Any) -> tuple[fl
         return off, SAME
     kinks = any(u.kind == "gradient" for u in case.derived.updates)  # between which a search may end
     most = AS_GOOD_BY_SLOPES if kinks else AS_GOOD
-    return largest(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside)), most
+    off = largest(_climbs_apart(a, b), _worse(case, a.params_, b.params_, drawn, **beside))
+    if kinks and off > most:  # where one search ends by the last digit, so does one over other sums
+        once = case.fit(case.start, 1).history_
+        most = max([most, *(NEIGHBOURS * far(fit.history_, once) for fit in _beside(case, LAST_DIGITS, case.start))])
+    return off, most
 
 
 def _climbs_apart(a: Any, b: Any) -> float:
