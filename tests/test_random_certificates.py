@@ -1252,3 +1252,16 @@ def test_counts_that_are_drawn_are_compared_at_counts() -> None:
     model = emdsl.compile(text=f"model M\nparam u : unit\nparam m : real\n{rows}infer h by mcmc\n")
     found = {c.subject: c.status for c in drawn.densities(model, 0, 4)}
     assert found["density of h"] == "passed"
+
+
+@pytest.mark.parametrize(("far", "status"), [(True, "not checked"), (False, "failed")])
+def test_a_step_that_goes_far_may_collapse_next(monkeypatch: pytest.MonkeyPatch, far: bool, status: str) -> None:
+    """Found by chance: one row of a class, whose scale goes to 0: no data that were tried had an end for it."""
+
+    def collapses(_: object) -> Any:
+        raise DegenerateError(Problem("D020", "a scale collapses"))
+        yield
+
+    monkeypatch.setattr("emdsl.fit.verify.far_out", lambda *_: far)
+    case: Any = SimpleNamespace(model=None, drawn=None, step=None)
+    assert [c.status for c in _guarded("log-likelihood", collapses, case)] == [status]

@@ -21,6 +21,7 @@ from emdsl.fit.verify.case import SETTLED, Case, Compiled, find_case, further
 from emdsl.fit.verify.certificate import Certificate, Check, reason, skipped, worst
 from emdsl.fit.verify.collapsed import without_cause
 from emdsl.fit.verify.drawn import drawing
+from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.world import Unchecked
 
 __all__ = ["Certificate", "Check", "certify", "drawing", "with_draws", "with_factors"]
@@ -177,6 +178,11 @@ def _guarded(
             out.append(skipped(name, "the rest" if made else "", str(why)))
         except none as why:
             out.append(skipped(name, "", f"on more data a fit collapses: {why}"))
+        except DegenerateError as why:
+            if not far_out(case.model, case.drawn, case.step):
+                out.append(raised(name, why))
+            else:  # no data that were tried have an end for it
+                out.append(skipped(name, "the rest" if out else "", f"a step goes far, and the next collapses: {why}"))
         except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
             if isinstance(error, DataError) and error.problems[0].code == TOO_MANY:  # a row twice, more rows
                 out.append(skipped(name, "on other data", error.problems[0].message))
