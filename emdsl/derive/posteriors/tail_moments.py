@@ -19,7 +19,7 @@ from emdsl.derive.posteriors.cases import Piece
 
 Moments = tuple[Expr, Expr]
 HEAVY, ENDLESS = 1e-6, 1e200  # of an integral, at its last point; what it is multiplied by then
-STEP, POINTS = x.Num(0.05), 169  # points exp(pi/2 sinh v) of the half line; of an interval their shares
+STEP, POINTS = x.Num(0.025), 337  # points exp(pi/2 sinh v) of the half line; of an interval their shares
 PI = x.Fn("pi", ())
 
 
