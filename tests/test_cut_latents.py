@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -317,3 +318,33 @@ def test_an_interval_whose_end_is_a_latent() -> None:
     fit = larger.fitter(max_iter=0, init={"m": 0.7}).fit({"y": np.array([1, 1, 0])})
     chances = special.log_ndtr(np.array([0.7, 0.7, -0.7]) / np.sqrt(2))
     assert fit.log_likelihood_ == pytest.approx(chances.sum(), abs=1e-7)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_a_cut_normal_about_a_laplace_effect(seed: int) -> None:
+    """Found by chance: far from the bound its density is what rounding leaves, up to 3e292, and a mode was seen there:
+    a log-likelihood that was 10 off, or no start."""
+    text = """
+        model M
+        param m : real
+        param p : positive
+        param v : positive
+        for n in N:
+            latent u[n] ~ Laplace(0, p)
+            observed y[n] : real(min = -2) ~ Normal(m + u[n], var = v)
+    """
+    rng = np.random.default_rng(seed)
+    y = -1 + rng.laplace(0, 2.5, 30) + rng.normal(0, 0.8, 30)
+    y = np.where(y < -2, -2 + rng.exponential(0.2, 30), y)
+    fit = emdsl.compile(text=text).fitter(seed=0, max_iter=2).fit({"y": y})
+    m, p, sd = fit.params_["m"], fit.params_["p"], np.sqrt(fit.params_["v"])
+
+    def density(u: float, value: float) -> float:
+        cut = stats.norm.logpdf(value, m + u, sd) - special.log_ndtr((m + u + 2) / sd)
+        return float(stats.laplace.pdf(u, 0, p) * np.exp(cut))
+
+    def row(value: float) -> float:
+        ends = sorted({-80 * p, -20.0, -5.0, 0.0, max(value - m, 1.0), 60.0})
+        return sum(integrate.quad(density, *e, (value,), epsabs=0, epsrel=1e-9, limit=300)[0] for e in pairwise(ends))
+
+    assert fit.history_[-1] == pytest.approx(sum(np.log(row(v)) for v in y), abs=1e-6)

@@ -32,6 +32,7 @@ FURTHEST = 22.5  # of v: sinh of it is 3e9, and a variance of which more lies be
 NOTHING_LEFT = -700.0  # a log weight beside the largest of which nothing is left
 OUT_OF_SIGHT = 100.0  # times as far from the mode as its mass reaches: nodes are too sparse there for another mode
 NEAR_MODE = 1e-6  # a decrement from which on slopes alone tell where the mode is, and values may fall by so much
+ABSURD = 1e6  # times what a step promises: the rounding of terms that cancel far out
 AT_MODE = 1e-12  # Newton decrement at which a mode is found: a millionth of the curvature's own scale
 
 
@@ -167,7 +168,8 @@ def find_modes(density: LogJoint, start: Array) -> tuple[Array, Array]:
             after = density(there, slopes=True)
             blur = 1e-13 * (1 + np.abs(value))
             enough = value + np.where(gain < NEAR_MODE, -NEAR_MODE, 1e-4 * share * gain) - blur
-            worse = moving & ~(after[0] >= enough)
+            absurd = after[0] > value + ABSURD * (1 + np.abs(value) + gain)
+            worse = moving & (~(after[0] >= enough) | absurd)
             if not worse.any():
                 break
             share = np.where(worse, share / 2, share)
