@@ -590,3 +590,23 @@ def test_means_of_censored_times_whatever_their_unit(unit: float) -> None:
     told = model.fitter(max_iter=0, init={"rate": 1 / unit}).fit({"until": until, "seen": until}).posterior_["t"]
     np.testing.assert_allclose(told["mean"], until + unit, rtol=1e-5)
     np.testing.assert_allclose(told["var"], unit**2, rtol=1e-4)
+
+
+def test_what_is_known_to_lie_above_a_negative_number_has_all_of_its_mean() -> None:
+    """Found by chance: of a positive latent beside data below 0 a mean of 0 was told."""
+    text = """model M
+param r : real
+param s : positive
+param m : real
+for n in N:
+    latent u[n] ~ LogNormal(r, s)
+    latent v[n] ~ Normal(m, 1.5)
+    observed y[n] ~ Delta(min(u[n], v[n]))
+"""
+    y, start = np.array([-2.0, -0.5, 0.7]), {"r": 0.2, "s": 1.3, "m": 0.5}
+    told = emdsl.compile(text=text).fitter(max_iter=0, init=start).fit({"y": y}).posterior_["u"]
+    u, v = stats.lognorm(1.3, scale=np.exp(0.2)), stats.norm(0.5, 1.5)
+    share = u.pdf(0.7) * v.sf(0.7) / (u.pdf(0.7) * v.sf(0.7) + v.pdf(0.7) * u.sf(0.7))
+    above = u.expect(lambda x: x, lb=0.7, conditional=True)
+    np.testing.assert_allclose(told["mean"], [u.mean(), u.mean(), share * 0.7 + (1 - share) * above], rtol=1e-7)
+    np.testing.assert_allclose(told["var"][:2], u.var(), rtol=1e-7)

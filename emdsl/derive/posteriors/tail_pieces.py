@@ -145,10 +145,8 @@ def by_support(piece: Piece, own: m.Domain, tensors: Tensors) -> list[Piece]:
     if low is None or not _may_be_outside(low, own, tensors):
         return [within, *nothing]
     here = x.fn("gt", low, x.ZERO)
-    out = [replace(within, masks=(*within.masks, here))]
-    if high is not None:
-        out.append(replace(within, low=None, masks=(*within.masks, x.fn("not", here))))
-    return [*out, *nothing]
+    beside = replace(within, low=None, masks=(*within.masks, x.fn("not", here)))  # all of it, where there is no end
+    return [replace(within, masks=(*within.masks, here)), beside, *nothing]
 
 
 def _of_data(e: Expr, tensors: Tensors) -> bool:
