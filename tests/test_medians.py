@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from gallery import written
+from scipy import special, stats
 from scipy.optimize import linprog
 
 import emdsl
@@ -161,3 +162,28 @@ def test_a_search_across_kinks_ends_where_it_is_level_along_them() -> None:
     """
     model = emdsl.compile(text=text)
     assert {c.status for c in m_step(find_case(model, 0))} == {"passed"}
+
+
+@pytest.mark.xfail(strict=True, reason="the median is one of the points of the effect, which stand where the kink was")
+def test_a_location_of_laplace_noise_about_an_effect_ends_where_the_likelihood_is_level() -> None:
+    """Known, and open (decision 0037; found by chance): the slope left is 0.04, 8e-4 of the location."""
+    text = """
+        model M
+        param a : real
+        param s : positive
+        param t : positive
+        for g in G:
+            latent b[g] ~ Normal(0, t)
+            for n in N:
+                observed y[g, n] ~ Laplace(a + b[g], s)
+    """
+    rng = np.random.default_rng(1)
+    y = 1.3 + rng.normal(0, 1, (20, 1)) + rng.laplace(0, 0.7, (20, 4))
+    end = emdsl.compile(text=text).fitter(tol=1e-12, max_iter=2000).fit({"y": y}).params_
+    at = np.linspace(-8, 8, 20001)
+
+    def likelihood(a: float) -> float:
+        rows = stats.laplace.logpdf(y[:, :, None], a + end["t"] * at, end["s"]).sum(1) + stats.norm.logpdf(at)
+        return float(special.logsumexp(rows, axis=1).sum())
+
+    assert abs(likelihood(end["a"] + 1e-3) - likelihood(end["a"] - 1e-3)) / 2e-3 < 1e-3
