@@ -296,6 +296,7 @@ def test_a_terminal_that_is_closed_is_ctrl_c_but_for_nohup(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     before = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGHUP)}
     try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup themselves
         stop_when_told()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGHUP)
