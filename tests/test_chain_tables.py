@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.posteriors.chains import reach
+from emdsl.runtime.discrete import chains as chains_module
 from emdsl.runtime.discrete import edges
 from emdsl.runtime.discrete.chains import chains
 from emdsl.runtime.discrete.lanes import sequences
@@ -24,7 +25,7 @@ from emdsl.runtime.discrete.paths import path_given, paths
 ZERO = -1e200
 
 
-def tables(rng: Any, k: int, depth: int, lengths: list[int], gates: int, varies: bool, zeros: float) -> tuple[Any, ...]:
+def tables(rng: Any, k: int, depth: int, lengths: list[int], gates: int, varies: Any, zeros: float) -> tuple[Any, ...]:
     """node (k, gates, rows), edge, first: log weights, some of them zero."""
     n = sum(lengths)
 
@@ -34,7 +35,7 @@ def tables(rng: Any, k: int, depth: int, lengths: list[int], gates: int, varies:
 
     g = (gates,) if gates else ()
     node = drawn(k, *g, n)
-    edge = drawn(*(k,) * (depth + 1), *g, *((n,) if varies else ()))
+    edge = drawn(*(k,) * (depth + 1), *(g if varies is not None else ()), *((n,) if varies else ()))
     first = []
     for r in range(depth):
         table = drawn(*(k,) * (r + 1), *g, len(lengths))  # of the states there are
@@ -87,6 +88,8 @@ CASES = [
     (3, 1, [4, 1, 3], 2, True, 0.0),
     (2, 2, [6, 1, 2, 0, 3], 0, False, 0.0),
     (2, 2, [5, 2], 3, False, 0.0),
+    (3, 1, [4, 1, 0, 3, 4], 4, None, 0.0),  # None: the same for all gates
+    (2, 2, [5, 2, 0, 1, 6], 5, None, 0.15),
     (2, 2, [4, 5, 1], 2, True, 0.0),
     (2, 3, [6, 3, 1, 2, 4], 0, False, 0.0),
     (2, 3, [7], 0, True, 0.0),
@@ -103,42 +106,44 @@ CASES = [
 @pytest.mark.parametrize("far", [0.0, 400.0])
 def test_every_configuration(case: Any, far: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Zeros in tables, first positions included, and weights that differ by e^400 lose nothing; nor do tables that are
-    made again for every step."""
+    made again for every step, or gates that run side by side, some at a time."""
     monkeypatch.setattr(edges, "TABLES", edges.TABLES if far else 1)
     monkeypatch.setattr(edges, "HELD", edges.HELD if far else 0)
+    monkeypatch.setattr(chains_module, "IN_LANES", 30 if far else chains_module.IN_LANES)
     k, depth, lengths, gates, varies, zeros = case
     for seed in range(3):
         rng = np.random.default_rng(seed)
         node, edge, first = tables(rng, k, depth, lengths, gates, varies, zeros)
         node += far * rng.integers(0, 2, node.shape)
-        compare(node, edge, first, lengths, (1, bool(gates), depth, varies))
+        compare(node, edge, first, lengths, (1, bool(gates), depth, bool(varies)))
 
 
 def compare(node: Any, edge: Any, first: Any, lengths: list[int], shape: tuple[int, int, int, bool]) -> None:
     _, gated, depth, varies = shape
+    same = gated and edge.ndim == depth + 1
     lanes = sequences(np.concatenate([[0], np.cumsum(lengths)[:-1]]), np.array(lengths))
     with np.errstate(all="ignore"):
         log_z, parts = chains(node.copy(), edge, first, lanes, shape)
     q = parts.q
-    best, weight = paths(node, edge, first, lanes, shape)
+    best, most = paths(node, edge, first, lanes, shape)
     for g in range(node.shape[1] if gated else 1):
 
         def of(a: Any, axis: int, g: int = g) -> Any:
             return np.take(a, g, axis=axis) if gated else a
 
         own = [of(f, -2) for f in first]
-        table = of(edge, -2 if varies else -1)
+        table = edge if same else of(edge, -2 if varies else -1)
         values, p, pair, firsts, path, top = enumerated(of(node, 1), table, own, lengths, depth, varies)
         possible = values > -1e100
         assert (np.isneginf(of(log_z, 0)) == ~possible).all()
         np.testing.assert_allclose(of(log_z, 0)[possible], values[possible], rtol=1e-10, atol=1e-9)
-        np.testing.assert_allclose(of(weight, 0)[possible], top[possible], rtol=1e-10, atol=1e-9)
+        np.testing.assert_allclose(of(most, 0)[possible], top[possible], rtol=1e-10, atol=1e-9)
         rows = np.repeat(possible, lengths)
         np.testing.assert_allclose(of(q, 1)[:, rows], p[:, rows], rtol=1e-8, atol=1e-11)
         before, after, middle = (
             of(parts.before, depth),
             of(parts.after, depth),
-            of(parts.edge, -2 if varies else -1),
+            parts.edge if same else of(parts.edge, -2 if varies else -1),
         )
         found = before[(..., None, slice(None))] * after[None] * (middle if varies else middle[..., None])
         np.testing.assert_allclose(found[..., rows], pair[..., rows], rtol=1e-8, atol=1e-11)
@@ -152,6 +157,9 @@ def compare(node: Any, edge: Any, first: Any, lengths: list[int], shape: tuple[i
             np.testing.assert_array_equal(of(best[0], 0), path)
             if not varies:
                 np.testing.assert_allclose(of(parts.sums(), -1), pair.sum(-1), rtol=1e-8, atol=1e-10)
+                weight = np.arange(1.0, 1 + log_z.size).reshape(log_z.shape)
+                share = pair * np.repeat(of(weight, 0), lengths)
+                np.testing.assert_allclose(of(parts.sums(weight), -1), share.sum(-1), rtol=1e-8, atol=1e-10)
 
 
 def test_first_positions_that_rule_out_what_looked_likely() -> None:

@@ -72,13 +72,19 @@ def _emit_discrete(f: Function, block: Block, stacked: bool) -> Stacked | None:
     return stack
 
 
+def table_known(f: Function, block: Block) -> Leaf | None:
+    """The log joint of a block as it was evaluated where its points were found; none where that is of the points alone,
+    what else is eliminated with them summed out."""
+    known = f.runtime.get(TABLE.of(block.name))
+    alone = known is not None and len(known.order) == len((*block.states, *block.gates, *block.home))
+    return known if alone else None
+
+
 def _log_joint(f: Function, block: Block, stacked: bool) -> tuple[str, Stacked | None]:
     """The table of a discrete block's log joint, (states, gates, home), and what of it was stacked."""
     em, block = f.emitter, with_numbers(block)
     axes = (*block.states, *block.gates, *block.home)
-    known = f.runtime.get(TABLE.of(block.name))
-    if known is not None and len(known.order) != len(axes):
-        known = None  # of the points alone, what else is eliminated with them summed out
+    known = table_known(f, block)
     stack, others = features_of(f, block) if stacked and known is None else (None, block.nodes)
     table = em.namer.fresh(f"log_{block.name}")
     if known is not None:  # evaluated where its points were found

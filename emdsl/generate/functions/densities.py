@@ -9,14 +9,14 @@ from dataclasses import replace
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.made import AT, LOG_NORMALISER, VOLUME, among, is_made, subject
-from emdsl.derive.joint.factors import Cloud
+from emdsl.derive.joint.factors import Cloud, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.slopes import Component, components, slope_terms, without_volume
 from emdsl.generate.blocks.clouds import around as around_it
 from emdsl.generate.blocks.clouds import block_of, density_name, emit_points, point_leaves
-from emdsl.generate.blocks.estep import add_terms
+from emdsl.generate.blocks.estep import add_terms, table_known
 from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
@@ -25,14 +25,16 @@ from emdsl.generate.lines.spelling import Binding, indent
 from emdsl.generate.printer import Printer
 
 
-def inside(printer: Printer, block: Block) -> list[Block]:
-    """The blocks that leave something in a block's terms, directly or through others, in order of elimination."""
+def inside(printer: Printer, block: Block, told: Sequence[str] = ()) -> list[Block]:
+    """The blocks that leave something in a block's terms, directly or through others, in order of elimination; not
+    through those whose log joint is `told`, with all that is inside them."""
     found: list[Block] = []
     parts = printer.plan.elimination.parts
     every = next((p.blocks for p in parts if block in p.blocks), printer.plan.elimination.blocks)
     wanted = [block]
     while wanted:
-        names = {n for t in wanted.pop().terms for f in t.factors for n in x.variables(f) if is_made(n)}
+        b = wanted.pop()
+        names = {n for t in b.terms * (b.name not in told) for f in t.factors for n in x.variables(f) if is_made(n)}
         read = {subject(n) for n in names if not among(n, (AT, VOLUME))}
         more = [b for b in every if b.name in read and b not in found and b is not block]
         found += more
@@ -59,6 +61,10 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     here = {n for b in within for n in b.latents}
     for nested in (c for c in printer.plan.joint.clouds if c.name in here):  # what is inside these reads them
         emit_points(f, nested, density_name(printer.plan, nested), at)
+    every = within
+    if not _differentiable(cloud, printer.plan.joint, within):
+        within = inside(printer, block, [b.name for b in within if table_known(f, b) is not None])
+    left_out = [b for b in every if b not in within]
     for b in within:
         printer.block(f, b, stacked=False)
     points = Ix(cloud.name, cloud.dimension)
@@ -71,7 +77,8 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
         kept = (points, *around_it(block, cloud), *home)
         table, log_joint = _table(f, block, kept)
         lines, em.lines = em.lines, []
-        written = _slopes(f, cloud, block, within, table, kept)
+        moves = any(_reads(b, cloud) for b in left_out)
+        written = "" if moves else _slopes(f, cloud, block, within, table, kept)
     em.number((len(em.lines), hoisted), number)
     for count in counts:
         f.unpacked.pop(count, None)
@@ -138,6 +145,18 @@ def _table(f: Function, block: Block, kept: tuple[Ix, ...]) -> tuple[Array, str]
     return Array(table, axes, True), total
 
 
+def _reads(block: Block, cloud: Cloud) -> bool:
+    """Whether what is inside a block depends on the values at which a latent stands."""
+    names = {n for t in block.terms for f in t.factors for n in x.variables(f) if is_made(n) and among(n, (AT,))}
+    return any(subject(n) in (cloud.name, *cloud.latents) for n in names)
+
+
+def _differentiable(cloud: Cloud, joint: LogJoint, within: Sequence[Block]) -> bool:
+    """Whether the slopes of a density are written: few numbers, and inside it nothing but enumerated states."""
+    few = len(components(cloud, joint)) * len(within) <= 8
+    return not within or (few and all(b.states and b.chain is None and not b.network for b in within))
+
+
 def _slopes(
     f: Function, cloud: Cloud, block: Block, within: Sequence[Block], table: Array, kept: tuple[Ix, ...]
 ) -> str:
@@ -145,9 +164,9 @@ def _slopes(
     em, joint = f.emitter, f.plan.joint
     every = components(cloud, joint)
     known: dict[tuple[str, Component], str] = {}
+    if not _differentiable(cloud, joint, within):
+        return ""
     for b in within:
-        if not b.states or b.chain is not None or b.network or len(every) * len(within) > 8:
-            return ""
         own = f.runtime[CONDITIONAL.of(b.name)]
         axes = (*b.states, *b.gates, *b.home)
         summed = tuple(i for i in axes if i not in b.states)

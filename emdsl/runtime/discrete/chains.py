@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.discrete.edges import RowEdges, inside_gates
+from emdsl.runtime.discrete.edges import RowEdges, gates_alone, inside_gates
 from emdsl.runtime.discrete.lanes import Laid, Lanes, out_of_lanes
 from emdsl.runtime.discrete.logchains import LogPairs, LogRecursion, lanes_in_logs
 from emdsl.runtime.discrete.recursion import LEAST, Recursion, backward, forward
 from emdsl.runtime.numeric.numerics import honest
 from emdsl.runtime.numeric.preparation import row_count
+
+IN_LANES = 2**14  # rows of states of gates whose chains run side by side: of more, a step is not its overhead
 
 
 def chain_posterior(
@@ -53,6 +55,8 @@ def chain_posterior(
 class Pairs:
     """Joint probabilities of L + 1 neighbours, as what stands before, an edge and what stands after.
 
+    Of lanes that are copies (`Lanes.several`) rows are those of the first copy, then of the second, ...
+
     from[a, m] edge[a, m, c] to[m, c] is the probability of an element's state c with a, m before it, row by row;
     `first` are those at the first L positions: (K, sequences), then (K^L, K, sequences). What needs the recursion back
     is found when it is read: a density does not.
@@ -83,11 +87,11 @@ class Pairs:
 
     @property
     def edge(self) -> Array:
-        """(K^L, K), where it is the same for all rows, or (K^L, K, rows)."""
-        return self.r.w if self.r.rows is None else self.edge_of(slice(0, self.rows))
+        """(K^L, K), where it is the same for all rows, or (K^L, K, copies, rows of one)."""
+        return self.r.w if self.r.rows is None else self.edge_of(slice(0, (self.rows or 0) // self.lanes.copies))
 
     def edge_of(self, rows: Any) -> Array:
-        """Of these rows, (K^L, K, rows), where edges differ by row."""
+        """Of these rows of a copy, (K^L, K, copies, rows), where edges differ by row."""
         assert self.r.rows is not None
         return self.r.rows.edges.weights(rows)[0]
 
@@ -104,14 +108,17 @@ class Pairs:
         return self.alpha.steps[step - 1][:, : self.r.lanes.active[step]] if step else self.entry
 
     def sums(self, weight: Array | None = None) -> Array:
-        """The sum over all elements, (K^L, K), where edges are the same for all; a sequence counts `weight` times."""
+        """The sum over all elements of a copy, (K^L, K, copies), where edges are the same for all; a sequence counts
+        `weight` times."""
         r, lanes, weight = self.r, self.r.lanes, uneven(weight)
-        out = np.zeros((r.middle, r.k, r.k))
+        out = np.zeros((lanes.copies, r.middle, r.k, r.k))
         for (a, b, n), left, right in zip(lanes.runs, self.alpha.runs, self.to.runs, strict=True):
             share = None if weight is None else weight[lanes.sequence[:n]]
             single = min(b, max(a + 1, len(r.first)))  # of these steps what stands before is not the run's own
             for step in range(a, single):
                 before, after = self._before(step), right[step - a]
+                if step < len(r.first) and lanes.copies > 1:
+                    continue
                 if step < len(r.first):  # only pieces of a sequence have L elements behind them
                     there = lanes.later[lanes.later < n]
                     before, after = before[:, there], after[:, there]
@@ -120,15 +127,15 @@ class Pairs:
                     out += self._products(before, after, share)
             if single < b:
                 out += self._products(left[single - a - 1 : -1], right[single - a :], share)
-        return self.edge * out.transpose(1, 0, 2).reshape(r.states, r.k)
+        return self.edge[..., None] * out.transpose(2, 1, 3, 0).reshape(r.states, r.k, lanes.copies)
 
     def _products(self, before: Array, after: Array, share: Array | None) -> Array:
-        """The sum over lanes of before[a, m] after[m, c], as (m, a, c); steps may stand in front."""
-        r = self.r
+        """The sum over lanes of before[a, m] after[m, c], as (copies, m, a, c); steps may stand in front."""
+        r, times = self.r, self.lanes.copies
         after = after if share is None else after * share
-        steps, n = (1, *before.shape)[-3], before.shape[-1]
-        left = before.reshape(steps, r.k, r.middle, n).transpose(0, 2, 1, 3)
-        right = after.reshape(steps, r.middle, r.k, n).transpose(0, 1, 3, 2)
+        steps, n = (1, *before.shape)[-3], before.shape[-1] // times
+        left = before.reshape(steps, r.k, r.middle, n, times).transpose(0, 4, 2, 1, 3)
+        right = after.reshape(steps, r.middle, r.k, n, times).transpose(0, 4, 1, 3, 2)
         return np.matmul(left, right).sum(axis=0)
 
 
@@ -159,23 +166,39 @@ def chains(
     def even(rows: Any) -> Array:
         return np.zeros((k ** (depth + 1), row_count(rows)))
 
-    edges = inside_gates(edge, n * (depth + 1), varies * len(own), (k**depth, k, g))
+    gated = isinstance(edge, np.ndarray) and not varies and edge.ndim > n * (depth + 1)
+    nodes: Any = node if isinstance(node, Laid) else node.reshape(k, g, -1)
+    alone = gated or isinstance(nodes, Laid)
+    stretches = gates_alone(g) if alone else gates_together(g, nodes.shape[-1], lanes)
+    edges = inside_gates(edge, n * (depth + 1), varies * len(own), (k**depth, k, g), stretches)
     if rng is not None:
-        edges = [RowEdges(even, k**depth, k) if isinstance(e, RowEdges) else np.zeros_like(e) for e in edges]
+        edges = [RowEdges(even, k**depth, k, e.gates) if isinstance(e, RowEdges) else np.zeros_like(e) for e in edges]
     shaped = edge.shape if isinstance(edge, np.ndarray) else (*states * (depth + 1), *own)
-    nodes = [node] if isinstance(node, Laid) else np.moveaxis(node.reshape(k, g, -1), 1, 0)
     begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
-    made = [
-        chain_posterior(nodes[j], edges[j % len(edges)], [b[..., j, :] for b in begins], lanes, str(j))
-        for j in range(g)
-    ]
+    made = []
+    for (a, b), tie in zip(stretches, edges, strict=True):
+        flat = nodes if isinstance(nodes, Laid) else nodes[:, a:b].reshape(k, -1)
+        begin = [f[..., a:b, :].swapaxes(-1, -2).reshape(*f.shape[:-2], -1) for f in begins]
+        used = lanes if b - a == 1 else (lanes[0].several(b - a, nodes.shape[-1]),) * 2
+        made.append(chain_posterior(flat, tie, begin, used, str(a)))
     parts = Neighbours([m[1] for m in made], states, kept, own, depth, shaped, [a.shape for a in first])
-    return _beside([m[0] for m in made], 0).reshape((*kept, *outer)), parts
+    log_z = [m[0].reshape(-1, m[1].lanes.copies).T for m in made]
+    return _beside(log_z, 0).reshape((*kept, *outer)), parts
+
+
+def gates_together(g: int, rows: int, lanes: tuple[Lanes, Lanes]) -> list[tuple[int, int]]:
+    """The stretches of states of the gates whose chains run as copies in the same lanes: where rows are few, a step
+    takes as long for many. Pieces of long sequences, which are run through twice, are not copied."""
+    whole, cut = lanes
+    runs = -(-g * max(rows, 1) // IN_LANES)
+    if runs >= g or runs * whole.steps > g * 2 * cut.steps:
+        return gates_alone(g)
+    return [(g * i // runs, g * (i + 1) // runs) for i in range(runs)]
 
 
 def _beside(arrays: Sequence[Array], axis: int) -> Array:
-    """One array for each state of the gates, side by side; one alone as it is."""
-    return np.stack(arrays, axis=axis) if len(arrays) > 1 else np.expand_dims(arrays[0], axis)
+    """Some states of the gates each, side by side; one alone as it is."""
+    return np.concatenate(arrays, axis=axis) if len(arrays) > 1 else arrays[0]
 
 
 class Neighbours:
@@ -195,13 +218,13 @@ class Neighbours:
     @cached_property
     def first(self) -> list[Array]:
         """Probabilities at the first positions, as the tables of these are shaped."""
-        several = [p.first for p in self.made]
+        several = [[f.reshape(*f.shape[:-1], -1, p.lanes.copies).swapaxes(-1, -2) for f in p.first] for p in self.made]
         return [_beside([f[r] for f in several], -2).reshape(to) for r, to in enumerate(self.early)]
 
     def factors(self) -> tuple[Array, Array]:
         """`before` (*before, *gates, *home) and `after` (*before but the oldest, *states, *gates, *home)."""
         if self.known is None:
-            made = [p.factors() for p in self.made]
+            made = [[_each_copy(p, f) for f in p.factors()] for p in self.made]
             before, after = (_beside([m[i] for m in made], 1) for i in (0, 1))
             rest = (*self.kept, *self.own)
             self.known = before.reshape((*self.earlier, *rest)), after.reshape((*self.behind, *self.states, *rest))
@@ -211,7 +234,7 @@ class Neighbours:
     def q(self) -> Array:
         """Probabilities of single elements, (*states, *gates, *home)."""
         if self.single is None:
-            made = [p.lanes.scatter(p.q, p.rows) for p in self.made]
+            made = [_each_copy(p, p.lanes.scatter(p.q, p.rows)) for p in self.made]
             self.single = _beside(made, 1).reshape((*self.states, *self.kept, *self.own))
         return self.single
 
@@ -251,7 +274,7 @@ class Neighbours:
     def edge(self) -> Array:
         """The tables between these, as `edge` is given, in probabilities."""
         tables = [p.edge for p in (self.made if self.gated else self.made[:1])]
-        return _beside(tables, 2).reshape(self.shape)
+        return _beside([t[:, :, None] if t.ndim == 2 else t for t in tables], 2).reshape(self.shape)
 
     def edge_of(self, rows: Any) -> Array:
         """Of these rows of the outermost plate: (*before, *states, *gates, *home)."""
@@ -266,9 +289,17 @@ class Neighbours:
 
         weight : (*gates, *outer), how often each sequence counts.
         """
-        shares = [None] * len(self.made) if weight is None else weight.reshape(len(self.made), -1)
+        shares: Sequence[Array | None] = [None] * len(self.made)
+        if weight is not None:
+            ends, flat = np.cumsum([p.lanes.copies for p in self.made]), weight.reshape(int(np.prod(self.kept)), -1)
+            shares = [w.T.ravel() for w in np.split(flat, ends[:-1])]
         made = [p.sums(w) for p, w in zip(self.made, shares, strict=True)]
         return _beside(made, 2).reshape((*self.earlier, *self.states, *self.kept))
+
+
+def _each_copy(p: Pairs | LogPairs, values: Array) -> Array:
+    """(k, rows) -> (k, copies, rows of one)."""
+    return values.reshape(len(values), p.lanes.copies, -1 if values.size else 0)
 
 
 def _first_positions(r: Recursion, alpha: Laid, to: Laid, q: Laid, count: int) -> list[Array]:

@@ -8,7 +8,7 @@ A table of all rows would have K^(L+1) entries for each, and the recursions no m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,28 +23,30 @@ HELD = 2**22  # entries of tables of all rows that are kept: of more, each is ma
 
 
 class RowEdges:
-    """Log weights of an element given those before it, (K^L, K, rows), of any rows when they are asked for."""
+    """Log weights of an element given those before it, (K^L, K, copies, rows), of any rows when they are asked for."""
 
-    def __init__(self, make: Callable[[Any], Array], states: int, k: int, gate: int = 0) -> None:
+    def __init__(self, make: Callable[[Any], Array], states: int, k: int, gates: tuple[int, int] = (0, 1)) -> None:
         """make : rows (a slice or their numbers) -> (..., rows), the axes before being those of K^L and K states, and
-        behind these those of gates, where it differs by them: of which `gate` is the state."""
-        self.make, self.states, self.k, self.gate = make, states, k, gate
+        behind these those of gates, where it differs by them: of which those from `gates` on, up to the second, are
+        the copies."""
+        self.make, self.states, self.k, self.gates = make, states, k, gates
 
     @classmethod
-    def of(cls, whole: Array) -> RowEdges:
-        """Of a table of all rows, (K^L, K, rows)."""
-        return cls(lambda rows: whole[..., rows], *whole.shape[:2])
+    def of(cls, whole: Array, gates: tuple[int, int] = (0, 1)) -> RowEdges:
+        """Of a table of all rows, (K^L, K, rows), or with gates before these."""
+        states, k = whole.shape[:2]
+        return cls(lambda rows: whole[..., rows], states, k, gates)
 
     def logs(self, rows: Any) -> Array:
-        """(K^L, K, rows)."""
-        n = row_count(rows)
+        """(K^L, K, copies, rows)."""
+        n, (a, b) = row_count(rows), self.gates
         made = np.reshape(self.make(rows), (self.states, self.k, -1, n) if n else (self.states, self.k, 1, 0))
-        return made[:, :, self.gate if made.shape[2] > 1 else 0]
+        return made[:, :, a:b] if made.shape[2] > 1 else np.broadcast_to(made, (self.states, self.k, b - a, n))
 
     def weights(self, rows: Any) -> tuple[Array, Array]:
-        """These as exp of what they are less than the largest of their row, and those, (rows,)."""
+        """These as exp of what they are less than the largest of their row, and those, (copies, rows)."""
         logs = self.logs(rows)
-        top = np.maximum.reduce(logs.reshape(-1, logs.shape[2]), axis=0, initial=LOWEST)
+        top = np.maximum.reduce(logs, axis=(0, 1), initial=LOWEST)
         return exp_in_place(logs - top), top
 
 
@@ -78,25 +80,33 @@ class Stepped:
 
     def _made(self, start: int, stop: int) -> Array:
         """Tables of rows that follow one another in the lanes."""
-        rows = self.lanes.order[start:stop]
-        if not self.scaled:
-            return self.edges.logs(rows)
-        held, self.tops[start:stop] = self.edges.weights(rows)
-        return held
+        rows = self.lanes.order[start : stop : self.lanes.copies]
+        made, tops = self.edges.weights(rows) if self.scaled else (self.edges.logs(rows), None)
+        if tops is not None:
+            self.tops[start:stop] = tops.T.ravel()
+        return made.swapaxes(2, 3).reshape(*made.shape[:2], -1)
 
 
-def inside_gates(edge: Any, axes: int, own: int, size: tuple[int, int, int]) -> list[Array | RowEdges]:
-    """What ties neighbours, for each state of the gates where it differs by these, else one for all.
+def inside_gates(
+    edge: Any, axes: int, own: int, size: tuple[int, int, int], stretches: Sequence[tuple[int, int]]
+) -> list[Array | RowEdges]:
+    """What ties neighbours, for each stretch of the states of the gates: (K^L, K), or by row.
 
     edge : (*before, *states), behind these its gates and rows, or a function of rows; `axes` are those of the states,
-    `own` those of the rows where it has them. size : K^L, K, and the states of the gates.
+    `own` those of the rows where it has them. size : K^L, K, and the states of the gates. What differs by gates alone
+    has stretches of one.
     """
     states, k, g = size
     if not isinstance(edge, np.ndarray):
-        return [RowEdges(edge, states, k, j) for j in range(g)]
+        return [RowEdges(edge, states, k, gates) for gates in stretches]
     gated = edge.ndim - axes - own > 0
     flat = edge.reshape(states, k, g if gated else 1, *((-1,) if own else ()))
-    return [RowEdges.of(flat[:, :, j]) if own else flat[:, :, j] for j in range(flat.shape[2])]
+    return [RowEdges.of(flat, (a, b)) if own else flat[:, :, a * gated] for a, b in stretches]
+
+
+def gates_alone(g: int) -> list[tuple[int, int]]:
+    """Stretches of one state of the gates each."""
+    return [(j, j + 1) for j in range(g)]
 
 
 def exp_in_place(values: Array) -> Array:

@@ -43,6 +43,20 @@ class Lanes:
         self.first = np.flatnonzero(self.before < 0)
         self.later = np.flatnonzero(self.before >= 0)
         self.room: dict[tuple[str, int], Laid] = {}
+        self.copies = 1
+        self.beside: dict[int, Lanes] = {}
+
+    def several(self, times: int, rows: int) -> Lanes:
+        """Whole sequences, each in so many copies, which are those in lanes that follow one another: lane
+        j * copies + c runs through the rows of lane j, counted on from c * rows."""
+        if times not in self.beside:
+            starts = np.zeros(int(self.sequence.max(initial=-1)) + 1, int)
+            lengths = starts.copy()
+            starts[self.sequence], lengths[self.sequence] = self.start, self.length
+            each = np.add.outer(starts, rows * np.arange(times)).ravel()
+            self.beside[times] = Lanes(each, np.repeat(lengths, times), max(1, self.steps))
+            self.beside[times].copies = times
+        return self.beside[times]
 
     @cached_property
     def active(self) -> list[int]:

@@ -268,19 +268,21 @@ class LogPairs:
 
     @property
     def edge(self) -> Array:
-        """(K^L, K), where it is the same for all rows, or (K^L, K, rows)."""
+        """(K^L, K), where it is the same for all rows, or (K^L, K, copies, rows of one)."""
         if self.r.rows is None:
             assert not isinstance(self.r.edge, RowEdges)
             return np.exp(self.r.edge - self.top)
-        return self.edge_of(slice(0, self.behind.shape[1]))
+        return self.edge_of(slice(0, self.behind.shape[1] // self.lanes.copies))
 
     def edge_of(self, rows: Any) -> Array:
-        """Of these rows, (K^L, K, rows)."""
-        r = self.r
+        """Of these rows of a copy, (K^L, K, copies, rows)."""
+        r, times = self.r, self.lanes.copies
         assert isinstance(r.edge, RowEdges)
-        joint = r.edge.logs(rows).reshape(r.k, r.middle, r.k, -1) + self.behind[:, rows].reshape(r.k, r.middle, 1, -1)
-        joint = np.exp(np.minimum(joint + self.after[:, rows].reshape(1, r.middle, r.k, -1), 0.0))
-        return joint.reshape(r.states, r.k, -1)
+        logs = r.edge.logs(rows)
+        behind, after = (a.reshape(r.states, times, -1)[..., rows] for a in (self.behind, self.after))
+        shape = (r.k, r.middle, 1, times, -1), (1, r.middle, r.k, times, -1)
+        joint = logs.reshape(r.k, r.middle, r.k, times, -1) + behind.reshape(shape[0])
+        return np.exp(np.minimum(joint + after.reshape(shape[1]), 0.0)).reshape(logs.shape)
 
     def factors(self) -> tuple[Array, Array]:
         """`from` and `to` by row, (K^L, rows); `from` is 0 where an element has fewer than L behind it."""
@@ -300,12 +302,12 @@ class LogPairs:
         return lanes.scatter(before, self.rows), lanes.scatter(after, self.rows)
 
     def sums(self, weight: Array | None = None) -> Array:
-        """The sum over all elements, (K^L, K); a sequence counts `weight` times."""
+        """The sum over all elements of a copy, (K^L, K, copies); a sequence counts `weight` times."""
         r, lanes = self.r, self.lanes
-        out = np.zeros((r.states, r.k))
+        out = np.zeros((r.states, r.k, lanes.copies))
         for step in range(lanes.steps):
             there = r.later(step)
-            pair = r.pair(step).reshape(r.states, r.k, -1)
-            pair = pair if len(there) == pair.shape[2] else pair[..., there]
-            out += pair.sum(axis=2) if weight is None else pair @ weight[lanes.sequence[there]]
+            pair = r.pair(step).reshape(r.states, r.k, -1)[..., there]
+            pair = pair if weight is None else pair * weight[lanes.sequence[there]]
+            out += pair.reshape(r.states, r.k, len(there) // lanes.copies, lanes.copies).sum(axis=2)
         return out

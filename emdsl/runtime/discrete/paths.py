@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emdsl.runtime.data.columns import Array
-from emdsl.runtime.discrete.edges import RowEdges, inside_gates
+from emdsl.runtime.discrete.edges import RowEdges, gates_alone, inside_gates
 from emdsl.runtime.discrete.lanes import Lanes
 from emdsl.runtime.discrete.logchains import LogRecursion, lanes_in_logs
 from emdsl.runtime.numeric.numerics import LOWEST
@@ -73,12 +73,10 @@ def paths(
     n, gates, depth, varies = shape
     states, kept, own = node.shape[:n], node.shape[n : n + gates], node.shape[n + gates :]
     k, g = int(np.prod(states)), int(np.prod(kept))
-    edges = inside_gates(edge, n * (depth + 1), varies * len(own), (k**depth, k, g))
+    edges = inside_gates(edge, n * (depth + 1), varies * len(own), (k**depth, k, g), gates_alone(g))
     nodes = node.reshape(k, g, -1)
     begins = [a.reshape(*((k**depth,) if r else ()), k, g, -1) for r, a in enumerate(first)]
-    found = [
-        most_probable_path(nodes[:, j], edges[j % len(edges)], [b[..., j, :] for b in begins], lanes) for j in range(g)
-    ]
+    found = [most_probable_path(nodes[:, j], edges[j], [b[..., j, :] for b in begins], lanes) for j in range(g)]
     path = np.unravel_index(np.stack([p for p, _ in found]), states)
     weight = np.stack([w for _, w in found]).reshape((*kept, *first[0].shape[n + gates :]))
     return [p.reshape((*kept, *own)) for p in path], weight
