@@ -1404,11 +1404,35 @@ for n in N:
     observed y[n] ~ Normal(x[n] @ r + w[n][0] * h[n], s)
 infer h by mcmc
 """,
+        """model Told
+param p : unit
+for n in N:
+    for j in 3:
+        latent b[n, j] ~ Bernoulli(p)
+    latent all[n] ~ Delta(b[n, 0] + b[n, 1] + b[n, 2])
+    observed y[n] ~ Normal(all[n], 1)
+""",  # a function of others, which no posterior tells of
+        """model Loops
+for s in S:
+    for t in T[s]:
+        given a[s, t] : real
+for u in S:
+    observed m[u] ~ Normal(sum(a[u]), 1)
+""",  # a sum over a row whose plate has another loop's name
+        """model Chunks
+param b : real[2]
+for g in G:
+    latent tau[g] ~ Gamma(2, 3)
+    latent m[g] ~ MvNormal(b, eye(2) / tau[g])
+    for n in N:
+        given x[g, n] : real[2]
+        observed y[g, n] ~ Normal(x[g, n] @ m[g], var = 1 / tau[g])
+""",  # of rows beyond the first chunk there was no linear term: a fit of many raised
     ],
     ids=lambda text: text.split()[1],
 )
 def test_no_false_alarms(text: str) -> None:
-    """Each was one, of nights with `infer` lines."""
+    """Each was one, of nights with `infer` lines, or a fault of its own."""
     assert emdsl.compile(text=text).verify(apart=False).passed
 
 

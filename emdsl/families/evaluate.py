@@ -172,7 +172,7 @@ def _index_ragged(e: Index, base: Var, args: list[Array], last: int, s: Scope) -
         return _gather_named(base.name, [row, *args[last + 1 :]], e, s)
     if len(args) < last:
         raise fail(f"`{base.name}` needs {last} indices or more, for its last plate is ragged", e.span)
-    ragged = axes[last]
+    ragged = e.shape[0]  # by the loop that stands here, not by that of the declaration
     assert isinstance(ragged, Ragged)
     table = s.ragged[ragged.name]
     n = np.unique(table.lengths[row])

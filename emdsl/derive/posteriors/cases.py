@@ -93,7 +93,7 @@ def pieces_of(cuts: Sequence[Cut]) -> list[Piece] | None:
         outside = any(c.outside for c in chosen)
         if outside and len(lows) + len(highs) > 2:
             return None
-        if HIGHEST in lows or LOWEST in highs:
+        if HIGHEST in lows or LOWEST in highs or set(lows) & set(highs):  # nothing lies there
             seen = tuple(c for c in masks if isinstance(c, El) and c.var in PRESENT)
             out.append(Piece(seen, says=x.fn("log", x.fn("not", x.mul(*masks)))))
         else:

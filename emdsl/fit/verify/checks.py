@@ -165,8 +165,9 @@ def posterior(case: Case) -> Iterator[Check]:
     case.settled()
     for v in case.world.model.of_kind("latent"):
         mine = [k for k, c in enumerate(oracle.layout.cells) if c.latent == v.name][:MOST_CELLS]
-        if v.name not in shown and v.name in case.derived.joint.tails:
-            yield skipped(name, v.name, "it is integrated out, and told of nowhere")
+        untold = v.name not in shown
+        if untold and v.name in case.derived.joint.tails | case.derived.joint.deterministic:
+            yield skipped(name, v.name, "it is integrated out, or a function of others, and told of nowhere")
             continue
         if not mine:
             yield skipped(name, v.name, "none of its numbers is free: they follow from others")

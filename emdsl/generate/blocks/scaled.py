@@ -76,7 +76,7 @@ def _by_number(f: Function, block: Block) -> Array:
     held, (row,) = (*block.gates, *block.home), g.rows[name]
     log_z = emit_gaussian(f, block)
     linear = _linear(f, block)
-    f.runtime[LINEAR.of(name)] = Leaf(linear.code, tuple((*held, row).index(i) for i in linear.axes), linear.inner)
+    _keep(f, block, LINEAR.word, linear, (*held, row))
     mean, cov = f.runtime.pop(MEAN.of(name)), f.runtime.pop(COV.of(name, name))
     f.runtime[LOCATION.of(name)], f.runtime[VARIANCE.of(name)] = mean, cov
     with f.part(block, "moments"):
