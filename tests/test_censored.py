@@ -288,7 +288,7 @@ TAILS = {  # parameters a : unit, b : positive at 0.4, 0.7; the rest of the mode
         {"cured": "exact:enumeration", "t": "exact:tail"},
         lambda: _cured(np.exp(-0.7 * SEEN), np.log(0.7) - 0.7 * SEEN),
     ),
-    "a time, and whether it was longer": (  # at c there was nothing between its two ends, of which the log was no number
+    "a time, and whether it was longer": (  # at c nothing is between: the log was no number
         HEAD + "    given c[n] : positive\n    latent t[n] ~ Weibull(b, 1.5)\n"
         "    observed over[n] ~ Delta(t[n] > c[n])\n    observed y[n] ~ Delta(min(t[n], c[n]))\n",
         {"t": "exact:tail"},
