@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from gallery import MODELS, compiled
@@ -1024,3 +1026,48 @@ infer z by meanfield
     start = {"first": [0.5, 0.5], "move": [[0.7, 0.3], [0.3, 0.7]], "often": 0.5, "m": [0.0, 2.0], "s": [1.0, 2.0]}
     found = emdsl.compile(text=text).fitter(seed=0).e_step(start, {"y": y})
     assert abs(found["state_pair"].sum() - 19) < 1e-9
+
+
+TWO_CHAINS = """
+    model TwoChains
+    param fa : simplex[3]
+    param ta[3] : simplex[3]
+    param fb : simplex[2]
+    param tb[2] : simplex[2]
+    param ma[3] : real
+    param mb[2] : real
+    for q in S:
+        for t in T[q]:
+            latent a[q, t] ~ Categorical(fa) if t == 0 else Categorical(ta[a[q, t-1]])
+            latent b[q, t] ~ Categorical(fb) if t == 0 else Categorical(tb[b[q, t-1]])
+            observed y[q, t] ~ Normal(ma[a[q, t]] + mb[b[q, t]], 1.5)
+    infer (a) by meanfield
+    infer (b) by meanfield
+"""
+
+
+def test_a_chain_under_its_own_factor_has_a_path() -> None:
+    """Of each chain the path of largest weight given the other's probabilities, found among all paths."""
+    rng, apart = np.random.default_rng(5), 0
+    start = {"fa": [0.4, 0.3, 0.3], "ta": [[0.4, 0.3, 0.3], [0.1, 0.5, 0.4], [0.45, 0.45, 0.1]], "fb": [0.5, 0.5],
+             "tb": [[0.55, 0.45], [0.4, 0.6]], "ma": [-1.0, 0.2, 1.0], "mb": [-0.7, 0.6]}  # fmt: skip
+    rows = [rng.normal(0, 1.3, n) for n in (6, 1, 5, 6, 6)]
+    model = emdsl.compile(text=TWO_CHAINS)
+    fit = model.fitter(max_iter=0).fit({"y": rows}, init=start)
+    told, q = fit.predict({"y": rows}), fit.posterior({"y": rows})
+    for own, other, first, step, mine, others in (
+        ("a", "b", "fa", "ta", "ma", "mb"),
+        ("b", "a", "fb", "tb", "mb", "ma"),
+    ):
+        first, step, mine, others = (np.array(start[k]) for k in (first, step, mine, others))
+        for s, y in enumerate(rows):
+            expected = y - q[other][s] @ others  # the variance of the other's part does not depend on the state
+            node = -((expected[:, None] - mine) ** 2) / 2 / 1.5**2
+            best = max(
+                product(range(len(mine)), repeat=len(y)),
+                key=lambda z: np.log(first[z[0]]) + np.log(step[list(z[:-1]), list(z[1:])]).sum()
+                + node[range(len(z)), z].sum(),
+            )  # fmt: skip
+            assert list(told[own][s]) == list(best)
+            apart += list(best) != list(q[own][s].argmax(-1))
+    assert apart  # somewhere single elements have other states

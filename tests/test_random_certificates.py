@@ -1179,8 +1179,8 @@ def test_one_row_more_may_have_a_place_of_its_own() -> None:
         invariance.repeated(case, "N")
 
 
-def test_states_told_by_factors_are_those_of_each_element() -> None:
-    """Found by chance: a chain by mean-field beside what is not tied to it was asked for its most probable path."""
+def test_states_told_by_a_factor_are_the_most_probable_together() -> None:
+    """Found by chance: of a chain by mean-field beside what is not tied to it each element's own state was told."""
     text = """
         model M
         param s : simplex[2]

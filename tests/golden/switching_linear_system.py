@@ -549,6 +549,59 @@ def posterior(params, data, prepared, factors=None, learned=None):
     }
 
 
+def path_of_rule(params, prepared, factors):
+    """The states of rule that are the most probable together under their factor."""
+    sizes = prepared["the sizes"]
+    T = sizes["T"]
+    drift = params["drift"]
+    mean_level = factors["mean:level"]
+    cov_level_level = factors["cov:level:level"]
+    slope = params["slope"]
+    cov_level_level_0 = factors["cov:level:level:0"]
+    stay = params["stay"]
+    K = sizes["K"]
+    # (4) what the posterior of rule takes from the parameters
+    t = ((np.arange(T) == 0) + 0.0)  # (4.1)
+    t_2 = (np.logical_not(t) + 0.0)  # (4.1)
+    t_3 = log0(drift)  # (4.1)
+    part = t_2 * t_3[:, None]  # (4.1)
+    t_4 = 1 / drift  # (4.1)
+    part_2 = t_2 * mean_level  # (4.1)
+    part_3 = mean_level * part_2  # (4.1)
+    part_4 = t_4[:, None] * part_3  # (4.1)
+    part_5 = t_2 * cov_level_level  # (4.1)
+    part_6 = t_4[:, None] * part_5  # (4.1)
+    before_2 = displaced(mean_level, -1, T, 0)  # (4.1)
+    part_7 = slope * t_4  # (4.1)
+    part_8 = before_2 * part_2  # (4.1)
+    part_9 = part_7[:, None] * part_8  # (4.1)
+    part_10 = t_2 * cov_level_level_0  # (4.1)
+    part_11 = part_7[:, None] * part_10  # (4.1)
+    t_5 = slope ** 2  # (4.1)
+    part_12 = t_5 * t_4  # (4.1)
+    part_13 = t_2 * before_2  # (4.1)
+    part_14 = before_2 * part_13  # (4.1)
+    part_15 = part_12[:, None] * part_14  # (4.1)
+    before_3 = displaced(cov_level_level, -1, T, 0)  # (4.1)
+    part_16 = t_2 * before_3  # (4.1)
+    part_17 = part_12[:, None] * part_16  # (4.1)
+    t_6 = log0(stay)  # (4.2)
+    log_first_rule = np.broadcast_to((-log0(K)), (K,))  # (4.3)
+    # (4) log joint of rule with its data, for every state; then the largest
+    log_rule = part_9 + part_11 - 0.5 * math.log(2) * t_2 - 0.5 * math.log(np.pi) * t_2 - 0.5 * part - 0.5 * part_4 - 0.5 * part_6 - 0.5 * part_15 - 0.5 * part_17  # (4.1)
+    paths_rule, log_z_rule = paths(log_rule, t_6, [log_first_rule], prepared["the sequences of rule"], (1, 0, 1, False))  # (4.4)
+    best_rule = path_given(paths_rule, [])  # (4.4)
+    return {
+        "rule": plates_first(best_rule[0], 1),
+    }
+
+
+def most_probable(params, data, prepared, factors=None, learned=None):
+    """The most probable configuration of all discrete latents under q: of each factor by itself."""
+    factors = settle(params, data, prepared, learned) if factors is None else factors
+    return {**path_of_rule(params, prepared, factors)}
+
+
 def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
     raise DataError("mean-field has a bound of the whole, not of single rows", hint="score(data) has the mean of all", code="D021")

@@ -46,7 +46,7 @@ def scores(case: Case) -> Iterator[Check]:
 
 def states(case: Case) -> Iterator[Check]:
     """The states told are more probable together than any that differ in one or two places; beside points of a
-    quadrature, and of a factor of q, each is the most probable one by itself."""
+    quadrature each is the most probable one by itself."""
     name = "most probable states"
     oracle = case.need()
     counts = {n for n, p in case.plan.items() if p.method == "quadrature"}  # without an end: told by moments
@@ -58,9 +58,8 @@ def states(case: Case) -> Iterator[Check]:
     if unknown := {oracle.layout.cells[k].latent for k in mine} - set(told):
         raise Unchecked(f"{', '.join(sorted(unknown))} is not told")
     here = {k: int(_flat(told[oracle.layout.cells[k].latent])[oracle.layout.cells[k].at]) for k in mine}
-    by_factors = any(p.method == "meanfield" for p in case.plan.values())
-    if (case.derived.joint.clouds or by_factors) and not hasattr(case.begun._module, "most_probable"):
-        if len({oracle.layout.cells[k].latent for k in mine}) > 1 and not by_factors:
+    if case.derived.joint.clouds and not hasattr(case.begun._module, "most_probable"):
+        if len({oracle.layout.cells[k].latent for k in mine}) > 1:
             raise Unchecked("several states of an element are told together, each element by itself")
         each = [(oracle.marginal(case.found, k), v) for k, v in here.items()]
         off, most = max(float(p.max() - p[v]) for p, v in each), SAME

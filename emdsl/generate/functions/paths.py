@@ -3,34 +3,32 @@
     max over z of max over u of p(z, u, x)  =  max over z of (what u leaves for z)
 
 As the E-step, with the largest weight in place of the sum; then backward, the states of each block given its gates'.
-Continuous latents are integrated out.
+Continuous latents are integrated out. Under q = q(a) q(b) ... the largest is that of each factor by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from emdsl.derive.algebra.expr import El
 from emdsl.derive.posteriors.block import Block
+from emdsl.derive.posteriors.blocks import Part
 from emdsl.generate.blocks.configurations import configured_path
 from emdsl.generate.blocks.networks import network_path
 from emdsl.generate.context import CHUNKS, Function
+from emdsl.generate.functions.parts import part_name
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.kept import CONDITIONAL, STATE
-from emdsl.generate.lines.spelling import indent
+from emdsl.generate.lines.spelling import indent, numbered
 from emdsl.generate.printer import Printer
 
 
 def path_lines(printer: Printer) -> list[str]:
     """`most_probable(params, data, prepared)`: states of every discrete latent; printed where some are tied."""
     blocks, parts = printer.plan.elimination.blocks, printer.plan.elimination.parts
-    if (
-        len(parts) > 1  # one factor of all is the posterior
-        or (parts and not all(b.network and not b.apart for b in blocks))
-        or printer.plan.joint.clouds
-        or not (
-            printer.plan.joint.configured
-            or any(b.chain or b.network or (b.states and b.gates) or len(b.states) > 1 for b in blocks)
-        )
-    ):
+    if parts and (len(parts) > 1 or not all(b.network and not b.apart for b in blocks)):
+        return _lines_by_factors(printer, [p for p in parts if _tied(printer, p.blocks)])
+    if printer.plan.joint.clouds or not (printer.plan.joint.configured or _tied(printer, blocks)):
         return []
     f = printer.function()
     f.largest = True
@@ -55,6 +53,39 @@ def path_lines(printer: Printer) -> list[str]:
         lines += [*f.emitter.lines, "return {", *(f"    {e}" for e in entries), "}"]
     sizes = 'sizes = prepared["the sizes"]'
     return ["def most_probable(params, data, prepared):", *indent([doc, sizes, *lines], 1)]
+
+
+def _tied(printer: Printer, blocks: Sequence[Block]) -> bool:
+    """Whether states are to be told together: of neighbours, or of several latents of an element."""
+    some = any(b.chain or (b.network and not b.apart) or (b.states and (b.gates or len(b.states) > 1)) for b in blocks)
+    return some and not any(set(b.latents) & printer.plan.joint.in_clouds for b in blocks)
+
+
+def _lines_by_factors(printer: Printer, tied: Sequence[Part]) -> list[str]:
+    """The same under factors of q: of those whose states are tied each by its own function, others by probabilities."""
+    if not tied:
+        return []
+    out, calls = [], []
+    for part in tied:
+        f = printer.function()
+        f.largest = True
+        for block in part.blocks:
+            printer.block(f, block, stacked=False)
+        entries = [e for b in reversed([b for b in part.blocks if b.states])
+                   for e in (network_path(f, b) if b.network else _states(f, b))]  # fmt: skip
+        lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, *f.emitter.lines]
+        doc = f'"""The states of {", ".join(part.latents)} that are the most probable together under their factor."""'
+        name = part_name(printer, part).replace("factor", "path", 1)
+        out += [f"def {name}(params, prepared, factors):",
+                *indent([doc, *lines, "return {", *indent(entries, 1), "}"], 1), "", ""]  # fmt: skip
+        calls.append(f"**{name}(params, prepared, factors),")
+    doc = '"""The most probable configuration of all discrete latents under q: of each factor by itself."""'
+    body = ["factors = settle(params, data, prepared, learned) if factors is None else factors"]
+    alone = [b.name for p in printer.plan.elimination.parts if p not in tied for b in p.blocks if b.states]
+    if alone:
+        calls.insert(0, "**likeliest_each(posterior(params, data, prepared, factors)),")
+    body += numbered([f"return {{{' '.join(calls)[:-1]}}}"], *map(printer.numbers.found, alone))
+    return [*out, "def most_probable(params, data, prepared, factors=None, learned=None):", *indent([doc, *body], 1)]
 
 
 def _states(f: Function, block: Block) -> list[str]:

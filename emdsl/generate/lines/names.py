@@ -22,7 +22,7 @@ RESERVED = frozenset(
 )
 # what functions and tables are called that a model's own names are part of
 OURS = re.compile(
-    r"(conditional_of|edges_of|factor_of|features_of|log_density_of|network_of|objective_of|sums_under|weights_under)_"
+    r"(conditional_of|edges_of|factor_of|features_of|log_density_of|network_of|objective_of|path_of|sums_under|weights_under)_"
     r"|table[0-9]"
 )
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,11 @@ def path_given(paths: Sequence[Array], given: Sequence[Array]) -> list[Array]:
     if not given:
         return list(paths)
     return [p[(*given, *np.indices(given[0].shape, sparse=True))] for p in paths]
+
+
+def likeliest_each(posterior: Mapping[str, Any]) -> dict[str, Array]:
+    """The state of each element that is the most probable by itself, of each latent that has probabilities."""
+    return {n: np.argmax(p, axis=-1) for n, p in posterior.items() if not isinstance(p, Mapping)}
 
 
 def states_given(table: Array, states: int, given: Sequence[Array]) -> list[Array]:

@@ -156,14 +156,14 @@ class Answers(Settings):
 
     def predict(self, data: Any, **beside: Any) -> Any:
         """The most probable value of the discrete latent, as integers; where elements are tied (a chain's path, a
-        tree), the jointly most probable configuration of all discrete latents; beside a quadrature, or by factors of
-        q, each by itself.
+        tree), the jointly most probable configuration of all discrete latents, by factors of q under these; beside a
+        quadrature, each by itself.
 
         A list of arrays on ragged plates, a dict by name where there are several discrete latents.
         """
         bound, prepared = self._see(data, **beside)
         if hasattr(self._module, "most_probable"):
-            found = self._ask("most_probable", self.params_, bound, prepared)
+            found = self._ask("most_probable", self.params_, bound, prepared, *self._learned())
         else:
             posterior = self._moments(bound, prepared)
             found = {n: np.argmax(p, -1) for n, p in posterior.items() if not isinstance(p, Mapping)}
