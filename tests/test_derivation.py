@@ -338,6 +338,7 @@ def check_forms(d: Derivation) -> None:
     assert bare.count("{") == bare.count("}")
     assert latex.count(r"\left") == latex.count(r"\right")
     assert latex.isascii()
+    assert r"has statistics $T(x)$" in latex or "exponential family has" not in latex  # no transposition there
     assert json.loads(json.dumps(d.to_dict()))["steps"][0]["number"] == 1
     assert d.to_markdown().count("\n$$") % 2 == 0
 
@@ -657,7 +658,38 @@ for n in N:
     latent t1[n] ~ Weibull(a[1], b[1])
     observed y[n] ~ Delta(min(t0[n], t1[n]))
     observed which[n] ~ Delta(t1[n] < t0[n])
-""": ("log q(y_is_t0[n] = i) = [y[n] > 0] [i = 1] (log a[0]",),  # which of two latents it was weighs nothing
+""": (
+        "log p(y, which, y_is_t0 | a, b) = log p(y, y_is_t0 | a, b) + log p(which | y_is_t0) (1.1)",  # no `log 0.5`
+        "log q(y_is_t0[n] = i) = [i = 1] (log a[0]",  # not `[y[n] > 0]` beside `log([y[n] > 0])`
+        "The density of y is 0 but where y[n] > 0.",
+        "- Σ_n (y[n] / b[0])^a[0] (log y[n] - log b[0])",  # not a sum for each state
+        "(a[0] + 1) Σ_n (y[n] / b[0])^a[0])",  # not `(a[0] - 1) Σ_n ... + 2 Σ_n ...`
+    ),
+    """param k[3] : positive
+param s[3] : positive
+for n in N:
+    given stop[n] : positive
+    latent a[n] ~ Weibull(k[0], s[0])
+    latent b[n] ~ Weibull(k[1], s[1])
+    latent c[n] ~ Weibull(k[2], s[2])
+    observed y[n] ~ Delta(min(a[n], b[n], c[n], stop[n]))
+""": (
+        "[which_y_is[n] = 3] log([y[n] = stop[n]]) + Σ_{n, i : i ≠ 3} [which_y_is[n] = i] log([stop[n] > y[n]])",
+        "The density of y is 0 but where y[n] > 0.",  # at the limit, too, which is positive
+        "- Σ_n (y[n] / s[0])^k[0] - Σ_n (y[n] / s[1])^k[1] - Σ_n (y[n] / s[2])^k[2] + const (7.2)",
+        "computed in the same pass as the statistics. ℓ =",  # the model has no `factor`
+    ),
+    """param b : real[P]
+param k : positive
+for n in N:
+    given x[n] : real[P]
+    given end[n] : positive
+    latent t[n] ~ Weibull(k, exp(-x[n] @ b))
+    observed y[n] ~ Delta(min(t[n], end[n]))
+""": (
+        "The density of y is 0 but where if y[n] ≠ end[n], y[n] > 0 and y[n] ≤ end[n].",
+        "+ k S_n_y_log_end_y - Σ_n y[n]^k exp(k x[n]ᵀ b) + const",  # of what was seen and what was censored alike
+    ),
     """param m : real
 param v : positive
 param c : real
@@ -1017,7 +1049,7 @@ for n in N:
     observed first[n] ~ Delta(min(a[n], b[n]))
 for t in T: latent w[t] ~ MvNormal(zeros(2), 1e4 * eye(2)) if t == 0 else MvNormal(w[t-1], eye(2))
 """: (
-        "log p(x | m, s) + log p(first | k, first_is_a) + log p(first_is_a)",
+        "log p(x | m, s) + log p(first, first_is_a | k)",
         "φ(-m / s)",  # not `exp(-log(Φ((1 - m) / s) - Φ(-m / s)) - m² / (2 s²)) / √π`
         "log(20000 π)",
     ),
@@ -1389,8 +1421,7 @@ for n in N:
         "y[0] log(¼ (t + 2)) + y[1] log(¼ (1 - t))",
         "t = (S_y_0 - S_y_3 - √(",
         "which_s_is says which of them s is: 0 for u, 1 for v, 2 for w.",
-        "log p(which_s_is) = Σ_n log(⅓)",
-        "factors = Σ_n log 3",
+        "log p(s, which_s_is | r, a) = Σ_n [which_s_is[n] = 0] (log r - r s[n])",
         "In terms of the data, where none is missing: r =",
     ),
     """param alpha : positive

@@ -16,7 +16,7 @@ from emdsl.report.known import known
 from emdsl.report.latents import closed_terms
 from emdsl.report.rank_one import products, sharing
 from emdsl.report.squares import closed_in_rows, closed_squares
-from emdsl.report.supports import apart, unknown
+from emdsl.report.supports import apart, ends_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
 
@@ -27,7 +27,7 @@ SQUARES = ["mixture_of_factor_analysers", "bayesian_gaussian_mixture", "switchin
 @pytest.mark.parametrize("name", SHOWN)
 def test_the_joint_is_the_sum_of_what_is_shown(name: str) -> None:
     plan = readable(planned(name))
-    w, t, free = world(plan, point(name, False)), typeset(plan), unknown(plan)
+    w, t, free = world(plan, point(name, False)), typeset(plan), ends_of(plan)
     for factor in plan.joint.factors:
         bare, ends = apart(factor, free)
         plates, body = summed(factor, bare, t)

@@ -239,6 +239,11 @@ def power_of(base: Expr, exponent: Expr) -> Expr:
         c, whole = content(base)
         if c < 0 or (exponent.value < 0 and c.denominator <= LARGE):  # `1 / (a + 1/100)`, not `100 / (100 a + 1)`
             return x.mul(x.num(c ** int(exponent.value)), x.power(whole, exponent))
+    if isinstance(base, x.Mul) and not isinstance(exponent, x.Num):  # `(a exp(b))^k` is `a^k exp(k b)`
+        grown = [p for p in base.factors if isinstance(p, x.Fn) and p.name == "exp"]
+        if grown and len(grown) < len(base.factors):
+            rest = x.mul(*(p for p in base.factors if p not in grown))
+            return x.mul(power_of(rest, exponent), *(x.fn("exp", x.mul(exponent, *p.args)) for p in grown))
     if exponent == x.HALF:
         if isinstance(base, x.Num) and isinstance(base.value, Fraction) and base.value > 0:
             up, down = isqrt(base.value.numerator), isqrt(base.value.denominator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -22,12 +22,13 @@ from emdsl.report.formula import Formula
 from emdsl.report.lets import meanings, read_through, with_names
 from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.sums import apart as parts_of
-from emdsl.report.supports import apart, unknown
+from emdsl.report.supports import Ends, Support, apart, ends_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
 from emdsl.report.walking import parts, rebuilt
 
+Summed = tuple[tuple[Ix, ...], Expr]  # what a term is summed over, and the term
 FEW = 12  # states of which each is tried
 OURS = {
     "Q": "the expected log joint",
@@ -162,26 +163,75 @@ def density(random: tuple[Formula, ...], given: tuple[Formula, ...]) -> Formula:
 
 def _factors(plan: Plan, t: Typeset, lets: Sequence[m.Let]) -> Iterator[tuple[str, Formula, Formula, str]]:
     """Variable by variable: its name, `log p(it | what it reads)`, the density, and where it has any."""
-    model, free, names = plan.joint.model, unknown(plan), {let.name for let in lets}
-    own: dict[str, list[Factor]] = {}
-    seen_by = {n: _seen_by(n, plan) for n in plan.joint.tails}
-    for factor in (*plan.joint.factors, *plan.joint.settled):
-        about = factor.about or _bounded_by(factor, plan)
-        data = seen_by.get(about, ())
-        own.setdefault(data[0] if len(data) == 1 else about, []).append(factor)
-    for about, factors in own.items():
+    model, known, names = plan.joint.model, ends_of(plan), {let.name for let in lets}
+    own, seen_by = own_factors(plan), _seen_by_data(plan)
+    told = {n for data in seen_by.values() for n in data}
+    found = {about: _shown(factors, plan, known, t) for about, factors in own.items()}
+    none = _to_nothing({about: held for about, (held, _) in found.items()}, t)
+    for about, factors in ((about, factors) for about, factors in own.items() if about not in none):
         read = {n for factor in factors for e in (*factor.gates, *factor.masks, factor.body) for n in x.variables(e)}
         read = read_through(read, lets)
         of = list(seen_by.get(about, ())) or [about]  # of what is integrated out: the mass of what data tell of it
+        if about in {*told, *seen_by}:  # with which of several latents it is: that has no probability of its own
+            of += [n for n in none if n in read]
         gone = {*of, about, *names, *plan.joint.multipliers, *plan.joint.tails}
         given = [v.name for v in model.variables if v.name in read - gone]
         left = log_density(of, given) if about else f.Word("factors")
-        seen = [replace(factor, body=with_points(factor.body, plan.joint.multipliers)) for factor in factors]
-        bare = [apart(factor, free) for factor in seen]
-        shown = [summed(factor, e, t) for factor, (e, _) in zip(seen, bare, strict=True)]
-        held = [(plates, e) for plates, e in _in_all_states(shown, t) if e != x.ZERO] or shown[:1]
-        ends = dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for _, own in bare for c in own)
-        yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), " and ".join(ends)
+        held, ends = found[about]
+        yield about or "factor", left, f.plus(*(t.sum(plates, e, {}) for plates, e in held)), ends
+
+
+def _shown(factors: Sequence[Factor], plan: Plan, known: Ends, t: Typeset) -> tuple[list[Summed], str]:
+    """What factors add up to, and where it is not 0."""
+    seen = [replace(factor, body=with_points(factor.body, plan.joint.multipliers)) for factor in factors]
+    bare = [apart(factor, known) for factor in seen]
+    shown = [summed(factor, e, t) for factor, (e, _) in zip(seen, bare, strict=True)]
+    held = [(plates, e) for plates, e in _in_all_states(shown, t) if e != x.ZERO] or shown[:1]
+    return held, _where([s for _, own in bare for s in own], t)
+
+
+def _to_nothing(found: Mapping[str, Sequence[Summed]], t: Typeset) -> list[str]:
+    """Whose densities are numbers that together are 1: the same probability of each state, beside their number."""
+    numbers = {n: held for n, held in found.items() if all(not x.variables(e) and not x.free(e) for _, e in held)}
+    whole: dict[tuple[str, ...], list[Expr]] = {}
+    for plates, e in (part for held in numbers.values() for part in held):
+        whole.setdefault(tuple(i.dim for i in plates), []).append(e)
+    return list(numbers) if all(tidy(x.add(*own), t.known) == x.ZERO for own in whole.values()) else []
+
+
+def _where(ends: Sequence[Support], t: Typeset) -> str:
+    """`y[n] > 0 and y[n] < high[n]`; what holds where something else does comes with that."""
+
+    def said(conditions: Iterable[Expr]) -> str:
+        return " and ".join(dict.fromkeys(text(t.condition(c, t.letters.extend({}, x.free(c)))) for c in conditions))
+
+    every: dict[frozenset[Expr], list[Expr]] = {}
+    for s in ends:
+        every.setdefault(s.given, []).append(s.holds)
+    parts = ((f"if {said(sorted(given, key=repr))}, " if given else "") + said(own) for given, own in every.items())
+    return ", and ".join(parts)
+
+
+def own_factors(plan: Plan) -> dict[str, list[Factor]]:
+    """The factors of each variable; under "" those that the model adds by `factor`."""
+    own: dict[str, list[Factor]] = {}
+    seen_by = _seen_by_data(plan)
+    made = {v.name for v in plan.joint.model.of_kind("latent") if v.says}
+    told = {n for data in seen_by.values() for n in data}
+    for factor in (*plan.joint.factors, *plan.joint.settled):
+        about = factor.about or _bounded_by(factor, plan)
+        if not about and made & {
+            n for g in factor.gates for n in x.variables(g)
+        }:  # that others lie beyond what is seen
+            about = next(iter(told & x.variables(factor.body)), "")
+        data = seen_by.get(about, ())
+        own.setdefault(data[0] if len(data) == 1 else about, []).append(factor)
+    return own
+
+
+def _seen_by_data(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Of latents that are integrated out, the data that tell of them."""
+    return {n: _seen_by(n, plan) for n in plan.joint.tails}
 
 
 def _seen_by(latent: str, plan: Plan) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ from emdsl.report.points import placed
 from emdsl.report.products import second_moments
 from emdsl.report.squares import closed_in_rows, closed_squares
 from emdsl.report.sums import closed
-from emdsl.report.supports import apart, left_out, unknown
+from emdsl.report.supports import apart, ends_of, left_out
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
@@ -165,17 +165,17 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
 
 def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
-    free = unknown(plan)
+    ends = ends_of(plan)
     if plan.elimination.parts and not block.network:  # averaged over the other factors, they stand open
         roles = block.roles or ("",) * len(block.terms)
         every = zip(block.terms, roles, strict=True)
-        return [Placed(term, role) for term, role in every if not left_out(term, free)]
+        return [Placed(term, role) for term, role in every if not left_out(term, ends)]
     before = earlier(plan, block)
     gone = {n for b in before for n in b.latents}
     side = dict.fromkeys(block.latents, ASKED) | dict.fromkeys(gone, "G")
     found: list[Term] = [m for b in before for m in messages(b)]
     for factor in _about(plan, block):
-        for c, factors, sums in opened(apart(factor, free)[0], lambda n: side.get(n, REST)):
+        for c, factors, sums in opened(apart(factor, ends)[0], lambda n: side.get(n, REST)):
             number, rest = x.split_number(x.mul(*factors))
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
             found.append(settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums)))

@@ -28,9 +28,10 @@ WORDS = {
     "infinity": r"\infty", "I0": "I_{0}", "I1": "I_{1}", "min": r"\min", "max": r"\max",
     "logdet": r"\log\det", "q": "q", "Q": "Q", "calligraphic Q": r"\mathcal{Q}",
     "Phi": r"\Phi", "phi": r"\phi", "p": "p",
-    "T": r"\top", "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
+    "A": "A", "": "", "ell": r"\ell", "∂": r"\partial",
 }  # fmt: skip
-RAISED = {"ᵀ": r"^{\top}"}
+TRANSPOSED = r"\top"
+RAISED = {"ᵀ": rf"^{{{TRANSPOSED}}}"}
 MATHS = {
     "√": r"\surd", "∫": r"\int", "′": "'", "≥": r"\ge", "≤": r"\le", "≠": r"\ne", "×": r"\times", "∞": r"\infty",
     "∂": r"\partial", "𝒬": r"\mathcal{Q}", "∝": r"\propto", "−": "-", "·": r"\cdot", "₀": "_{0}", "₁": "_{1}",
@@ -65,7 +66,7 @@ def tex(e: Formula) -> str:
         case f.Raised(base, exponent):
             inner = _round(tex(base)) if f.plain_log(base) else _in(base, f.ATOM)
             inner = inner if one_below(base) else f"{{{inner}}}"
-            return f"{inner}^{{{tex(exponent)}}}"
+            return f"{inner}^{{{TRANSPOSED if exponent == f.Word('T') else tex(exponent)}}}"
         case f.Root(body):
             return rf"\sqrt{{{tex(body)}}}"
         case f.Apply(function, (argument,)) if f.plain_log(e):

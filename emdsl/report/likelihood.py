@@ -11,7 +11,7 @@ from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.blocks import messages
 from emdsl.report.formula import Formula
 from emdsl.report.squares import closed_squares
-from emdsl.report.supports import apart, unknown
+from emdsl.report.supports import Ends, apart, ends_of
 from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 
@@ -24,15 +24,15 @@ def likelihood(plan: Plan, t: Typeset) -> Formula:
     parts = [x.totals(m.ixs, x.mul(*m.gates, m.body)) for m in left]
     parts = [e for e in parts if not x.variables(e) & latents]
     beside = (factor for factor in plan.joint.factors if factor.role != "param")
-    parts += [_rest(factor, latents, unknown(plan), t) for factor in beside]
+    parts += [_rest(factor, latents, ends_of(plan), t) for factor in beside]
     return t.of(x.add(*(tidy(e, t.known) for e in parts)), {})
 
 
-def _rest(factor: Factor, latents: frozenset[str], free: frozenset[str], t: Typeset) -> Expr:
+def _rest(factor: Factor, latents: frozenset[str], ends: Ends, t: Typeset) -> Expr:
     """What a factor has without any latent."""
     if any(x.variables(g) & latents for g in (*factor.gates, *factor.masks)):
         return x.ZERO
-    density = apart(factor, free)[0]
+    density = apart(factor, ends)[0]
     own = [x.totals(sums, x.mul(x.Num(c), *held))
            for c, held, sums in opened(density, lambda n: ASKED if n in latents else REST)]  # fmt: skip
 

@@ -8,6 +8,7 @@ import sympy as sp
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import Expr
+from emdsl.report.conditions import in_one_order
 from emdsl.report.factored import product_of
 from emdsl.report.gathered import divides
 
@@ -21,10 +22,25 @@ def as_products(e: Expr) -> Expr:
         factors = x.factors_of(n) if isinstance(n, x.Mul) else ()
         if not any(map(divides, factors)):
             return None
-        met = [_product(p) if isinstance(p, x.Add) else p for p in factors]
+        met = [_product(whole) if isinstance(whole := _counted(p), x.Add) else whole for p in factors]
         return product_of([x.rebuild(p, step) for p in met]) if met != list(factors) else None
 
     return x.rebuild(e, step)
+
+
+def _counted(e: Expr) -> Expr:
+    """`(k - 1) a + 2 a` as `(k + 1) a`."""
+    parts = [x.split_number(t) for t in x.terms_of(e)]
+    keys = [x.alpha(in_one_order(rest)) for _, rest in parts]
+    for n, (c, rest) in enumerate(parts):
+        for p in (p for p in x.factors_of(rest) if isinstance(p, x.Add) and any(isinstance(t, x.Num) for t in p.terms)):
+            beside = x.mul(*(q for q in x.factors_of(rest) if q is not p))
+            key = x.alpha(in_one_order(beside))
+            if key in keys:
+                other = keys.index(key)
+                whole = x.mul(x.Num(c), x.add(p, x.Num(parts[other][0] / c)), beside)
+                return _counted(x.add(*(whole if m == n else t for m, t in enumerate(x.terms_of(e)) if m != other)))
+    return e
 
 
 def _product(e: x.Add) -> Expr:

@@ -19,7 +19,7 @@ from emdsl.report.families import family_steps
 from emdsl.report.formula import Formula
 from emdsl.report.incomplete import MISSING, SEEN, part
 from emdsl.report.indices import unprimed
-from emdsl.report.joint import density, joint_step, log_density, told_apart
+from emdsl.report.joint import density, joint_step, log_density, own_factors, told_apart
 from emdsl.report.latents import posterior_step
 from emdsl.report.lets import with_tensors_named
 from emdsl.report.likelihood import likelihood
@@ -260,7 +260,6 @@ def _objective(plan: Plan, t: Typeset) -> Step:
 def _added(plan: Plan) -> tuple[str, list[Formula]]:
     """What the objective holds beside the data: the log priors of the parameters, `factor`s; in words, and as terms."""
     model = plan.joint.model
-    roles = {factor.role for factor in plan.joint.factors}
     prior = [v for v in model.of_kind("param") if v.distribution is not None]
     read = {
         n for v in prior for factor in plan.joint.factors if factor.about == v.name for n in x.variables(factor.body)
@@ -271,7 +270,7 @@ def _added(plan: Plan) -> tuple[str, list[Formula]]:
     if held:
         words = ", plus the log priors of the parameters."
         terms.append(log_density(held, given))
-    if "potential" in roles:
+    if any(x.variables(factor.body) for factor in own_factors(plan).get("", ())):
         words += " What the model adds by `factor` counts as it stands, not normalised."
         terms += [f.Word("factors")] if not model.of_kind("latent") else []
     return words, terms

@@ -35,11 +35,21 @@ def cancelled(e: Expr, binary: Binary) -> Expr:
 
 
 def all_states(e: Expr, literal: Mapping[str, int]) -> Expr:
-    """`sum_n q(z[n] = 0) + sum_n q(z[n] = 1) + ...` over all states is N; `literal` says how many states there are."""
+    """`sum_n q(z[n] = 0) + sum_n q(z[n] = 1) + ...` over all states is N; `literal` says how many states there are.
+
+    The same of `q(z[n] = 0) a + (q(z[n] = 1) + ...) a`.
+    """
     terms = list(e.terms) if isinstance(e, x.Add) else []
     for t in terms:
         c, factors, sums = apart(t)
         for p in factors:
+            if (last := _but_one(p, literal)) is not None:
+                rest = x.mul(x.Num(c), *(q for q in factors if q is not p))
+                wanted = _key(x.totals(sums, x.mul(last, rest)))
+                other = next((o for o in terms if o is not t and _key(o) == wanted), None)
+                if other is not None:
+                    left = [x.totals(sums, rest) if o is t else o for o in terms if o is not other]
+                    return all_states(x.add(*left), literal)
             count = literal.get(p.var, 0) if isinstance(p, El) else 0
             if not isinstance(p, El) or not 2 < count <= len(terms) or p.idx[0] != 0:
                 continue
@@ -50,6 +60,23 @@ def all_states(e: Expr, literal: Mapping[str, int]) -> Expr:
             if len(left) == len(terms) - count:
                 return all_states(x.add(*left, x.totals(sums, x.mul(x.Num(c), *rest))), literal)
     return e
+
+
+def _but_one(e: Expr, literal: Mapping[str, int]) -> El | None:
+    """The state that is left out of `q(z[n] = 0) + q(z[n] = 1)`, a sum over all states but one."""
+    own = [t for t in x.terms_of(e) if isinstance(t, El) and t.idx]
+    if len(own) < 2 or len(own) < len(x.terms_of(e)):
+        return None
+    first, count = own[0], literal.get(own[0].var, 0)
+    every = [El(first.var, (k, *first.idx[1:]), first.sort) for k in range(count)]
+    left = [p for p in every if p not in own]
+    return left[0] if len(left) == 1 and len(own) == count - 1 and {*own} <= {*every} else None
+
+
+def _key(e: Expr) -> Expr:
+    """The same for terms that differ in the order of factors and the names of bound indices alone."""
+    c, factors, sums = apart(e)
+    return x.alpha(x.totals(sums, x.Mul((x.Num(c), *sorted(factors, key=repr)))))
 
 
 def in_every_state(terms: Sequence[Expr], literal: Mapping[str, int]) -> list[Expr]:

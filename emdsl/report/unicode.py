@@ -55,6 +55,7 @@ FACTOR = re.compile(
 )  # how a factor that a line may start with begins
 CALL = re.compile(r"[^\W\d]\($")  # how what a function is of begins
 SLACK = 7  # the part of a width by which a line is left too long, rather than broken within brackets far to the right
+NARROW = 24  # letters of brackets that are not broken
 ROWS = 200  # lines from which on a row is broken without regard to its brackets
 LEFT = 2000  # letters among which the sign between two sides is looked for: a row may have hundreds of thousands
 BESIDE = 4  # the margin of terms that stand below what they equal
@@ -254,12 +255,14 @@ def _later(row: str, width: int) -> list[int]:
 
 
 def _breakable(row: str, at: int, opened: list[int]) -> bool:
-    """Whether a line may end at a place: not right after a bracket opens, nor among the places of an array."""
+    """Whether a line may end at a place: not right after a bracket opens, nor among the places of an array, nor in
+    `(k + 1)`."""
     if not opened:
         return True
     b = opened[-1]
     places = row[b : b + 1] == "[" and row[b - 1 : b].isidentifier() and not row[:b].endswith((" E", "(E"))
-    return at > b + 8 and not places
+    small = row[b : b + 1] == "(" and any(row[b:i].count("(") == row[b:i].count(")") for i in range(at, b + NARROW))
+    return at > b + 8 and not places and not small
 
 
 def _related(row: str) -> int:

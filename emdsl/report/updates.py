@@ -62,8 +62,10 @@ def _held(plan: Plan, u: Update, whole_q: Unopened | None, t: Typeset) -> Sequen
 
 
 def _met(densities: list[Term], t: Typeset) -> list[Term]:
-    """Terms of Q, one for two that differ in a condition and its opposite alone: of what was censored and what not."""
+    """Terms of Q, one for several that differ in a condition and its opposite or in a state alone: of what was censored
+    and what not, of all states of a latent."""
     met = sides_met([tidy(x.totals(term.ixs, term.body), t.known) for term in densities], t.known.whole)
+    met = list(x.terms_of(tidy(x.add(*met), t.known)))
     parts = map(parts_of, met) if len(met) < len(densities) else ()
     return [Term(c, (), tuple(factors), tuple(sums)) for c, factors, sums in parts] or densities
 
