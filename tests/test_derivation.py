@@ -340,7 +340,9 @@ def check_forms(d: Derivation) -> None:
     assert latex.isascii()
     assert r"has statistics $T(x)$" in latex or "exponential family has" not in latex  # no transposition there
     assert json.loads(json.dumps(d.to_dict()))["steps"][0]["number"] == 1
-    assert d.to_markdown().count("\n$$") % 2 == 0
+    assert d.to_markdown(dollars=True).count("\n$$") % 2 == 0
+    fenced = re.sub(r"^(`{3,})(math)?\n.*?\n\1$|\$?`[^`]*`\$?", "", d.to_markdown(), flags=re.MULTILINE | re.DOTALL)
+    assert not re.search(r"[*<$]|(?<!\w)_|\]\(", fenced)  # nothing for a reader of Markdown to change
 
 
 @pytest.mark.parametrize("name", [*GALLERY, *[n for n in SOME[len(GALLERY) :] if crc32(n.encode()) % 16 == 12]])
@@ -1737,7 +1739,8 @@ def test_what_no_line_holds_is_listed_in_rows() -> None:
     page = derivation.to_html()
     given = '<mrow><mo>(</mo><mtable displaystyle="true"><mtr><mtd'
     assert f"<mo>&#x2061;</mo>{given}" in page
-    assert "$$\n\\begin{aligned}" in derivation.to_markdown()
+    assert "```math\n\\begin{aligned}" in derivation.to_markdown()
+    assert "$$\n\\begin{aligned}" in derivation._repr_markdown_()
 
 
 def test_what_a_step_holds_as_data_is_what_the_manual_says() -> None:

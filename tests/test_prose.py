@@ -37,6 +37,6 @@ def test_reasons_are_mathematics_in_every_form() -> None:
     source = "model M\nparam beta : real[P]\nfor n in N:\n    given X[n] : real[P]\n"
     derivation = emdsl.compile(text=f"{source}    observed y[n] ~ Poisson(exp(X[n] @ beta))").derivation
     assert "newton. exp(X[n]ᵀ beta) ties beta to the data" in " ".join(derivation.to_text().split())
-    for shown in (derivation.to_latex(), derivation.to_markdown()):
+    for shown in (derivation.to_latex(), derivation._repr_markdown_(), derivation.to_markdown().replace("`", "")):
         assert r"newton. $\exp(X_{n}^{\top} \, \beta)$ ties beta" in shown
     assert "newton. <math>" in derivation.to_html()

@@ -154,18 +154,20 @@ class Derivation:
             "centred": list(self.centred),
         }
 
-    def to_markdown(self) -> str:
-        """Markdown with `$$` equations."""
+    def to_markdown(self, dollars: bool = False) -> str:
+        """Markdown with equations in fences, which no reader of Markdown changes; between `dollars`, as notebooks
+        have them, GitHub takes backslashes and underscores for its own."""
         out, names = [f"# {_quiet(self.model)}", "", *_fenced(self.source)], shown_names(self.shown)
         for k, step in enumerate(self.shown, 1):
             code = f" · `{step.facts['code']}`" if "code" in step.facts else ""
             out += [f"## {k}. {step.title}{code}", ""]
             for line, label in self.lines(k, step):
                 if isinstance(line, Say):
-                    out += [_marked(line.text, names), ""]
+                    out += [_marked(line.text, names, dollars), ""]
                 else:
                     name = f"`{line.name}`:\n\n" if line.name else ""
-                    out += [f"{name}$$\n{inside(line.formula, label)}\n$$", ""]
+                    start, end = ("$$", "$$") if dollars else ("```math", "```")
+                    out += [f"{name}{start}\n{inside(line.formula, label)}\n{end}", ""]
             out += [self.where(k, step), ""] if self.module else []
         return "\n".join([*out, self.note_on_limits]).rstrip() + "\n"
 
@@ -227,7 +229,7 @@ class Derivation:
         return in_a_cell(self._html_steps(linked=False))
 
     def _repr_markdown_(self) -> str:
-        return self.to_markdown()
+        return self.to_markdown(dollars=True)
 
 
 def _said(said: str, wide: int, names: Collection[str] = ()) -> list[str]:
@@ -269,10 +271,11 @@ def _fenced(source: str) -> list[str]:
     return [fence, source.strip(), fence, ""]
 
 
-def _marked(said: str, names: Collection[str]) -> str:
+def _marked(said: str, names: Collection[str], dollars: bool) -> str:
     """A sentence for Markdown, its formulas between dollars."""
+    tick = "" if dollars else "`"
     parts = told(said, names)
-    return "".join(f"`{part}`" if ticked else f"${tex(formula)}$" if formula is not None else part
+    return "".join(f"`{part}`" if ticked else f"${tick}{tex(formula)}{tick}$" if formula is not None else part
                    for part, formula, ticked in parts)  # fmt: skip
 
 

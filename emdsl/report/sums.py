@@ -44,12 +44,12 @@ def all_states(e: Expr, literal: Mapping[str, int]) -> Expr:
         c, factors, sums = apart(t)
         for p in factors:
             if (last := _but_one(p, literal)) is not None:
-                rest = x.mul(x.Num(c), *(q for q in factors if q is not p))
-                wanted = _key(x.totals(sums, x.mul(last, rest)))
+                beside = x.mul(x.Num(c), *(q for q in factors if q is not p))
+                wanted = _key(x.totals(sums, x.mul(last, beside)))
                 other = next((o for o in terms if o is not t and _key(o) == wanted), None)
                 if other is not None:
-                    left = [x.totals(sums, rest) if o is t else o for o in terms if o is not other]
-                    return all_states(x.add(*left), literal)
+                    met = [x.totals(sums, beside) if o is t else o for o in terms if o is not other]
+                    return all_states(x.add(*met), literal)
             count = literal.get(p.var, 0) if isinstance(p, El) else 0
             if not isinstance(p, El) or not 2 < count <= len(terms) or p.idx[0] != 0:
                 continue
