@@ -1076,6 +1076,46 @@ def test_em_is_not_run_to_its_end_where_it_takes_more_points_than_that_is_worth(
     assert steps == asked
 
 
+def test_what_states_are_summed_over_at_points_is_counted() -> None:
+    """Found by chance: chains of two states within 161 points of 30 elements counted as 30 numbers at each: 400 steps."""
+    text = """
+        model Within
+        param m : real[2]
+        param p : simplex[2]
+        for g in G:
+            latent b[g] ~ Normal(0, 1)
+            for n in N[g]:
+                latent z[g, n] ~ Categorical(p)
+                observed y[g, n] ~ Poisson(exp(m[z[g, n]] + b[g]))
+        infer b by quadrature(points = 7)
+    """
+    latents = {"b": np.zeros(3), "z": np.zeros(12)}
+    assert numbers_of(emdsl.compile(text=text).derived.joint, latents) == 7 * 12 * 2
+
+
+def test_slopes_of_rows_are_differences_at_the_points_of_one_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by chance: each of 14 differences began with few points and took twice as many anew, 2 s each time."""
+    text = "model M\nparam m : real[2]\nparam s : positive\nfor n in N:\n    latent b[n] ~ MvNormal(m, s * eye(2))\n"
+    model = emdsl.compile(text=text + "    observed y[n] ~ Poisson(exp(b[n][0] + b[n][1]))\n")
+    case, fitted, made = find_case(model, 0), on_average.fitted, []
+    monkeypatch.setattr(on_average, "AT_POINTS", 30)
+    monkeypatch.setattr(on_average, "fitted", lambda *a, **k: made.append(fitted(*a, **k)) or made[-1])
+    slopes = {}
+    monkeypatch.setattr(on_average, "_mean_of_nothing", lambda name, param, rows: slopes.setdefault(param, rows))
+    list(on_average.scores(case))
+    assert len(made) == 1 and made[0]._times > 1
+    drawn, fit = on_average.by_rows(case)
+    up, down = (
+        on_average._rows(case, fit, drawn, {**fit.params_, "s": fit.params_["s"] * np.exp(h)}) for h in (1e-4, -1e-4)
+    )
+    again = [
+        fitted(model.fitter, model, drawn, {**fit.params_, "s": fit.params_["s"] * np.exp(h)}, 0) for h in (1e-4, -1e-4)
+    ]
+    wanted = again[0].score_samples(drawn.data) - again[1].score_samples(drawn.data)
+    np.testing.assert_allclose(up - down, wanted, atol=1e-8)
+    np.testing.assert_allclose(abs(slopes["s"]), abs(up - down) / 2e-4, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("kind", "inverse"), [(wishart, False), (invwishart, True)])
 def test_log_densities_of_many_matrices_at_once(kind: Any, inverse: bool) -> None:
     scale = np.array([[2, 0.5, 0.1], [0.5, 1, -0.2], [0.1, -0.2, 3]])

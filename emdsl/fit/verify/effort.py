@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from emdsl.derive.algebra.expr import variables
 from emdsl.derive.joint.factors import Cloud, Configurations, LogJoint
 from emdsl.derive.posteriors.clouds import dimensions
 from emdsl.derive.posteriors.quadrature import count_of
 from emdsl.derive.posteriors.slopes import components
+from emdsl.derive.posteriors.tail_moments import POINTS
 from emdsl.derive.updates.curvature import kinked
 from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.families.scope import Array
@@ -35,6 +37,20 @@ def numbers_of(joint: LogJoint, latents: Mapping[str, Array]) -> int:
     for name, points in _inside(joint, lambda c: count_of(c, joint)).items():
         each = dimensions(joint.model.variable(name), joint.model) or 1
         most = max(most, points * math.prod(np.shape(latents.get(name, 0.0))) // each)
+        most = max(most, points * _within(joint, name, latents))
+    return most
+
+
+def _within(joint: LogJoint, name: str, latents: Mapping[str, Array]) -> int:
+    """Elements of discrete latents that factors hold beside those of a cloud, in all states of these factors: each is
+    summed over anew at each of its points."""
+    found = next(c.latents for c in joint.clouds if c.name == name)
+    most = 0
+    for f in (f for n in found for f in joint.holding.get(n, ())):
+        read = {n for e in (f.body, *f.masks, *f.gates) for n in variables(e)}
+        states = (joint.discrete - joint.in_clouds) & read & latents.keys()
+        rows = max((int(np.size(latents[n])) for n in states), default=0)
+        most = max(most, rows * 2 ** len(states))
     return most
 
 
@@ -44,6 +60,12 @@ def _configured(found: Configurations, latents: Mapping[str, Array]) -> int:
     groups = max((math.prod(shape[:inner]) for shape, inner in shapes), default=1)
     each = sum(math.prod(shape[inner:]) for shape, inner in shapes)
     return int(groups * each * 2 ** min(each, 60))
+
+
+def told_at(joint: LogJoint) -> int:
+    """At how many numbers moments are evaluated for each at which a log density is: those of what is integrated out by
+    its tails are integrals, at each point of others."""
+    return POINTS if joint.tails and joint.clouds else 1
 
 
 def searched(updates: Sequence[Update]) -> tuple[str, ...]:

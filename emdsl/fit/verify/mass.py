@@ -106,14 +106,14 @@ def unseen(case: Case) -> Iterator[Check]:
     """A row of which nothing is seen has a likelihood of one."""
     try:
         _one_plate(case)
-        drawn, start = by_rows(case, GONE * EVERY)
+        drawn, begun = by_rows(case, GONE * EVERY)
         data = dict(drawn.data)
         for v, values in _observed(case, drawn):
             data[v.name] = values.copy()
             data[v.name][::EVERY] = np.nan
         holed = drawn._replace(data=data)
         by_points = case.model.derived.joint.clouds  # as many as the data of the fit ask for
-        fit = fitted(case.model.fitter, case.model, holed if by_points else drawn, start, 0)
+        fit = fitted(case.model.fitter, case.model, holed, begun.params_, 0) if by_points else begun
         rows = np.asarray(fit.score_samples(as_data(case.model.resolved, holed)))
     except (Unchecked, EmdslError, faults.DataError) as why:  # no gaps are taken
         yield skipped(NAME, UNSEEN, reason(why))
@@ -155,8 +155,7 @@ def _mean(case: Case) -> tuple[float, float]:
 def _rows(case: Case) -> tuple[Array, list[Column], Score]:
     """Where rows have log-likelihoods of their own. Raises Unchecked."""
     _one_plate(case)
-    drawn, start = by_rows(case)
-    fit = fitted(case.model.fitter, case.model, drawn, start, 0)
+    drawn, fit = by_rows(case)
     told = _observed(case, drawn)
     rows = len(told[0][1]) if told[0][1].ndim else 0
     if not rows or any(v.shape[:1] != (rows,) for _, v in told):

@@ -8,7 +8,6 @@ at the parameters that the data are drawn with. The sampler is the oracle: it sh
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case, fitted
 from emdsl.fit.verify.certificate import Check, measured, skipped
-from emdsl.fit.verify.effort import numbers_of
+from emdsl.fit.verify.effort import grown, numbers_of, told_at
 from emdsl.fit.verify.setting import Drawn, as_data, draw, flat
 from emdsl.fit.verify.space import Space
 from emdsl.fit.verify.world import Unchecked, World
@@ -27,44 +26,65 @@ ROWS, AT_POINTS, PLATE = 3000, 300, 4  # rows of a plate without parameters of i
 STEP, FALSE_ALARM = 1e-4, 5.0
 ROUNDING = 1e-9  # where a latent is known but for that
 INSIDE = 1_000_000  # numbers at which an E-step evaluates log densities
+TOLD = 4  # times as many at which moments are, which are asked for once
 LEAST = 20  # rows that a mean is taken over
 
 
 def scores(case: Case) -> Iterator[Check]:
     """Slopes of the log-likelihood, row by row, add up to nothing, in standard errors."""
-    drawn, start = by_rows(case)
+    drawn, fit = by_rows(case)
+    start = {n: np.asarray(v, float) for n, v in fit.params_.items()}
     space = Space.of(case.world.model.of_kind("param"), World.of(case.world.model, drawn).scope, start)
     rng = case.rng(10)
     for param in start:
         step = space.direction(param, rng)
-        up, down = (_rows(case, drawn, space.at(start, {param: h * step})) for h in (STEP, -STEP))
+        up, down = (_rows(case, fit, drawn, space.at(start, {param: h * step})) for h in (STEP, -STEP))
         yield _mean_of_nothing(NAME, param, (up - down) / (2 * STEP))
 
 
-def by_rows(case: Case, most: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
-    """Many rows, where each has a log-likelihood of its own: fewer where so many go by mean-field. Raises Unchecked."""
-    _rows(case, case.drawn, case.start)
+def by_rows(case: Case, most: int = ROWS, each: float = 1.0) -> tuple[Drawn, Any]:
+    """Many rows, where each has a log-likelihood of its own, and the fit at the parameters that they were drawn with:
+    fewer where so many go by mean-field, or take more points, or are asked for what is told at so many numbers `each`.
+    Raises Unchecked."""
+    _rows(case, case.begun, case.drawn)
+    joint = case.model.derived.joint
     for rows in (most, AT_POINTS):
-        found = many(case, rows)
-        with suppress(Unchecked):
-            _rows(case, *found)
-            return found
+        drawn, fit = _fitted(case, rows, each)
+        if fit is not None and (taken := each * grown(joint, fit._times)) * numbers_of(joint, drawn.latents) > INSIDE:
+            drawn, fit = _fitted(case, rows, taken)
+        if fit is not None:
+            return drawn, fit
     raise Unchecked(f"{AT_POINTS} rows have no log-likelihood each")
 
 
-def _rows(case: Case, drawn: Drawn, params: Mapping[str, Array]) -> Array:
-    """The log-likelihood row by row. Raises Unchecked where it is no sum over rows."""
-    data = as_data(case.model.resolved, drawn)
+def _fitted(case: Case, rows: int, each: float) -> tuple[Drawn, Any]:
+    """These rows and their fit, None where that has no log-likelihood for each. Raises Unchecked."""
+    drawn, start = many(case, rows, each)
     try:
-        return np.asarray(fitted(case.model.fitter, case.model, drawn, params, 0).score_samples(data))
+        fit = fitted(case.model.fitter, case.model, drawn, start, 0)
+        _rows(case, fit, drawn)
+    except (Unchecked, DataError):
+        fit = None
+    return drawn, fit
+
+
+def _rows(case: Case, fit: Any, drawn: Drawn, params: Mapping[str, Array] | None = None) -> Array:
+    """The log-likelihood row by row, at other parameters under the points that the fit took: a slope is of one function
+    of them. Raises Unchecked where it is no sum over rows."""
+    own = fit.params_
+    try:
+        fit.params_ = own if params is None else dict(params)
+        return np.asarray(fit.score_samples(as_data(case.model.resolved, drawn)))
     except DataError as refused:
         raise Unchecked(refused.problems[0].message) from None
+    finally:
+        fit.params_ = own
 
 
 def latents(case: Case) -> Iterator[Check]:
     """The latents that were drawn lie about the means told of them, as widely as is told, element by element."""
-    drawn, start = by_rows(case)  # what is tied from row to row has means that are, too
-    shown = fitted(case.model.fitter, case.model, drawn, start, 0).posterior_
+    drawn, fit = by_rows(case, each=told_at(case.model.derived.joint) / TOLD)  # what is tied has means that are, too
+    shown = fit.posterior_
     for v in case.world.model.of_kind("latent"):
         told, value = shown.get(v.name), np.asarray(drawn.latents[v.name], float)
         if told is None or any(p.condition is not None for p in v.plates):
@@ -104,14 +124,15 @@ def _mean_of_nothing(name: str, subject: str, rows: Array) -> Check:
     return measured(name, subject, abs(float(rows.sum())) / size, FALSE_ALARM, "standard errors")
 
 
-def many(case: Case, rows: int = ROWS) -> tuple[Drawn, dict[str, Array]]:
-    """Many rows, and the parameters that they were drawn with. Raises Unchecked."""
+def many(case: Case, rows: int = ROWS, each: float = 1.0) -> tuple[Drawn, dict[str, Array]]:
+    """Many rows, and the parameters that they were drawn with: fewer of what is evaluated more often than log densities
+    are, at `each` times so many numbers. Raises Unchecked."""
     if case.world.model.potentials:
         raise Unchecked("no data are drawn from factors")
     try:
         rows = min(rows, AT_POINTS) if case.model.derived.joint.clouds else rows  # each row is an integral then
         drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
-        share = INSIDE / max(1, numbers_of(case.model.derived.joint, drawn.latents))
+        share = INSIDE / max(1.0, max(1.0, each) * numbers_of(case.model.derived.joint, drawn.latents))
         if share < 1:  # or one inside an integral
             rows = max(2 * LEAST, int(rows * share))
             drawn = draw(case.world.model, case.seed + 31, PLATE, folded=case.drawn.setting.folded, many=rows)
