@@ -1077,7 +1077,7 @@ def test_em_is_not_run_to_its_end_where_it_takes_more_points_than_that_is_worth(
 
 
 def test_what_states_are_summed_over_at_points_is_counted() -> None:
-    """Found by chance: chains of two states within 161 points of 30 elements counted as 30 numbers at each: 400 steps."""
+    """Found by chance: chains of two states at 161 points of 30 elements counted as 30 numbers at each: 400 steps."""
     text = """
         model Within
         param m : real[2]

@@ -145,6 +145,11 @@ class Case:
         """Its plates in another order, or why the order means something: several checks ask for each of them."""
         return {}
 
+    @cached_property
+    def by_rows(self) -> dict[tuple[int, float], tuple[Drawn, Any]]:
+        """Data of many rows, and the fit of each: several checks ask for the same."""
+        return {}
+
     def fit(self, params: Mapping[str, Any] | None, steps: int = 0, drawn: Drawn | None = None, **beside: Any) -> Any:
         """The package's fitter after some M-steps; from the start, which many checks ask for, each is made once."""
         if params is not self.start or drawn is not None or beside:

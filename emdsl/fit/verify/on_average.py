@@ -46,6 +46,12 @@ def by_rows(case: Case, most: int = ROWS, each: float = 1.0) -> tuple[Drawn, Any
     """Many rows, where each has a log-likelihood of its own, and the fit at the parameters that they were drawn with:
     fewer where so many go by mean-field, or take more points, or are asked for what is told at so many numbers `each`.
     Raises Unchecked."""
+    if (most, each) not in case.by_rows:
+        case.by_rows[most, each] = _by_rows(case, most, each)
+    return case.by_rows[most, each]
+
+
+def _by_rows(case: Case, most: int, each: float) -> tuple[Drawn, Any]:
     _rows(case, case.begun, case.drawn)
     joint = case.model.derived.joint
     for rows in (most, AT_POINTS):
@@ -121,7 +127,8 @@ def _mean_of_nothing(name: str, subject: str, rows: Array) -> Check:
     if len(rows) < LEAST:
         return skipped(name, subject, f"{len(rows)} elements are too few for a mean")
     size = float(np.sqrt((rows**2).sum())) + ROUNDING * len(rows)
-    return measured(name, subject, abs(float(rows.sum())) / size, FALSE_ALARM, "standard errors")
+    note = "standard errors" if len(rows) >= AT_POINTS else f"standard errors, over {len(rows)} elements"
+    return measured(name, subject, abs(float(rows.sum())) / size, FALSE_ALARM, note)
 
 
 def many(case: Case, rows: int = ROWS, each: float = 1.0) -> tuple[Drawn, dict[str, Array]]:
