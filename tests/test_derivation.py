@@ -692,6 +692,32 @@ for n in N:
         "The density of y is 0 but where if y[n] ≠ end[n], y[n] > 0 and y[n] ≤ end[n].",
         "+ k S_n_y_log_end_y - Σ_n y[n]^k exp(k x[n]ᵀ b) + const",  # of what was seen and what was censored alike
     ),
+    """param b : real[P]
+param k : positive
+param theta : positive
+family Hazard(x : positive | k : positive, l : positive) = log(k) + log(l) + (k - 1) * log(x) - l * x^k
+for i in I: latent frailty[i] ~ Gamma(theta, theta)
+for n in N:
+    given x[n] : real[P]
+    given of[n] : index[I]
+    given end[n] : positive
+    latent t[n] ~ Hazard(k, frailty[of[n]] * exp(x[n] @ b))
+    observed y[n] ~ Delta(min(t[n], end[n]))
+""": (
+        "- Σ_n E[frailty[of[n]]] y[n]^k exp(x[n]ᵀ b) + const",  # not a sum over i of sums over its rows
+        "Q is concave in b, k, because -log and exp are convex, and subtracted",  # t^k is exp(k log t)
+    ),
+    """param m : real
+param v : positive
+for n in N:
+    given limit[n] : real
+    latent c[n] ~ Normal(m, var = v)
+    observed below[n] ~ Delta(c[n] < limit[n])
+""": (
+        "E[c[n]] = mean(c[n]) + √v (φ(α(c[n])) - φ(β(c[n]))) / (Φ(β(c[n])) - Φ(α(c[n])))",
+        "So where below[n] = 1 E[c[n]] = mean(c[n]) - √v φ(β(c[n])) / Φ(β(c[n]))",  # as textbooks have it
+        "A(c[n]) = mean(c[n])² / (2 v) + ½ log v + ½ log(2 π) + log(Φ(β(c[n])) - Φ(α(c[n])))",
+    ),
     """param m : real
 param v : positive
 param c : real
@@ -1385,7 +1411,8 @@ for i in N:
     observed y[i] ~ Delta(max(u[i], 0))
 """: (
         "low(u[i]) = {-∞ if y[i] = 0; max(y[i], 0) otherwise}",
-        "mean(u[i]) = x[i]ᵀ beta (4.3b) a(u[i]) = (low(u[i]) - mean(u[i])) √precision(u[i])",
+        "mean(u[i]) = x[i]ᵀ beta (4.3a) a(u[i]) = (low(u[i]) - mean(u[i])) / sigma",
+        "So where y[i] = 0 E[u[i]] = mean(u[i]) - sigma φ(mean(u[i]) / sigma) / Φ(-mean(u[i]) / sigma)",
         "The code has S_reference_y_u, S_square_reference_y, S_reference_y_x for its reference point: with that at 0 "
         "they are 0, and no equation holds them.",
         "beta = (Σ_i x[i] x[i]ᵀ)⁻¹ Σ_i E[u[i]] x[i]",

@@ -151,7 +151,19 @@ class Bends:
         self.by[SPELT.get(name, name)] = None
         return shape
 
+    def _grows(self, e: Expr) -> bool:
+        """Whether an expression is the exponential of what is linear: `exp(x b)`, `t^k` of data t."""
+        match e:
+            case x.Fn("exp", (inner,)):
+                return self.of(inner) is Shape.LINEAR
+            case x.Pow(base, exponent):
+                known = not x.variables(base) & self.names and self.least(base)
+                return known and self.of(exponent) is Shape.LINEAR
+        return False
+
     def _power(self, base: Expr, exponent: Expr) -> Shape:
+        if self._grows(x.Pow(base, exponent)):
+            return self._function("exp", Shape.LINEAR)
         if self.of(base) is not Shape.LINEAR or not isinstance(exponent, x.Num):
             return Shape.UNKNOWN
         if exponent.value == 2:
@@ -190,6 +202,8 @@ class Bends:
         shape = self.of(held[0]) if len(held) == 1 else Shape.UNKNOWN
         if len(held) == 2 and x.alpha(held[0]) == x.alpha(held[1]):
             shape = self._power(held[0], x.num(2))
+        elif len(held) > 1 and all(map(self._grows, held)):
+            shape = self._function("exp", Shape.LINEAR)
         elif len(held) == 2 and any(isinstance(p, x.Fn) and p.name == "log" for p in held):
             shape = self._entropy(*held)
         if shape in (Shape.FLAT, Shape.LINEAR, Shape.UNKNOWN):

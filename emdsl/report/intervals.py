@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
+from math import inf
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -42,38 +44,57 @@ def cut_lines(
     outside = " Where low is the larger one, it lies outside: below high, or above low." if apart else ""
     yield Say(f"It is cut to the interval that the conditions on it leave.{outside} So q is Normal, cut at low and at "
               "high, with")  # fmt: skip
-    found = [t.of(tidy(value, t.known), names) for value in (lower, upper)]
+    both = tidy(lower, t.known), tidy(upper, t.known)
+    found = [t.of(value, names) for value in both]
     if long := any(measure(end) > READABLE for end in found):
         found = [f.of(end, f.Relation("|", latent, f.Word("allowed"))) for end in ("inf", "sup")]
     for name, end in zip(("low", "high"), found, strict=True):
         yield Show(f.Relation("=", named[name], end), part="ends")
     if long:
         yield Say("over the values at which the log joint above is not -∞; the code finds them case by case. With")
-    yield Show(f.Relation("=", named["precision"], t.of(tidy(precision, t.known), names)))
+    scale = _scale(precision, t)
+    if scale is None:
+        yield Show(f.Relation("=", named["precision"], t.of(tidy(precision, t.known), names)))
+    sd = f.Over(ONE, f.Root(named["precision"])) if scale is None else t.of(scale, names)
+    variance = (
+        f.Over(ONE, named["precision"]) if scale is None else t.of(tidy(x.power(scale, x.num(2)), t.known), names)
+    )
     linear = tidy(naturals.get("id", x.ZERO), t.known)
     top = t.of(linear, names)
     mean = f.under(top, named["precision"])
     if not isinstance(precision, x.Add):  # one density alone: its own mean
         mean = t.of(tidy(x.mul(linear, x.power(precision, x.num(-1))), t.known), names)
     yield Show(f.Relation("=", named["mean"], mean))
-    yield from map(Show, ends(named))
+    yield from map(Show, ends(named, sd))
     yield Say("Its moments are (Johnson, Kotz and Balakrishnan 1994, section 13.10.1)")
-    first, second = between(named, apart)
+    first, second = between(named, sd, variance, apart)
     yield Show(f.Relation("=", f.Mean(latent, given), first))
     if "square" in read:
         yield Show(f.Relation("=", f.Mean(f.Raised(latent, TWO), given), second))
-    yield Say("where what is infinite has density 0. Summed out it leaves, beside the terms without it,")
-    half = f.Over(ONE, TWO)
-    square = f.times(half, named["precision"], f.Raised(named["mean"], TWO))
-    left = ((False, square), (True, f.times(half, f.of("log", named["precision"]))),
-             (False, f.times(half, f.of("log", f.times(TWO, f.Word("pi"))))),
-             (False, f.of("log", inside(named, apart))))  # fmt: skip
-    yield Show(f.Relation("=", f.of("A", of), f.Plus(left)))
+    cases = [] if apart or long else list(_in_cases(*both, f.Mean(latent, given), named, sd, t, names))
+    left = "Summed out it leaves, beside the terms without it,"
+    yield Say(f"where what is infinite has density 0. {left}" if not cases else "where what is infinite has density 0.")
+    yield from (*cases, Say(left)) if cases else ()
+    yield Show(f.Relation("=", f.of("A", of), _log_mass(named, scale, sd, variance, apart)))
     if not apart and _met(lower, upper):
         whole = text(latent)
         yield Say(
             f"Where low and high are the same, {whole} is seen itself: it is its mean, and A the value of its terms."
         )
+
+
+def _log_mass(a: Mapping[str, Formula], scale: Expr | None, sd: Formula, variance: Formula, apart: bool) -> Formula:
+    """The log of the integral between the ends, by the precision or by what `scale` is."""
+    half, square = f.Over(ONE, TWO), f.Raised(a["mean"], TWO)
+    width: f.Terms = ((True, f.times(half, f.of("log", a["precision"]))),)
+    height = f.times(half, a["precision"], square)
+    if sd == ONE:
+        height, width = f.times(half, square), ()
+    elif scale is not None:
+        height = f.Over(square, f.times(TWO, variance))
+        width = ((False, f.of("log", sd) if isinstance(scale, El) else f.times(half, f.of("log", variance))),)
+    room = f.times(half, f.of("log", f.times(TWO, f.Word("pi"))))
+    return f.Plus(((False, height), *width, (False, room), (False, f.of("log", inside(a, apart)))))
 
 
 def _met(lower: Expr, upper: Expr) -> bool:
@@ -98,10 +119,51 @@ def _data(e: Expr) -> set[str]:
     return {n for p in x.children(e) for n in _data(p)}
 
 
-def ends(a: Mapping[str, Formula]) -> Iterator[Formula]:
+def _scale(precision: Expr, t: Typeset) -> Expr | None:
+    """The standard deviation, where one density alone tells it by a name or a number."""
+    scale = tidy(x.power(precision, x.num(Fraction(-1, 2))), t.known)
+    bare = scale.base if isinstance(scale, x.Pow) and scale.exponent == x.HALF else scale
+    return scale if isinstance(bare, El | x.Num) else None
+
+
+def _in_cases(
+    lower: Expr, upper: Expr, whole: Formula, a: Mapping[str, Formula], sd: Formula, t: Typeset, names: Names
+) -> Iterator[Say | Show]:
+    """What the mean comes to where, in each of two cases, one end is infinite."""
+    match lower, upper:
+        case x.Where(cond, low, other), x.Where(same, high, rest) if cond == same:
+            here, there = (_beside_one(*pair, a, sd) for pair in ((low, high), (other, rest)))
+            if here is not None:
+                yield Say(f"So where {text(t.condition(cond, names))}")
+                yield Show(f.Relation("=", whole, here))
+            if here is not None and there is not None:
+                yield Say("and elsewhere")
+                yield Show(f.Relation("=", whole, there))
+
+
+def _beside_one(low: Expr, high: Expr, a: Mapping[str, Formula], sd: Formula) -> Formula | None:
+    """`m + s φ(α) / (1 - Φ(α))` above an end, `m - s φ(β) / Φ(β)` below one, 0 written out; None where both are finite,
+    or neither is."""
+    above, below = high == x.Num(inf), low == x.Num(-inf)
+    if above == below:
+        return None
+    density, mass = f.of("phi", a["alpha" if above else "beta"]), f.of("Phi", a["alpha" if above else "beta"])
+    mass = f.less(ONE, mass) if above else mass
+    if (low if above else high) == x.ZERO:
+        mean = _over(a["mean"], sd)
+        density, mass = f.of("phi", mean), f.of("Phi", mean if above else f.Plus(((True, mean),)))
+    return f.Plus(((False, a["mean"]), (not above, f.Over(f.times(sd, density), mass))))
+
+
+def _over(a: Formula, sd: Formula) -> Formula:
+    """In standard deviations."""
+    return a if sd == ONE else f.Times((a, sd.bottom)) if isinstance(sd, f.Over) else f.Over(a, sd)
+
+
+def ends(a: Mapping[str, Formula], sd: Formula) -> Iterator[Formula]:
     """The two ends in standard deviations from the mean."""
     for letter, end in (("alpha", "low"), ("beta", "high")):
-        yield f.Relation("=", a[letter], f.Times((f.less(a[end], a["mean"]), f.Root(a["precision"]))))
+        yield f.Relation("=", a[letter], _over(f.less(a[end], a["mean"]), sd))
 
 
 def inside(a: Mapping[str, Formula], apart: bool = False) -> Formula:
@@ -110,16 +172,22 @@ def inside(a: Mapping[str, Formula], apart: bool = False) -> Formula:
     return f.plus(mass, f.Bracket(f.Relation(">", a["low"], a["high"]))) if apart else mass
 
 
-def between(a: Mapping[str, Formula], apart: bool = False) -> tuple[Formula, Formula]:
+def between(a: Mapping[str, Formula], sd: Formula, variance: Formula, apart: bool = False) -> tuple[Formula, Formula]:
     """The mean and the mean square between the ends, or outside of them."""
     at_low, at_high = f.of("phi", a["alpha"]), f.of("phi", a["beta"])
-    mass = f.Times((f.Root(a["precision"]), inside(a, apart)))
-    first = f.plus(a["mean"], f.Over(f.less(at_low, at_high), mass))
+    first = f.plus(a["mean"], _scaled(f.less(at_low, at_high), sd, inside(a, apart)))
     far = f.less(
         f.Times((f.plus(a["low"], a["mean"]), at_low)), f.Times((f.plus(a["high"], a["mean"]), at_high))
     )  # fmt: skip
-    square = f.plus(f.Raised(a["mean"], TWO), f.Over(ONE, a["precision"]), f.Over(far, mass))
+    square = f.plus(f.Raised(a["mean"], TWO), variance, _scaled(far, sd, inside(a, apart)))
     return first, square
+
+
+def _scaled(top: Formula, sd: Formula, mass: Formula) -> Formula:
+    """`sd top / mass`."""
+    if isinstance(sd, f.Over):
+        return f.Over(top, f.Times((sd.bottom, mass)))
+    return f.Over(f.times(sd, top), mass)
 
 
 # ------------------------------------------------------------------ matrices

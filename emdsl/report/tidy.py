@@ -270,8 +270,8 @@ def _total(ix: Ix, body: Expr, facts: Known, written: bool) -> Expr:
         return there
     inner = [p for p in x.factors_of(body) if isinstance(p, x.Sum)]
     if len(inner) == 1 and _pointed_at(ix, inner[0].body, facts):  # `sum_g b[g] sum_n [group[n] = g] a[n]`
-        rest = (p for p in x.factors_of(body) if p is not inner[0])
-        return x.total(inner[0].ix, _total(ix, x.mul(*rest, inner[0].body), facts, written))
+        beside = (p for p in x.factors_of(body) if p is not inner[0])
+        return x.total(inner[0].ix, _total(ix, x.mul(*beside, inner[0].body), facts, written))
     if (turned := _in_order_of_statistic(ix, body)) is not None:
         return turned
     ahead = moved(ix, body)
