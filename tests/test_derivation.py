@@ -707,6 +707,19 @@ for n in N:
         "- Σ_n E[frailty[of[n]]] y[n]^k exp(x[n]ᵀ b) + const",  # not a sum over i of sums over its rows
         "Q is concave in b, k, because -log and exp are convex, and subtracted",  # t^k is exp(k log t)
     ),
+    """param gamma : real[Q]
+param m : real
+param c : real
+param v : positive
+for n in N:
+    given w[n] : real[Q]
+    latent e[n] ~ Normal(w[n] @ gamma, 1)
+    observed hired[n] ~ Delta(e[n] > 0)
+    observed wage[n] ~ Normal(m + c * (e[n] - w[n] @ gamma), var = v)
+""": (
+        "mean(e[n]) = ((c² / v + 1) w[n]ᵀ gamma + c (wage[n] - m) / v) / precision(e[n])",  # Heckman's
+        "sd(e[n]) = 1 / √precision(e[n])",
+    ),
     """param m : real
 param v : positive
 for n in N:

@@ -38,7 +38,7 @@ def cut_lines(
     gates = t.gates(block, {}, names)
     given = f.Listed(tuple(gates)) if gates else None
     of = f.given(latent, gates)
-    named = {n: f.Apply(f.Word(n), (latent,)) for n in ("low", "high", "precision", "mean", "alpha", "beta")}
+    named = {n: f.Apply(f.Word(n), (latent,)) for n in ("low", "high", "precision", "mean", "sd", "alpha", "beta")}
     precision = tidy(x.mul(x.num(-2), naturals.get("square", x.ZERO)), t.known)
     apart = any(c.apart for c in block.cuts)
     outside = " Where low is the larger one, it lies outside: below high, or above low." if apart else ""
@@ -53,18 +53,20 @@ def cut_lines(
     if long:
         yield Say("over the values at which the log joint above is not -∞; the code finds them case by case. With")
     scale = _scale(precision, t)
+    sd: Formula = named["sd"]
+    variance: Formula = f.Raised(sd, TWO)
     if scale is None:
         yield Show(f.Relation("=", named["precision"], t.of(tidy(precision, t.known), names)))
-    sd = f.Over(ONE, f.Root(named["precision"])) if scale is None else t.of(scale, names)
-    variance = (
-        f.Over(ONE, named["precision"]) if scale is None else t.of(tidy(x.power(scale, x.num(2)), t.known), names)
-    )
-    linear = tidy(naturals.get("id", x.ZERO), t.known)
+    else:
+        sd, variance = (t.of(tidy(x.power(scale, x.num(n)), t.known), names) for n in (1, 2))
+    linear = naturals.get("id", x.ZERO)
     top = t.of(linear, names)
     mean = f.under(top, named["precision"])
     if not isinstance(precision, x.Add):  # one density alone: its own mean
         mean = t.of(tidy(x.mul(linear, x.power(precision, x.num(-1))), t.known), names)
     yield Show(f.Relation("=", named["mean"], mean))
+    if scale is None:
+        yield Show(f.Relation("=", sd, f.Over(ONE, f.Root(named["precision"]))))
     yield from map(Show, ends(named, sd))
     yield Say("Its moments are (Johnson, Kotz and Balakrishnan 1994, section 13.10.1)")
     first, second = between(named, sd, variance, apart)
@@ -84,15 +86,11 @@ def cut_lines(
 
 
 def _log_mass(a: Mapping[str, Formula], scale: Expr | None, sd: Formula, variance: Formula, apart: bool) -> Formula:
-    """The log of the integral between the ends, by the precision or by what `scale` is."""
+    """The log of the integral between the ends."""
     half, square = f.Over(ONE, TWO), f.Raised(a["mean"], TWO)
-    width: f.Terms = ((True, f.times(half, f.of("log", a["precision"]))),)
-    height = f.times(half, a["precision"], square)
-    if sd == ONE:
-        height, width = f.times(half, square), ()
-    elif scale is not None:
-        height = f.Over(square, f.times(TWO, variance))
-        width = ((False, f.of("log", sd) if isinstance(scale, El) else f.times(half, f.of("log", variance))),)
+    height = f.times(half, square) if sd == ONE else f.Over(square, f.times(TWO, variance))
+    root = isinstance(scale, x.Pow)
+    width = () if sd == ONE else ((False, f.times(half, f.of("log", variance)) if root else f.of("log", sd)),)
     room = f.times(half, f.of("log", f.times(TWO, f.Word("pi"))))
     return f.Plus(((False, height), *width, (False, room), (False, f.of("log", inside(a, apart)))))
 
@@ -157,7 +155,7 @@ def _beside_one(low: Expr, high: Expr, a: Mapping[str, Formula], sd: Formula) ->
 
 def _over(a: Formula, sd: Formula) -> Formula:
     """In standard deviations."""
-    return a if sd == ONE else f.Times((a, sd.bottom)) if isinstance(sd, f.Over) else f.Over(a, sd)
+    return a if sd == ONE else f.Over(a, sd)
 
 
 def ends(a: Mapping[str, Formula], sd: Formula) -> Iterator[Formula]:
@@ -175,19 +173,12 @@ def inside(a: Mapping[str, Formula], apart: bool = False) -> Formula:
 def between(a: Mapping[str, Formula], sd: Formula, variance: Formula, apart: bool = False) -> tuple[Formula, Formula]:
     """The mean and the mean square between the ends, or outside of them."""
     at_low, at_high = f.of("phi", a["alpha"]), f.of("phi", a["beta"])
-    first = f.plus(a["mean"], _scaled(f.less(at_low, at_high), sd, inside(a, apart)))
+    first = f.plus(a["mean"], f.Over(f.times(sd, f.less(at_low, at_high)), inside(a, apart)))
     far = f.less(
         f.Times((f.plus(a["low"], a["mean"]), at_low)), f.Times((f.plus(a["high"], a["mean"]), at_high))
     )  # fmt: skip
-    square = f.plus(f.Raised(a["mean"], TWO), variance, _scaled(far, sd, inside(a, apart)))
+    square = f.plus(f.Raised(a["mean"], TWO), variance, f.Over(f.times(sd, far), inside(a, apart)))
     return first, square
-
-
-def _scaled(top: Formula, sd: Formula, mass: Formula) -> Formula:
-    """`sd top / mass`."""
-    if isinstance(sd, f.Over):
-        return f.Over(top, f.Times((sd.bottom, mass)))
-    return f.Over(f.times(sd, top), mass)
 
 
 # ------------------------------------------------------------------ matrices

@@ -292,7 +292,8 @@ def _known(plan: Plan, block: Block, naturals: Mapping[str, Expr], t: Typeset, n
     family = block.record.name
     matrix = t.named(El(block.name, (*block.home, *block.own)), block.home, names)
     if (ends := interval(block)) is not None:
-        yield from cut_lines(*ends, naturals, read_of(plan, block), block, t, names)
+        short = {name: _short(value, t) for name, value in naturals.items()}
+        yield from cut_lines(*ends, short, read_of(plan, block), block, t, names)
         return
     if block.cuts:
         yield Say("It is cut to the intervals where the conditions on it hold: a truncated Normal.")
