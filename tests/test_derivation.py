@@ -707,6 +707,15 @@ for n in N:
         "- Σ_n E[frailty[of[n]]] y[n]^k exp(x[n]ᵀ b) + const",  # not a sum over i of sums over its rows
         "Q is concave in b, k, because -log and exp are convex, and subtracted",  # t^k is exp(k log t)
     ),
+    """param A : real[Q, Q]
+param C : real[D, Q]
+param B : real[D, U]
+param R : spd[D]
+for t in T:
+    given u[t] : real[U]
+    latent s[t] ~ MvNormal(zeros(Q), eye(Q)) if t == 0 else MvNormal(A @ s[t-1], eye(Q))
+    observed y[t] ~ MvNormal(C @ s[t] + B @ u[t], R)
+""": ("h(s[t]) = Cᵀ R⁻¹ (y[t] - B u[t])",),
     """param gamma : real[Q]
 param m : real
 param c : real

@@ -153,7 +153,40 @@ def _sum(t: Writer, e: x.Add, places: tuple[Ix, ...], names: Names) -> Formula |
         if part is None:
             return None
         parts.append((c < 0, part))
-    return t.plus(parts)
+    return t.plus(_one_map(t, e.terms, parts, places, names) if len(places) == 1 else parts)
+
+
+def _one_map(
+    t: Writer, terms: Sequence[Expr], parts: list[tuple[bool, Formula]], places: tuple[Ix, ...], names: Names
+) -> list[tuple[bool, Formula]]:
+    """`Cᵀ R⁻¹ y - Cᵀ R⁻¹ D u` as `Cᵀ R⁻¹ (y - D u)`: what the same matrices are applied to, together."""
+    every = [_applied(t, term, places, names) for term in terms]
+    for n, first in enumerate(every):
+        same = [m for m, other in enumerate(every) if len(first) > 1 and other[:1] == first[:1] and len(other) > 1]
+        if len(same) > 1 and n == same[0]:
+            held = [every[m] for m in same]
+            shared = next(
+                k
+                for k in range(1, len(first) + 1)
+                if any(len(p) == k + 1 or p[: k + 1] != first[: k + 1] for p in held)
+            )
+            inside = tuple((parts[m][0] != parts[n][0], f.times(*every[m][shared:])) for m in same)
+            whole = parts[n][0], f.times(*first[:shared], f.Plus(inside))
+            return [whole if m == n else p for m, p in enumerate(parts) if m == n or m not in same]
+    return parts
+
+
+def _applied(t: Writer, term: Expr, places: tuple[Ix, ...], names: Names) -> list[Formula]:
+    """The matrices and the vector of a product that is nothing else; of any other term nothing."""
+    c, rest = x.split_number(term)
+    flat = flatten(rest) if abs(c) == 1 else None
+    if flat is None or len(flat.sums) > LONGEST:
+        return []
+    flat = rows_alone(t, flat)
+    if any(not {*flat.sums, *places} & {*x.free(p)} for p in flat.factors):
+        return []
+    pieces = paths(t, list(flat.factors), flat.sums, places, names)
+    return pieces if pieces is not None and len(pieces) == len(flat.factors) else []  # else some close to a number
 
 
 def chain(t: Writer, e: Expr, places: tuple[Ix, ...], names: Names) -> Formula | None:
