@@ -209,7 +209,9 @@ def finer_lines(printer: Printer) -> list[str]:
     sizes = ", ".join(f'"{c.dimension}": ' + _count_of(c, f'rules["{c.name}"]') for c in clouds)
     lines = [doc, 'times = 2 * prepared.get("times", 1)', f"rules = {{{rules}}}",
              f'sizes = {{**prepared["the sizes"], {sizes}}}',
-             'return {**prepared, "times": times, "the rules": rules, "the sizes": sizes}']  # fmt: skip
+             f"largest = max({', '.join(_tables_at_points(printer, clouds))}, 0)",
+             'return {**prepared, "times": times, "the rules": rules, "the sizes": sizes, "largest": largest}',
+             ]  # fmt: skip
     return ["def finer(prepared):", *("    " + line for line in lines)]
 
 
@@ -341,3 +343,11 @@ def _level_lines(printer: Printer) -> list[str]:
                 of, most = "its bound", extent(bound, _length)[1]
             out.append(f'sizes["{dim}"] = levels_within("{name}", "{of}", {most}, {{{axes}}})')
     return out
+
+
+def _tables_at_points(printer: Printer, clouds: Sequence[Cloud]) -> list[str]:
+    """Code of how many numbers the tables of log joints have that are made at points, for all rows."""
+    dims = {c.dimension for c in clouds}
+    axes = [(*b.states, *b.gates, *b.home) for b in printer.plan.elimination.blocks]
+    made = [" * ".join(size_factor(i.dim) for i in a) for a in axes if any(i.dim in dims for i in a)]
+    return list(dict.fromkeys(made))

@@ -19,7 +19,7 @@ Progress = Callable[[int, float], Any]
 ENOUGH = 1e-7  # of 1 + |log-likelihood|: an error of quadrature for which no more points are taken
 HELPED = 3.0  # by which twice the points divide the error at least every other time, or they are in vain (kinks)
 MIXED = 1.01  # R-hat below which chains have mixed (Vehtari et al. 2021): a sample that is cheap grows until then
-ROOM = 2e7  # numbers in an array of rows and points
+ROOM = 2e7  # numbers in a table of states and points for all rows
 
 
 class Setup(NamedTuple):
@@ -112,8 +112,7 @@ def enough_points(setup: Setup, params: Params, value: float, bar: float = ENOUG
     found, error, idle = setup, told, 0
     while error is not None and abs(error) > bar * (1 + abs(value)):
         more = setup.module.finer(found.prepared)
-        points = max(len(rule.log_volume) for rule in more["the rules"].values())
-        if more["times"] > setup.finest or 2 * points * max(setup.data.sizes.values()) > ROOM:
+        if more["times"] > setup.finest or setup.module.finer(more)["largest"] > ROOM:
             return found, error
         before, value, found = error, value + error, found._replace(prepared=more)
         error = finer_error(found, params, value)
