@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,25 @@ def test_a_choice_that_is_made_elsewhere_is_refused_where_the_latent_is_declared
     refusal = emdsl.compile(text=text, infer={"z": method}).refusal
     assert refusal is not None
     assert [p.span.line for p in refusal.problems] == [3]
+
+
+def test_parts_that_nothing_ties_each_have_points_of_their_own() -> None:
+    """Seven effects, each at points: among all choices of latents together it is the 127th. Of one that has no points
+    there are none for the others."""
+    part = """
+        param s{k} : positive
+        for g in G{k}:
+            latent u{k}[g] ~ Normal(0, s{k})
+            for n in N{k}[g]:
+                observed y{k}[g, n] ~ Poisson(exp(u{k}[g]))
+    """
+    text = "\n".join(["model Seven", *(textwrap.dedent(part.format(k=k)) for k in range(7))])
+    plan = emdsl.compile(text=text).plan
+    assert {p.method for p in plan.values()} == {"quadrature"} and len(plan) == 7
+    tied = """
+        for t in T:
+            latent walk[t] ~ Normal(0, 1) if t == 0 else Normal(walk[t-1], 1)
+            observed c[t] ~ Poisson(exp(walk[t]))
+    """
+    plan = emdsl.compile(text=text + textwrap.dedent(tied)).plan
+    assert not {p.method for p in plan.values()} & {"quadrature"}, plan

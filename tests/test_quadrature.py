@@ -17,6 +17,7 @@ from scipy import integrate, special, stats
 
 import emdsl
 from emdsl.errors import ModelError
+from emdsl.runtime.fitting import climbs
 from emdsl.runtime.numeric.clouds import adapted, find_modes, where_mass_is
 from emdsl.runtime.numeric.numerics import LOWEST
 from emdsl.runtime.numeric.points import gaussian_tails
@@ -987,3 +988,27 @@ def test_an_exponential_that_overflows_beside_no_data_leaves_a_density() -> None
     for points in (15, 30, 60):
         found = adapted(density, [(None, None)], gaussian_tails(points, 1), np.zeros((1, 3)))[2]
         assert special.logsumexp(found, axis=0) == pytest.approx(np.log(2 * np.pi) / 2, abs=1e-9)
+
+
+def test_points_grow_while_there_is_room_for_all_that_is_made_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of a chain inside points has the states of each element at each point, of the finest that are tried."""
+    text = """
+        model ChainInside
+        param mean[3] : real
+        for g in G:
+            latent u[g] ~ Normal(0, 2)
+            for t in T[g]:
+                latent z[g, t] ~ Categorical([0.2, 0.3, 0.5]) if t == 0 else Categorical([0.2, 0.3, 0.5])
+                factor 0 if t == 0 else 0.7 * (z[g, t] == z[g, t-1])
+                observed y[g, t] ~ Laplace(mean[z[g, t]] + u[g], 0.2)
+        infer u by quadrature
+    """
+    model: Any = emdsl.compile(text=text)
+    rng = np.random.default_rng(0)
+    data = {"y": [rng.normal(size=4) for _ in range(5)]}
+    start, times = {"mean": [-1.0, 0.0, 1.0]}, {}
+    for room in (1e9, 3 * 60 * 20, 3 * 60 * 20 - 1):
+        monkeypatch.setattr(climbs, "ROOM", room)
+        fit = model.fitter(max_iter=0).fit(data, init=start)
+        times[room] = fit._training[1].get("times", 1)
+    assert [*times.values()] == [32, 2, 1], times

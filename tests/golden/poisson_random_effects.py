@@ -232,7 +232,8 @@ def finer(prepared):
     times = 2 * prepared.get("times", 1)
     rules = {"b": gaussian_tails(times * 15, 1)}
     sizes = {**prepared["the sizes"], "b[points]": len(rules["b"].log_volume)}
-    return {**prepared, "times": times, "the rules": rules, "the sizes": sizes}
+    largest = max((sizes["b[points]"]) * (sizes["G"]), 0)
+    return {**prepared, "times": times, "the rules": rules, "the sizes": sizes, "largest": largest}
 
 
 def expectations(params, prepared):

@@ -10,6 +10,7 @@ statistics are one-hots; a continuous one is found in the table of posteriors by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
@@ -61,14 +62,16 @@ class Elimination:
     others: tuple[Term, ...] = ()  # of these the terms of the bound that the last factor does not touch
 
 
-def eliminate(joint: LogJoint, weighted: str | None) -> Elimination:
-    """All blocks in order. Raises `ModelError` naming the factor that ties a posterior that is not tractable."""
+def eliminate(joint: LogJoint, weighted: str | None, only: AbstractSet[str] | None = None) -> Elimination:
+    """All blocks in order, or those of `only` some latents. Raises `ModelError` naming the factor that ties a posterior
+    that is not tractable."""
     kinds = classes(joint)
     everything = [(t, f) for f in joint.factors for t in apart(f, side_in(kinds))]
     prior = tuple(t for t, f in everything if is_prior(t, f, joint))
     whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds, joint))
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
-    blocks, rest = eliminated(joint, groups(joint, everything), [*pool, *whole], kinds, weighted)
+    left = {n: g for n, g in groups(joint, everything).items() if only is None or not only.isdisjoint(g)}
+    blocks, rest = eliminated(joint, left, [*pool, *whole], kinds, weighted)
     free = tuple(merge((weigh(t, weighted, joint) for t in rest), symmetry_of(joint)))
     return Elimination(blocks, free, tuple(merge(prior, symmetry_of(joint))), tuple(everything))
 

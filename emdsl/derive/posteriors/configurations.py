@@ -24,6 +24,7 @@ from emdsl.derive.joint.factors import Configurations, Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of, home_of, plate_indices, pointed_at
 from emdsl.derive.posteriors.blocks import Elimination, eliminate
 from emdsl.derive.posteriors.chains import distance
+from emdsl.derive.posteriors.separate import intractable
 from emdsl.errors import ModelError
 from emdsl.language import model as m
 
@@ -135,7 +136,8 @@ def _too_long(name: str, found: Configurations, joint: LogJoint) -> tuple[Factor
 
 def by_configurations(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
     """As few latents by configurations as let the rest be exact, within as many plates as may be; None: none do."""
-    for latents in _choices(joint):
+    parts = intractable(joint, weighted)
+    for latents in (c for c in _choices(joint) if all(p.intersection(c) for p in parts)):
         for plates, pointed in _within(latents, joint.model):
             made = with_configurations(joint, latents, plates, pointed)
             try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import combinations, islice
 
@@ -25,6 +26,7 @@ from emdsl.derive.posteriors.falls import falls_otherwise
 from emdsl.derive.posteriors.inside import about_one, nested
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
 from emdsl.derive.posteriors.kinks import jumps_of, kinks_of
+from emdsl.derive.posteriors.separate import alone, intractable
 from emdsl.derive.posteriors.slopes import components
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
@@ -145,12 +147,15 @@ def _too_many(names: tuple[str, ...], joint: LogJoint) -> str:
     return ""
 
 
-def by_quadrature(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:
-    """The joint at points and its elimination. Raises `ModelError` where the elements of a cloud are tied."""
+def by_quadrature(
+    joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None, only: AbstractSet[str] | None = None
+) -> tuple[LogJoint, Elimination]:
+    """The joint at points and its elimination, or that of `only` some latents. Raises `ModelError` where the elements
+    of a cloud are tied."""
     clouds = nested(joint, clouds)
     _refuse_settled(joint, clouds)
     at_points = placed(joint, clouds)
-    elimination = eliminate(at_points, weighted)
+    elimination = eliminate(at_points, weighted, only)
     refuse_tied(joint, clouds, elimination.blocks)
     return at_points, elimination
 
@@ -274,15 +279,31 @@ def finest(joint: LogJoint) -> int:
 
 
 def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Elimination] | None:
-    """Quadrature over as few latents as let the rest be exact; None where no choice of one or two dimensions does."""
-    free = [v.name for v in joint.model.of_kind("latent")
-            if v.name not in joint.discrete | joint.deterministic and not _unfit(v.name, joint)]  # fmt: skip
-    for clouds in islice(_choices(free, joint), tries(len(free))):
-        try:
-            return by_quadrature(joint, clouds, weighted)
-        except ModelError:
-            continue
-    return None
+    """Quadrature over as few latents as let the rest be exact; None where no choice of one or two dimensions does.
+
+    Parts of the model that no factor ties each have a choice of their own.
+    """
+    chosen: tuple[Cloud, ...] = ()
+    parts = intractable(joint, weighted)
+    for part in parts:
+        free = [v.name for v in joint.model.of_kind("latent")
+                if v.name in part - joint.discrete - joint.deterministic and not _unfit(v.name, joint)]  # fmt: skip
+        here = joint if len(parts) == 1 else alone(joint, part)
+        for clouds in islice(_choices(free, joint), tries(len(free))):
+            try:
+                found = by_quadrature(here, clouds, weighted, part)
+            except ModelError:
+                continue
+            if len(parts) == 1:
+                return found
+            chosen += clouds
+            break
+        else:
+            return None
+    try:
+        return by_quadrature(joint, chosen, weighted) if chosen else None
+    except ModelError:
+        return None
 
 
 def _choices(free: Sequence[str], joint: LogJoint) -> Iterator[tuple[Cloud, ...]]:
