@@ -105,18 +105,30 @@ def _product_rows(found: list[Piece], size_of: Size, wide: int, inner: int, used
             length, held = used, 0
         rows[-1].append(p)
         length, held = length + size, held + size
+    while len(rows) > 1 and len(rows[-2]) > 1 and sum(_size(p, size_of, inner) for p in rows[-1]) < SHORT:
+        if _size(rows[-2][-1], size_of, inner) >= SHORT:
+            break
+        rows[-1].insert(0, rows[-2].pop())  # `e[0] e[0]ᵀ` is not torn apart
     return [Row("×" if n else "", (), tuple(row)) for n, row in enumerate(rows)]
 
 
 def sums_out(e: Formula) -> Formula:
-    """`(sum_n a) / b` as `1 / b sum_n a`, as it stands on paper; a ratio of sums stays one."""
+    """`(sum_n a) / b` as `1 / b sum_n a`, as it stands on paper, `a (sum_n b - c) / d` as `a / d (sum_n b - c)`.
+
+    A ratio of sums stays one.
+    """
+
+    def tall(p: Formula) -> bool:
+        return any(isinstance(q, f.Big) for q in parts(p))
 
     def step(p: Formula) -> Formula | None:
         match p:
             case f.Over(top, bottom):
-                *before, last = top.factors if isinstance(top, f.Times) else (top,)
-                if isinstance(last, f.Big) and not any(isinstance(q, f.Big) for q in parts(bottom)):
-                    return f.times(f.Over(f.times(*map(sums_out, before)), sums_out(bottom)), sums_out(last))
+                factors = top.factors if isinstance(top, f.Times) else (top,)
+                held = [n for n, p in enumerate(factors) if isinstance(p, f.Big | f.Plus) and tall(p)]
+                if len(held) == 1 and not tall(bottom):
+                    before, after = factors[: held[0]], factors[held[0] :]
+                    return f.times(f.Over(f.times(*map(sums_out, before)), sums_out(bottom)), *map(sums_out, after))
             case f.Times(factors):
                 return f.times(*map(sums_out, factors))
         return None
