@@ -24,6 +24,7 @@ NAMES = frozenset(("X", "n", "k", "beta", "gate", "shape", "z", "x", "h", "V"))
     ("A missing value (E is the mean, as a step of 2 by default) is (Baum et al. 1970); 2 = a.", []),
     ("`Delta(x[n] > 0)`, at `x[n]`, sum(", []),
     ("exp(, x[, [x, x] y, (x[n], and log(1 +", ["x[n]"]),
+    ("Q is concave in `beta`, by `refine`.", ["Q", "beta"]),
     ("", []),
 ])  # fmt: skip
 def test_what_is_a_formula_in_a_sentence(said: str, found: list[str]) -> None:

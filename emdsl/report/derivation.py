@@ -275,7 +275,7 @@ def _marked(said: str, names: Collection[str], dollars: bool) -> str:
     """A sentence for Markdown, its formulas between dollars."""
     tick = "" if dollars else "`"
     parts = told(said, names)
-    return "".join(f"`{part}`" if ticked else f"${tick}{tex(formula)}{tick}$" if formula is not None else part
+    return "".join(f"${tick}{tex(formula)}{tick}$" if formula is not None else f"`{part}`" if ticked else part
                    for part, formula, ticked in parts)  # fmt: skip
 
 
@@ -287,5 +287,5 @@ def _ticked(said: str, names: Collection[str] = ()) -> str:
         if ticked:
             for sign, word in (("<", r"\textless{}"), (">", r"\textgreater{}"), ("|", r"\textbar{}")):
                 plain = plain.replace(word, sign)  # typewriter letters hold them
-        out.append(rf"\texttt{{{plain}}}" if ticked else plain if formula is None else f"${tex(formula)}$")
+        out.append(f"${tex(formula)}$" if formula is not None else rf"\texttt{{{plain}}}" if ticked else plain)
     return "".join(out)

@@ -72,6 +72,6 @@ def _linked(said: str) -> str:
 def coded(said: str, names: Collection[str] = ()) -> str:
     """A sentence, names in backticks as code and its formulas as formulas."""
     return "".join(
-        f"<code>{escape(text)}</code>" if ticked else escape(text) if formula is None else inline(formula)
+        inline(formula) if formula is not None else f"<code>{escape(text)}</code>" if ticked else escape(text)
         for text, formula, ticked in told(said, names)
     )

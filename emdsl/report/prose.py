@@ -39,11 +39,11 @@ class _NoFormula(Exception):
 def told(said: str, names: Collection[str]) -> Iterator[tuple[str, Formula | None, bool]]:
     """The parts of a sentence: text, the formula that it is, if any, and whether it stood in backticks.
 
-    `names` are those of the model.
+    `names` are those of the equations: one that stands alone in backticks is set as there.
     """
     for n, part in enumerate(said.split("`")):
         if n % 2:
-            yield part, None, True
+            yield part, f.Name(part) if part in names else None, True
         else:
             yield from ((text, formula, False) for text, formula in _parts(part, names))
 
