@@ -174,7 +174,7 @@ def finer(prepared):
     times = 2 * prepared.get("times", 1)
     rules = {"ability": gaussian_tails(times * 61, 1)}
     sizes = {**prepared["the sizes"], "ability[points]": len(rules["ability"].log_volume)}
-    largest = max((sizes["ability[points]"]) * (sizes["N"]), 0)
+    largest = (sizes["ability[points]"]) * (sizes["N"])
     return {**prepared, "times": times, "the rules": rules, "the sizes": sizes, "largest": largest}
 
 

@@ -170,7 +170,7 @@ def finer(prepared):
     times = 2 * prepared.get("times", 1)
     rules = {"rate": doubly_exponential(times * 15)}
     sizes = {**prepared["the sizes"], "rate[points]": len(rules["rate"].log_volume)}
-    largest = max((sizes["rate[points]"]) * (sizes["N"]), 0)
+    largest = (sizes["rate[points]"]) * (sizes["N"])
     return {**prepared, "times": times, "the rules": rules, "the sizes": sizes, "largest": largest}
 
 

@@ -232,7 +232,7 @@ def finer(prepared):
     times = 2 * prepared.get("times", 1)
     rules = {"b": gaussian_tails(times * 15, 1)}
     sizes = {**prepared["the sizes"], "b[points]": len(rules["b"].log_volume)}
-    largest = max((sizes["b[points]"]) * (sizes["G"]), 0)
+    largest = (sizes["b[points]"]) * (sizes["G"])
     return {**prepared, "times": times, "the rules": rules, "the sizes": sizes, "largest": largest}
 
 

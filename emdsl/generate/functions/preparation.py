@@ -209,7 +209,7 @@ def finer_lines(printer: Printer) -> list[str]:
     sizes = ", ".join(f'"{c.dimension}": ' + _count_of(c, f'rules["{c.name}"]') for c in clouds)
     lines = [doc, 'times = 2 * prepared.get("times", 1)', f"rules = {{{rules}}}",
              f'sizes = {{**prepared["the sizes"], {sizes}}}',
-             f"largest = max({', '.join(_tables_at_points(printer, clouds))}, 0)",
+             f"largest = {_largest_at_points(printer, clouds)}",
              'return {**prepared, "times": times, "the rules": rules, "the sizes": sizes, "largest": largest}',
              ]  # fmt: skip
     return ["def finer(prepared):", *("    " + line for line in lines)]
@@ -345,9 +345,10 @@ def _level_lines(printer: Printer) -> list[str]:
     return out
 
 
-def _tables_at_points(printer: Printer, clouds: Sequence[Cloud]) -> list[str]:
-    """Code of how many numbers the tables of log joints have that are made at points, for all rows."""
+def _largest_at_points(printer: Printer, clouds: Sequence[Cloud]) -> str:
+    """Code of how many numbers the largest table of log joints has that is made at points, for all rows."""
     dims = {c.dimension for c in clouds}
     axes = [(*b.states, *b.gates, *b.home) for b in printer.plan.elimination.blocks]
     made = [" * ".join(size_factor(i.dim) for i in a) for a in axes if any(i.dim in dims for i in a)]
-    return list(dict.fromkeys(made))
+    made = list(dict.fromkeys(made))
+    return made[0] if len(made) == 1 else f"max({', '.join(made)})"

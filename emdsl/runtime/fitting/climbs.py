@@ -112,7 +112,7 @@ def enough_points(setup: Setup, params: Params, value: float, bar: float = ENOUG
     found, error, idle = setup, told, 0
     while error is not None and abs(error) > bar * (1 + abs(value)):
         more = setup.module.finer(found.prepared)
-        if more["times"] > setup.finest or setup.module.finer(more)["largest"] > ROOM:
+        if more["times"] > setup.finest or _largest(setup, setup.module.finer(more)) > ROOM:
             return found, error
         before, value, found = error, value + error, found._replace(prepared=more)
         error = finer_error(found, params, value)
@@ -120,6 +120,12 @@ def enough_points(setup: Setup, params: Params, value: float, bar: float = ENOUG
         if idle == 2:
             return setup, told
     return found, error
+
+
+def _largest(setup: Setup, prepared: Mapping[str, Any]) -> float:
+    """How many numbers the largest table at these points has: of states, or of rows that their densities sum over."""
+    points = max(len(rule.log_volume) for rule in prepared["the rules"].values())
+    return float(max(prepared["largest"], points * max(setup.data.sizes.values())))
 
 
 def under_points(setup: Setup, best: Climb) -> Setup:
