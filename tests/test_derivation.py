@@ -689,7 +689,7 @@ for n in N:
     latent t[n] ~ Weibull(k, exp(-x[n] @ b))
     observed y[n] ~ Delta(min(t[n], end[n]))
 """: (
-        "The density of y is 0 but where if y[n] ≠ end[n], y[n] > 0 and y[n] ≤ end[n].",
+        "The density of y is 0 but where, if y[n] ≠ end[n], y[n] > 0 and y[n] ≤ end[n].",
         "+ k S_n_y_log_end_y - Σ_n y[n]^k exp(k x[n]ᵀ b) + const",  # of what was seen and what was censored alike
     ),
     """param b : real[P]

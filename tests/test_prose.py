@@ -39,5 +39,5 @@ def test_reasons_are_mathematics_in_every_form() -> None:
     derivation = emdsl.compile(text=f"{source}    observed y[n] ~ Poisson(exp(X[n] @ beta))").derivation
     assert "newton. exp(X[n]ᵀ beta) ties beta to the data" in " ".join(derivation.to_text().split())
     for shown in (derivation.to_latex(), derivation._repr_markdown_(), derivation.to_markdown().replace("`", "")):
-        assert r"newton. $\exp(X_{n}^{\top} \, \beta)$ ties beta" in shown
+        assert r"newton. $\exp(X_{n}^{\top} \, \beta)$ ties $\beta$ to" in shown
     assert "newton. <math>" in derivation.to_html()

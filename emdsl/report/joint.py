@@ -76,7 +76,11 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
     if lets:
         body += [Say("with"), *(Show(e) for e in meanings(joint.model, lets, t))]
     body += [Say(f"`{v.name}` {v.says}.") for v in plan.joint.model.of_kind("latent") if v.says]
-    body += [Say(f"The density of {names_of(about)} is 0 but where {ends}.") for about, _, _, ends in parts if ends]
+    body += [
+        Say(f"The density of {names_of(about)} is 0 but where{',' * ends.startswith('if')} {ends}.")
+        for about, _, _, ends in parts
+        if ends
+    ]
     if any(one.given for one in t.known.supports):
         body.append(Say("Beside these, conditions that hold wherever the density is not 0 are left out."))
     if spikes := [n for n in plan.joint.told if n not in plan.joint.tails]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 
 from emdsl.report import formula as f
 from emdsl.report.formula import Formula
-from emdsl.report.measure import measure
+from emdsl.report.measure import GREEK, measure
 
 NAME = re.compile(r"[^\W\d_]\w*'*|_\w+")
 NUMBER = re.compile(r"\d+(\.\d+)?")
@@ -74,6 +74,12 @@ def _read(said: str, at: int, names: Collection[str]) -> tuple[Formula, int] | N
     if AFTER.match(said, reader.at) is None or not (reader.sure or said[at : reader.at] in LETTERS):
         return None
     return (formula, reader.at) if reader.at < at + FARTHEST and measure(formula) <= LONGEST else None
+
+
+def _may_be_a_word(name: str) -> bool:
+    """Whether a sentence may have it without meaning the name: not `beta`, `s_2`, `k`."""
+    plain = name.rstrip("'")
+    return plain in ("a", "A", "I") or (len(plain) > 1 and plain not in GREEK and plain.isalpha())
 
 
 class _Reader:
@@ -193,6 +199,7 @@ class _Reader:
             return f.of("log", self._named(inner[0]))
         if name == "log" and name not in self.names and self._met(" "):
             return f.of("log", self._power())
+        self.sure |= name in self.names and not _may_be_a_word(name)
         ours = name in WORDS or name.isascii()
         word: Formula = f.Word(WORDS.get(name, name)) if ours and name not in self.names else f.Name(name)
         if (point := POINT.match(self.said, self.at)) is not None:
