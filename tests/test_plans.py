@@ -271,3 +271,20 @@ def test_parts_that_nothing_ties_each_have_points_of_their_own() -> None:
     """
     plan = emdsl.compile(text=text + textwrap.dedent(tied)).plan
     assert not {p.method for p in plan.values()} & {"quadrature"}, plan
+
+
+def test_what_points_do_not_touch_keeps_its_posterior() -> None:
+    """Beside an effect at points a class that nothing ties to it had no posterior: its rows counted in every class."""
+    text = """
+        param s : positive
+        param w : simplex[K]
+        param m[K] : real
+        for g in G:
+            latent u[g] ~ Normal(0, s)
+            observed y[g] ~ Poisson(exp(u[g]))
+        for n in N:
+            latent z[n] ~ Categorical(w)
+            observed x[n] ~ Normal(m[z[n]], 1)
+    """
+    plan = emdsl.compile(text="model Two" + textwrap.dedent(text)).plan
+    assert {n: p.method for n, p in plan.items()} == {"u": QUADRATURE, "z": ENUMERATED}

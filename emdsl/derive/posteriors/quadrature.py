@@ -288,10 +288,10 @@ def where_possible(joint: LogJoint, weighted: str | None) -> tuple[LogJoint, Eli
     for part in parts:
         free = [v.name for v in joint.model.of_kind("latent")
                 if v.name in part - joint.discrete - joint.deterministic and not _unfit(v.name, joint)]  # fmt: skip
-        here = joint if len(parts) == 1 else alone(joint, part)
+        here, only = (joint, None) if len(parts) == 1 else (alone(joint, part), part)
         for clouds in islice(_choices(free, joint), tries(len(free))):
             try:
-                found = by_quadrature(here, clouds, weighted, part)
+                found = by_quadrature(here, clouds, weighted, only)
             except ModelError:
                 continue
             if len(parts) == 1:
