@@ -707,6 +707,18 @@ for n in N:
         "- Σ_n E[frailty[of[n]]] y[n]^k exp(x[n]ᵀ b) + const",  # not a sum over i of sums over its rows
         "Q is concave in b, k, because -log and exp are convex, and subtracted",  # t^k is exp(k log t)
     ),
+    """size K = 2
+param share : simplex[K]
+param beta[K] : real[P]
+for i in I:
+    latent kind[i] ~ Categorical(share)
+    for t in T:
+        given x[i, t] : real[J, P]
+        observed choice[i, t] ~ Categorical(logits = x[i, t] @ beta[kind[i]])
+""": (
+        "With the softmax M[i, t, k, j] = exp(x[i, t, j]ᵀ beta[k]) / (Σ_j' exp(x[i, t, j']ᵀ beta[k]))",
+        "- Σ_{i, t, j} q(kind[i] = k) M[i, t, k, j] x[i, t, j] (8.1)",  # McFadden's, whose softmax is summed over
+    ),
     """param A : real[Q, Q]
 param C : real[D, Q]
 param B : real[D, U]

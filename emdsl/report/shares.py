@@ -43,6 +43,8 @@ class Shares:
         factors, out = list(e.factors), []
         for p in e.factors:
             if isinstance(p, x.Pow) and isinstance(p.base, x.Sum) and p.exponent in (x.num(-1), x.num(-2)):
+                if (inward := self._inward(e, p, p.base)) is not None:
+                    return self.named(inward)
                 above = [(q, leaf) for q in factors if (leaf := self._leaf(q, p.base)) is not None]
                 times = 1 if p.exponent == x.num(-1) else 2
                 if len(above) == times:
@@ -51,6 +53,22 @@ class Shares:
                         (leaf for _, leaf in above), key=lambda e: [str(getattr(i, "name", i)) for i in e.idx]
                     )
         return x.mul(*map(self.named, factors), *out) if out else None
+
+    def _inward(self, e: x.Mul, p: x.Pow, total: x.Sum) -> Expr | None:
+        """`sum_j exp(a[j]) b[j] / sum_l exp(a[l])`, what divides beside what it belongs to; a square once for each."""
+        for q in e.factors:
+            if isinstance(q, x.Sum) and q is not total and self._holds(q.body, total):
+                rest = [o for o in e.factors if o is not q and o is not p]
+                once = x.power(total, x.num(-1))
+                left = [once] if p.exponent == x.num(-2) else []
+                return x.mul(*rest, *left, x.Sum(q.ix, x.mul(q.body, once)))
+        return None
+
+    def _holds(self, e: Expr, total: x.Sum) -> bool:
+        return any(
+            self._holds(p.body, total) if isinstance(p, x.Sum) else self._leaf(p, total) is not None
+            for p in x.factors_of(e)
+        )
 
     def _leaf(self, e: Expr, total: x.Sum) -> El | None:
         """The letter of an exponential that is one of a total's."""
