@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def to_free(value: Any, domain: str, bounds: tuple[float | None, float | None]) 
     if domain == "zero_sum":
         return value[..., :-1]
     factor = np.linalg.cholesky(value)
-    i, j = np.tril_indices(value.shape[-1], -1)
+    i, j = under_diagonal(value.shape[-1])
     if domain == "correlation":
         return np.stack([factor[..., a, b] / factor[..., a, a] for a, b in zip(i, j, strict=True)], axis=-1)
     diagonal = np.diagonal(factor, axis1=-2, axis2=-1)  # what stands beside it in a row is measured by it
@@ -168,9 +169,15 @@ def from_middle(middle: Array, gaps: Array) -> Array:
     return np.concatenate([below, middle, middle + np.cumsum(gaps[..., at:], axis=-1)], axis=-1)
 
 
+@lru_cache
+def under_diagonal(d: int) -> tuple[Array, Array]:
+    """Rows and columns below the diagonal; made once for each size."""
+    return np.tril_indices(d, -1)
+
+
 def _factor(free: Array, domain: str, d: int) -> Array:
     """The Cholesky factor that free coordinates stand for."""
-    i, j = np.tril_indices(d, -1)
+    i, j = under_diagonal(d)
     factor = np.zeros((*free.shape[:-1], d, d))
     if domain == "correlation":
         factor[..., np.arange(d), np.arange(d)] = 1.0
@@ -203,7 +210,7 @@ def pullback(free: Array, gradient: Any, domain: str, bounds: tuple[float | None
     d = np.shape(value)[-1]
     factor = _factor(free, domain, d)
     by_factor = (gradient + np.swapaxes(gradient, -1, -2)) @ factor
-    i, j = np.tril_indices(d, -1)
+    i, j = under_diagonal(d)
     if domain == "correlation":
         raw = np.zeros((*free.shape[:-1], d, d))
         raw[..., np.arange(d), np.arange(d)] = 1.0
