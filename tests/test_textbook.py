@@ -86,13 +86,15 @@ def test_a_normal_between_two_ends_and_a_wishart() -> None:
     natural = {"id": a["mean"] * a["precision"], "square": -a["precision"] / 2}
     _, kernel = posteriors.cut_normal_posterior(**natural, lower=a["low"], upper=a["high"])
     names = {n: f.Name(n) for n in (*a, "alpha", "beta")}
-    for e in intervals.ends(names):
+    a |= {"sd": 1 / np.sqrt(a["precision"]), "variance": 1 / a["precision"]}
+    spread = f.Name("sd"), f.Name("variance")
+    for e in intervals.ends(names, spread[0]):
         a |= {text(e.left): value(e.right, a)} if isinstance(e, f.Relation) else {}
-    first, second = intervals.between(names)
+    first, second = intervals.between(names, *spread)
     np.testing.assert_allclose([value(first, a), value(second, a)], [kernel["id"], kernel["square"]])
     a |= {"low": a["high"], "high": a["low"], "alpha": a["beta"], "beta": a["alpha"]}  # outside
     _, kernel = posteriors.parted_normal_posterior(**natural, lower=a["low"], upper=a["high"])
-    outside = [value(e, a) for e in intervals.between(names, apart=True)]
+    outside = [value(e, a) for e in intervals.between(names, *spread, apart=True)]
     np.testing.assert_allclose(outside, [kernel["id"], kernel["square"]])
     scale = np.array([[2.0, 0.3], [0.3, 1.0]])
     _, kernel = posteriors.wishart_posterior(np.array(1.5), np.linalg.inv(scale) / -2)

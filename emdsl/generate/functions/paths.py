@@ -52,7 +52,8 @@ def path_lines(printer: Printer) -> list[str]:
     else:
         lines += [*f.emitter.lines, "return {", *(f"    {e}" for e in entries), "}"]
     sizes = 'sizes = prepared["the sizes"]'
-    return ["def most_probable(params, data, prepared):", *indent([doc, sizes, *lines], 1)]
+    learned = ", factors=None, learned=None" if parts else ""
+    return [f"def most_probable(params, data, prepared{learned}):", *indent([doc, sizes, *lines], 1)]
 
 
 def _tied(printer: Printer, blocks: Sequence[Block]) -> bool:
