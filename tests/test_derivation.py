@@ -719,6 +719,12 @@ for i in I:
         "With the softmax M[i, t, k, j] = exp(x[i, t, j]ᵀ beta[k]) / (Σ_j' exp(x[i, t, j']ᵀ beta[k]))",
         "- Σ_{i, t, j} q(kind[i] = k) M[i, t, k, j] x[i, t, j] (8.1)",  # McFadden's, whose softmax is summed over
     ),
+    """param beta : real[P]
+param s : positive
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ StudentT(3, x[n] @ beta, s)
+""": ("(y[n] - x[n]ᵀ beta)² x[n] x[n]ᵀ /",),  # not `(2 y[n] - 2 x[n]ᵀ beta)²`
     """param A : real[Q, Q]
 param C : real[D, Q]
 param B : real[D, U]
@@ -868,8 +874,9 @@ for n in N:
 """: (
         "∂²Q/∂delta² = -diag(Σ_",
         "- [k' = k] Σ_n M[n, k] x[n] x[n]ᵀ - [k' = k] I (9.2)",
-        "R[n, k] = (v[n] - m[k])ᵀ S[k]⁻¹ (v[n] - m[k])",
-        "Σ_n q(e[n] = k) R[n, k] / (1 + R[n, k] / nu[k]) / (2 nu[k]²)",
+        "R[n, k] = 1 + (v[n] - m[k])ᵀ S[k]⁻¹ (v[n] - m[k]) / nu[k]",
+        "- ½ Σ_n q(e[n] = k) log R[n, k] + (nu[k] + D) Σ_n q(e[n] = k)",  # not `log1p(...)`
+        "gradient. log1p(...) ties m, S, nu to the data",  # what nobody reads in a sentence
         "ψ(½ (nu[k] + D))",
     ),
     """param gamma : real[P]
@@ -881,6 +888,7 @@ for n in N:
     observed y[n] ~ StudentT(4, mu[z[n]], s)
 """: (
         "log1p(1/4 (y[n] - mu[z[n]])² / s²) ties mu, s to the data",
+        "log(1 + (y[n] - mu[1])² / (4 s²))",
         "Σ_n q(z[n] = 1) φ(x[n]ᵀ gamma)² x[n] x[n]ᵀ / Φ(x[n]ᵀ gamma)²",
         "Q is concave in gamma, because -log Φ is convex, and subtracted",
         "Its other entries are 0.",

@@ -237,7 +237,8 @@ def power_of(base: Expr, exponent: Expr) -> Expr:
             return x.mul(x.num((-1) ** int(exponent.value)), power_of(x.neg(base), exponent))
     if isinstance(base, x.Add) and isinstance(exponent, x.Num) and exponent.value in (-1, -2, 2):
         c, whole = content(base)
-        if c < 0 or (exponent.value < 0 and c.denominator <= LARGE):  # `1 / (a + 1/100)`, not `100 / (100 a + 1)`
+        whole_number = c > 1 and c.denominator == 1  # `4 (y - m)²`, not `(2 y - 2 m)²`
+        if c < 0 or whole_number or (exponent.value < 0 and c.denominator <= LARGE):  # not `100 / (100 a + 1)`
             return x.mul(x.num(c ** int(exponent.value)), x.power(whole, exponent))
     if isinstance(base, x.Mul) and not isinstance(exponent, x.Num):  # `(a exp(b))^k` is `a^k exp(k b)`
         grown = [p for p in base.factors if isinstance(p, x.Fn) and p.name == "exp"]

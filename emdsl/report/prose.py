@@ -207,7 +207,10 @@ class _Reader:
             word = f.Nth(word, (f.Name(unicodedata.normalize("NFKC", point[0])[1:-1]),))
         if self._met("("):
             self.sure = True
-            return f.Apply(f.Word(WORDS.get(name, name)), tuple(self._listed(")")))
+            arguments = tuple(self._listed(")"))
+            if name == "log1p" and len(arguments) == 1:
+                return f.of("log", f.plus(f.Number("1"), *arguments))
+            return f.Apply(f.Word(WORDS.get(name, name)), arguments)
         if self._met("["):
             self.sure = True
             places = self._listed("]")

@@ -159,6 +159,8 @@ class Typeset(Elements):
                 return args[0]
             case "floordiv" | "mod":
                 return quotient(self, e, names)
+            case "log1p":
+                return f.of("log", f.plus(f.Number("1"), args[0]))
             case "log1mexp" | "log_rest" if (power := _as_power(e.args[0])) is not None:
                 return self.of(x.Fn("log", (x.Add((x.ONE, x.neg(power))),)), names)
         return function(e.name, args)

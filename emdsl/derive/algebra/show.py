@@ -10,6 +10,7 @@ from emdsl.derive.algebra.expr import El, Expr, Ix
 from emdsl.derive.algebra.made import AT, MIXING, PRESENT, RAW, REFERENCE, is_made
 
 Names = Mapping[Ix, str]
+READABLE = 90  # letters within a sentence
 SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
@@ -17,6 +18,12 @@ def show(e: Expr) -> str:
     """A short text of an expression, in the user's names, for messages."""
     written = x.rebuild(e, _as_written)
     return _show(written, _names(written))
+
+
+def briefly(e: Expr) -> str:
+    """The same; of a function of more than anybody reads in a sentence its name, `log1p(...)`."""
+    said = show(e)
+    return f"{e.name}(...)" if isinstance(e, x.Fn) and len(said) > READABLE else said
 
 
 def _as_written(e: Expr) -> Expr | None:

@@ -14,7 +14,7 @@ from itertools import combinations
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
 from emdsl.derive.algebra.scalars import NoValue, derivatives, direction, solve_score
-from emdsl.derive.algebra.show import show
+from emdsl.derive.algebra.show import briefly, show
 from emdsl.derive.joint.coefficients import (
     Scalar,
     about,
@@ -139,7 +139,7 @@ def _climbed(names: tuple[str, ...], q: Expected, every: Sequence[Term], model: 
     both = [f for f in every_factor if x.variables(f) & set(params) and x.variables(f) - set(params)]
     ties = next((f for f in both if set(names) & x.variables(f)), both[0] if both else every_factor[0])
     rule, how = _numeric(Numeric(held, data=True, mixed=mixed), [params[n] for n in names])
-    tie = show(in_plates(x.rebuild(ties, _where_seen), model))
+    tie = briefly(in_plates(x.rebuild(ties, _where_seen), model))
     reason = f"{tie} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
     return Update(names, "gradient" if rule.hessian is None else "newton", rule, f"{reason}, to convergence")
 
