@@ -888,7 +888,7 @@ for n in N:
     observed y[n] ~ StudentT(4, mu[z[n]], s)
 """: (
         "log1p(1/4 (y[n] - mu[z[n]])² / s²) ties mu, s to the data",
-        "log(1 + (y[n] - mu[1])² / (4 s²))",
+        "log(1 + (y[n] - mu[i])² / (4 s²))",
         "Σ_n q(z[n] = 1) φ(x[n]ᵀ gamma)² x[n] x[n]ᵀ / Φ(x[n]ᵀ gamma)²",
         "Q is concave in gamma, because -log Φ is convex, and subtracted",
         "Its other entries are 0.",
