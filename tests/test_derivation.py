@@ -719,6 +719,18 @@ for i in I:
         "With the softmax M[i, t, k, j] = exp(x[i, t, j]ᵀ beta[k]) / (Σ_j' exp(x[i, t, j']ᵀ beta[k]))",
         "- Σ_{i, t, j} q(kind[i] = k) M[i, t, k, j] x[i, t, j] (8.1)",  # McFadden's, whose softmax is summed over
     ),
+    """latent tau ~ Gamma(1, 1)
+for p in P:
+    latent alpha[p] ~ Gamma(1, 1)
+    latent w[p] ~ Normal(0, precision = alpha[p])
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Normal(x[n] @ w, precision = tau)
+infer (w), alpha, tau by meanfield
+""": (
+        "rate(alpha[p]) = ½ E[w[p]²] + 1",  # not `½ E[w[p]]² + ½ cov(w[p], w[p])`
+        "+ ½ Σ_{p, n} x[n, p] Σ_p' x[n, p'] E[w[p] w[p']]",
+    ),
     """param beta : real[P]
 param s : positive
 for n in N:

@@ -57,10 +57,17 @@ def _moments(e: Expr, t: Writer) -> tuple[Expr, El, El] | None:
         return None
     first, second, *tie = made_of(e.var)[1]
     block = next((b for b in t.blocks.values() if first in b.latents), None)
-    if tie or block is None or block.gates or block.field is not None:
+    if block is None or block.gates or (tie and block.field is None):
         return None
     a, b = t.axes.get(first, 0), t.axes.get(second, 0)
     place, own = e.idx[: len(e.idx) - a - b], e.idx[len(e.idx) - a - b :]
     at = ((*place, *own[:a]), (*place, *own[a:]))
+    if block.field is not None:  # of an element with itself, or of any two of one array
+        dims = [i.dim for i in block.field.homes[first]]
+        home = len(dims)
+        pair = [i.dim for i in place if isinstance(i, Ix)] == [*dims, *dims]
+        if first != second or (not pair if tie else len(place) != home):
+            return None
+        at = ((*place[:home], *own[:a]), (*place[len(place) - home :], *own[a:]))
     product = x.mul(*(El(n, i) for n, i in zip((first, second), at, strict=True)))
     return product, El(MEAN.of(first), at[0]), El(MEAN.of(second), at[1])
