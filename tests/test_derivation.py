@@ -719,6 +719,19 @@ for i in I:
         "With the softmax M[i, t, k, j] = exp(x[i, t, j]ᵀ beta[k]) / (Σ_j' exp(x[i, t, j']ᵀ beta[k]))",
         "- Σ_{i, t, j} q(kind[i] = k) M[i, t, k, j] x[i, t, j] (8.1)",  # McFadden's, whose softmax is summed over
     ),
+    """param ka : positive
+param m : real
+param s : positive
+for i in I:
+    latent v[i] ~ Normal(m, 1)
+    for j in J[i]:
+        given t[i, j] : positive
+        observed y[i, j] ~ Normal(exp(-v[i]) * exp(-ka * t[i, j]), s)
+infer v by saem
+""": (
+        "- Σ_{i, j} E[(y[i, j] - exp(-v[i]) exp(-ka t[i, j]))²] / (2 s²) + const (5.2)",  # a mean over draws there, too
+        "∂Q/∂s = Σ_{i, j} E[R[i, j]²] / s³ - S_n_y / s",
+    ),
     """latent tau ~ Gamma(1, 1)
 for p in P:
     latent alpha[p] ~ Gamma(1, 1)

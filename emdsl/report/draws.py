@@ -127,6 +127,20 @@ def over_draws(e: Expr, drawn: Set[str], inside: bool = False) -> Expr:
     return x.Fn("E", (e,))
 
 
+def each_over_draws(e: Expr, drawn: Set[str]) -> Expr:
+    """The same of each term of a sum: of data, too, a mean over draws."""
+    if not drawn:
+        return e
+    out = []
+    for t in x.terms_of(e):
+        held = _held(t, drawn)
+        if len(held) == 1 and isinstance(held[0], x.Add):
+            out.append(x.mul(*(p for p in x.factors_of(t) if p not in held), each_over_draws(held[0], drawn)))
+        else:
+            out.append(over_draws(t, drawn, inside=True))
+    return x.add(*out)
+
+
 def _of_statistics(e: Expr, drawn: Set[str]) -> bool:
     """Whether a factor is made of sums alone, each of which has a mean of its own: no square, of which one is taken."""
     match e:

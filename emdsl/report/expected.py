@@ -15,7 +15,7 @@ from emdsl.derive.joint.sides import REST
 from emdsl.derive.plan import Plan
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
-from emdsl.report.draws import over_draws
+from emdsl.report.draws import each_over_draws, over_draws
 from emdsl.report.explicit import averaged_terms, joined, without_mass
 from emdsl.report.factored import content
 from emdsl.report.gathered import gathered
@@ -71,7 +71,8 @@ def opened(plan: Plan, whole_q: Unopened | None, t: Typeset) -> Expr:
     found = whole_q or Unopened(q.terms, tuple(one.term for one in q.mixed))
     parts = [tidy(x.totals(term.ixs, term.body), t.known) for term in (*found.terms, *found.densities, *q.prior)]
     params = _named(plan, t)
-    return _of_parameters(tidy(x.rebuild(x.add(*parts), lambda n: _number_less(n, params)), t.known), plan, t)
+    whole = _of_parameters(tidy(x.rebuild(x.add(*parts), lambda n: _number_less(n, params)), t.known), plan, t)
+    return each_over_draws(whole, plan.drawn)
 
 
 def _number_less(e: Expr, params: Set[str]) -> Expr | None:

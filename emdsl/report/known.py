@@ -51,6 +51,7 @@ class Known:
     )  # statistics that are parts of one mean, by the first
     weighted: bool = True  # rows have sample weights; without them all are 1
     empty: frozenset[El] = frozenset()  # probabilities and statistics of states that have no mass
+    drawn: frozenset[str] = frozenset()  # latents of which there are draws
     supports: tuple[Support, ...] = ()  # conditions that hold wherever data have any density
 
 
@@ -77,7 +78,7 @@ def known(plan: Plan) -> Known:
                  if len(b.states) == 1 and b.states[0].dim.isdigit() and not b.neighbours},
         empty=empty(plan), supports=supports(plan), weighted=plan.weighted is not None,
         whole={v.name: _levels(v) for v in observed if v.domain.discrete},
-        tables=plan.joint.tables,
+        tables=plan.joint.tables, drawn=frozenset(plan.drawn),
         constants={n: exact(next(iter(v))).value for n, t in plan.joint.tables.items() if len(v := _entries(t)) == 1},
     )  # fmt: skip
 

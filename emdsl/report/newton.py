@@ -12,6 +12,7 @@ from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.curvature import Curvature, Part, curvature
 from emdsl.language import model as m
 from emdsl.report import formula as f
+from emdsl.report.draws import each_over_draws
 from emdsl.report.formula import Formula, Word
 from emdsl.report.gathered import gathered
 from emdsl.report.measure import measure
@@ -130,7 +131,8 @@ def _entry(
     rest = list(axes[len(batch) :])
     mine, first = _placed(v, places[v.name], batch, rest)
     other, second = _placed(w, places[w.name], batch, rest)
-    value = shares.named(as_products(gathered(tidy(closed_squares(tidy(total, t.known)), t.known))))
+    value = as_products(gathered(tidy(closed_squares(tidy(total, t.known)), t.known)))
+    value = shares.named(each_over_draws(value, t.known.drawn))
     own = [own for own in (first, second) if own]
     rows = t.own(El(v.name, mine)) == t.own(El(w.name, other)) if len(own) == 2 else bool(own)
     if rows and all(t.own(El(u.name, at)) in (1, 2) for u, at, o in ((v, mine, first), (w, other, second)) if o):

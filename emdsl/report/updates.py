@@ -23,7 +23,7 @@ from emdsl.report.abbreviated import abbreviated
 from emdsl.report.alone import alone
 from emdsl.report.concave import concave_by
 from emdsl.report.conditions import sides_met
-from emdsl.report.draws import over_draws
+from emdsl.report.draws import each_over_draws, over_draws
 from emdsl.report.equations import left_side
 from emdsl.report.explicit import READ_TOGETHER, explicit, in_data, joined, normalised
 from emdsl.report.formula import Formula
@@ -107,7 +107,8 @@ def _part(u: Update, held: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
     """Q as a function of these parameters alone."""
     if not held:
         return
-    total = t.of(gathered(tidy(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in held)), t.known)), {})
+    whole = gathered(tidy(x.add(*(tidy(x.totals(term.ixs, term.body), t.known) for term in held)), t.known))
+    total = t.of(each_over_draws(whole, t.known.drawn), {})
     left = f.Apply(f.Word("Q"), tuple(f.Name(n) for n in u.params))
     yield Show(f.Relation("=", left, f.plus(total, f.Word("const"))))
 
@@ -373,7 +374,8 @@ def _numeric(plan: Plan, u: Update, held: Sequence[Term], shares: Shares, t: Typ
         for at in written_out(axes, slope):
             left, places = x.substitute(El(name, axes), at), tuple(i for i in axes if i not in at)
             own = t.own(El(name, axes)) if places == axes else 0
-            value = shares.named(as_products(gathered(tidy(x.substitute(slope, at), t.known))))
+            value = as_products(gathered(tidy(x.substitute(slope, at), t.known)))
+            value = shares.named(each_over_draws(value, t.known.drawn))
             found = in_tensors(left, value, places, own, t)
             assert isinstance(found, f.Relation)
             climb = "gradient" if u.rule.hessian is not None else ""
