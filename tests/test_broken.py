@@ -19,7 +19,8 @@ from model_texts import TEXTS as MODEL_TEXTS
 import emdsl
 from emdsl.derive.posteriors.draws import known
 from emdsl.fit import verify
-from emdsl.fit.verify import bounds, drawn
+from emdsl.fit.fitter import Fitter
+from emdsl.fit.verify import answers, bounds, drawn
 from emdsl.fit.verify.certificate import Check
 
 NIGHT = settings.get_current_profile_name() == "nightly"
@@ -472,6 +473,46 @@ def test_a_fault_of_a_factor_that_is_sure_is_caught(monkeypatch: pytest.MonkeyPa
     found = verify.certify(emdsl.compile(text=SURE), 0, False, (bounds.NAME,))
     assert hits
     assert {(c.name, c.subject) for c in found.failures} >= {("no factor of q can be better", "v")}
+
+
+def _of_the_start(self: Any) -> Any:
+    """The posterior at the parameters that a fit began with."""
+    return self._nested(self._ask("posterior", self._options["init"], *self._training), self._training[0])
+
+
+def _of_others(self: Any, bound: Any, prepared: Any) -> Any:
+    """That of new data at other means than those that were fitted."""
+    return self._ask("posterior", {**self.params_, "m": 1.1 * self.params_["m"]}, bound, prepared)
+
+
+@pytest.mark.usefixtures("first_data")
+@pytest.mark.parametrize(
+    ("name", "wrong", "subject"),
+    [("posterior_", property(_of_the_start), "after a step"), ("_moments", _of_others, "after a step, as new data")],
+)
+def test_answers_at_other_parameters_are_caught(
+    name: str, wrong: Any, subject: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told was compared at the start alone, where these are the same, and of new data never."""
+    kind, honest = "enumeration", Fitter.fit
+
+    def fit(self: Any, data: Any, init: Any = None, **beside: Any) -> Any:
+        self._options["init"] = {n: np.asarray(v) for n, v in init.items()}
+        return honest(self, data, init=init, **beside)
+
+    monkeypatch.setattr(Fitter, "fit", fit)
+    monkeypatch.setattr(Fitter, name, wrong)
+    found = {c.subject: c.status for c in checks_of(kind, (answers.AT_ESTIMATES,))}
+    assert found[subject] == "failed", found
+
+
+def test_what_a_sequence_without_rows_leaves_is_checked() -> None:
+    """All had rows."""
+    model = emdsl.compile(text=TEXTS["a chain"].replace("for t in T:", "for t in T[i]:"))
+    right = "return np.bincount(lanes.sequence, weights=total, minlength=count)"
+    at = next(k for k, part in enumerate(model._parts) if right in part)
+    model._parts[at] = model._parts[at].replace(right, f"{right} + (np.bincount(lanes.sequence, minlength=count) == 0)")
+    assert any(c.status == "failed" for c in verify.certify(model, 0, False, (LIKELIHOOD,)).checks)
 
 
 @pytest.mark.usefixtures("first_data")

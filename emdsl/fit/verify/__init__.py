@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from emdsl.errors import DataError, ModelError
+from emdsl.errors import DataError, EmdslError, ModelError
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.verify import alone, answers, bounds, checks, gaps, invariance, m_step
 from emdsl.fit.verify.blur import beside_rounding
@@ -34,6 +34,7 @@ CHECKS: tuple[tuple[str, Callable[[Case], Iterator[Check]]], ...] = (
     ("posterior", checks.posterior),
     ("log-likelihood, row by row", answers.scores),
     ("most probable states", answers.states),
+    (answers.AT_ESTIMATES, answers.at_estimates),
     ("Fisher's identity", checks.fisher),
     ("M-step", m_step.m_step),
     ("EM climbs", invariance.climbs),
@@ -87,6 +88,7 @@ def certify(
                 case = find_case(model, seed)
             assert case is not None
             case = replace(case, apart=apart, seen=seen)
+            enough = case if finer is None else _at_enough(case, finer)
     except (ModelError, DataError, NotImplementedError) as why:
         told = reason(why)
         if isinstance(why, DataError) and why.problems[0].code == NO_DENSITY:
@@ -103,7 +105,6 @@ def certify(
     except Exception as error:  # noqa: BLE001  (whatever the derivation or its module raises is a failed check)
         return Certificate(model.name, seed, {}, (raised("EM climbs", error),))
     checks = [(name, run) for name, run in CHECKS if not only or name in only]
-    enough = case if finer is None else _at_enough(case, finer)
     found = [c for name, run in checks for c in _guarded(name, run, enough if name in OF_MOMENTS else case)]
     found += _again(model, case, [(n, run) for n, run in checks if n not in ONCE], told=not only)
     return Certificate(model.name, seed, dict(case.drawn.setting.sizes), worst(found))
@@ -111,7 +112,7 @@ def certify(
 
 def _at_enough(case: Case, finer: Callable[[], Compiled]) -> Case:
     """The model at more points, where its own miss some of the mass and these do not."""
-    with np.errstate(all="ignore"), suppress(Exception):  # whatever a fit raises, the checks tell of
+    with suppress(EmdslError, NotImplementedError):  # refused or collapsed, there or here: the checks tell of it
         if case.oracle is not None and case.exact and case.missed > SETTLED:
             more = find_case(finer(), case.seed, anyhow=False)
             if more is not None and more.oracle is not None and more.missed <= SETTLED:

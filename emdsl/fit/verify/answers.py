@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
-from emdsl.fit.verify.certificate import Check, measured, skipped
-from emdsl.fit.verify.checks import told_of
+from emdsl.fit.verify.certificate import Check, far, largest, measured, skipped
+from emdsl.fit.verify.checks import SLOWLY, told_of
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import again
 from emdsl.fit.verify.world import Unchecked
@@ -21,6 +22,7 @@ from emdsl.fit.verify.world import Unchecked
 MOST = 150  # other configurations that the one told is compared with
 SAME = 1e-8
 OTHER = "by a fit of other data"
+AT_ESTIMATES = "told at the estimates"
 
 
 def scores(case: Case) -> Iterator[Check]:
@@ -42,6 +44,40 @@ def scores(case: Case) -> Iterator[Check]:
         yield skipped(name, OTHER, refused.problems[0].message)
         return
     yield told_of(name, OTHER, abs(float(rows.sum()) - whole) / (1 + abs(whole)), fit, whole)
+
+
+def at_estimates(case: Case) -> Iterator[Check]:
+    """Posteriors, states and scores after a step are those of a fit that begins where it ended, of the fit's own data
+    and of these as new ones; and at one place those of new data are not made of the data of the fit."""
+    if not case.exact:
+        raise Unchecked("q depends on where it was swept from")
+    ended, begun = case.fit(case.start, 1), case.fit(case.step, 0)
+    wanted, beside = _asked(case, begun, begun.posterior_), _asked(case, case.begun, case.begun.posterior_)
+    told = abs(begun.quadrature_error_ or 0.0)  # whose points may stand elsewhere
+    for subject, found, right in (
+        ("after a step", _asked(case, ended, ended.posterior_), wanted),
+        ("after a step, as new data", _asked(case, ended), wanted),
+        (OTHER, _asked(case, case.fit(case.start, 0, again(case.world.model, case.drawn, case.rng(14)))), beside),
+    ):
+        off = _unlike(found, right)
+        points = SLOWLY * told if off > SAME else 0.0
+        yield measured(AT_ESTIMATES, subject, off, SAME + points)
+
+
+def _asked(case: Case, fit: Any, posterior: Any = None) -> dict[str, Any]:
+    """What a fit answers of the case's data: its `posterior`, or that of new data, states and scores."""
+    out: dict[str, Any] = {"posterior": fit.posterior(case.data()) if posterior is None else posterior}
+    for name, ask in (("states", fit.predict), ("scores", fit.score_samples)):
+        with suppress(DataError, NotImplementedError):  # a model has no states, or its rows are not apart
+            out[name] = ask(case.data())
+    return out
+
+
+def _unlike(found: Any, wanted: Any) -> float:
+    """The largest difference of what two fits answer, name by name."""
+    if isinstance(wanted, Mapping):
+        return largest(*(_unlike(found[n], v) for n, v in wanted.items())) if found.keys() == wanted.keys() else np.inf
+    return far(_flat(found), _flat(wanted))
 
 
 def states(case: Case) -> Iterator[Check]:

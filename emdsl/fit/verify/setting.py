@@ -17,6 +17,7 @@ from emdsl.fit.sampling import sample
 from emdsl.language.model import Dim, ModelText, Ragged, SizeDecl, Variable
 
 LENGTHS = (2, 3, 1, 2)  # of a ragged plate, for the elements around it in turn
+SOME_EMPTY = (2, 0, 3, 1)  # the same, where givens are not what they are by default
 TRIALS = 3  # of a vector of counts
 LONG = 16  # elements that a plate has by default, beyond which fewer are drawn: what is derived holds for any number
 
@@ -46,7 +47,7 @@ def plausible(
 ) -> Setting:  # fmt: skip
     """Sizes that have no default are `plates`, or in turn `others` where no plate has them; values are from domains.
 
-    Where `other`, givens with a default are not what they are by default.
+    Where `other`, givens with a default are not what they are by default, and some rows of ragged plates are empty.
     Outermost plates of which no parameter has an element for each are `many`, where it is given: rows alone are more,
     and what they point at is one more, so that nobody takes the one for the other.
 
@@ -76,7 +77,7 @@ def plausible(
         rows = 1
         for axis in outer:  # a ragged one and what encloses it are one axis of rows
             rows = sum(lengths[axis.name]) if isinstance(axis, Ragged) else rows * axis.value(sizes)
-        lengths[name] = [LENGTHS[i % 4] for i in range(rows)]
+        lengths[name] = [(SOME_EMPTY if other else LENGTHS)[i % 4] for i in range(rows)]
     values: dict[str, Any] = {}
     for variable in (*model.of_kind("given"), *model.of_kind("param")):
         values[variable.name] = _values(variable, sizes, lengths, values, rng)
@@ -189,7 +190,10 @@ def flat(told: Any) -> Any:
     """Ragged sequences one after the other, also where they are fields of a posterior."""
     if isinstance(told, Mapping):
         return {n: flat(v) for n, v in told.items()}
-    return np.concatenate([flat(v) for v in told]) if isinstance(told, list) else np.asarray(told)
+    if not isinstance(told, list):
+        return np.asarray(told)
+    parts = [part for part in map(flat, told) if part.size]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def as_data(model: ModelText, drawn: Drawn) -> dict[str, Any]:
