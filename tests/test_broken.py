@@ -515,6 +515,32 @@ def test_what_a_sequence_without_rows_leaves_is_checked() -> None:
     assert any(c.status == "failed" for c in verify.certify(model, 0, False, (LIKELIHOOD,)).checks)
 
 
+SPIKES = """model Spikes
+param S : spd[2]
+for n in N:
+    latent z[n] ~ Bernoulli(0.5)
+    latent x[n] ~ Delta(zeros(2)) if z[n] == 0 else MvNormal(zeros(2), S)
+    observed y[n] ~ MvNormal(x[n], eye(2))
+"""
+
+
+@pytest.mark.usefixtures("first_data")
+def test_steps_that_end_elsewhere_and_are_not_said_to_have_ended_are_caught() -> None:
+    """What no oracle reaches is tried where a fit ends: at rest in another place, this one was only stopped."""
+    model = emdsl.compile(text=SPIKES)
+    honest = model.load_module
+
+    def load() -> Any:
+        made = honest()
+        step = made.m_step
+        made.m_step = lambda *a, **k: {"S": step(*a, **k)["S"] / 1.01}
+        return made
+
+    model.load_module = load  # type: ignore[method-assign]
+    found = verify.certify(model, 0, False, (M_STEP,))
+    assert [c.name for c in found.failures] == ["EM ends where log p(x) is level"], str(found)
+
+
 @pytest.mark.usefixtures("first_data")
 @pytest.mark.parametrize("kind", TEXTS)
 def test_the_same_unbroken(kind: str) -> None:

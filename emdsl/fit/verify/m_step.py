@@ -45,6 +45,7 @@ FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
 BENT = 0.2  # of what such steps change: not smooth
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
+RESTING, LAST_DIGITS = 10, 4e-16  # steps before a fit was stopped, by which an objective at rest moves no more
 FIRST_STEPS = 10  # of those that may take more points
 STEPS_INSIDE = 60  # of those that have integrals inside integrals: a third of a second each
 MOST_WORK = 4_000_000  # numbers at which log densities are evaluated, over all steps
@@ -161,7 +162,15 @@ def _no_end(end: Any) -> Check | None:
         return skipped(LEVELS, "", f"twice the points tell of an error of {told:.0e} there")
     if end.status_ == "decreased":
         return Check(LEVELS, f"step {len(end.history_)}", "failed", note=end.message_)
-    return None if end.converged_ else skipped(LEVELS, "", f"the fit ended as {end.status_}: {end.message_}")
+    if end.converged_ or _rests(end):
+        return None
+    return skipped(LEVELS, "", f"the fit ended as {end.status_}: {end.message_}")
+
+
+def _rests(end: Any) -> bool:
+    """Whether a fit that was stopped moved the objective in its last digits alone: steps that are wrong end, too."""
+    last = np.asarray(end.history_[-RESTING:])
+    return len(last) == RESTING and float(np.ptp(last)) <= LAST_DIGITS * (1 + abs(float(last[-1])))
 
 
 def _correlated(matrix: Array) -> bool:
