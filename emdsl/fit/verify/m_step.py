@@ -238,6 +238,7 @@ def _around(
     """No point around is better; a climb, which may end below a hill elsewhere, has a dale before any that is."""
     name = "M-step: nothing around is better"
     ways = [{n: size * direction(case.space, n, rng) for n in case.step} for size in AROUND]
+    ways += _back(case)
 
     def higher(way: Mapping[str, Array], part: float = 1.0) -> float:
         with suppress(np.linalg.LinAlgError):  # a matrix of it is no covariance there
@@ -256,6 +257,16 @@ def _around(
         if all(min(higher(way, part) for part in PARTS) < -EXACT for way in better):
             return skipped(name, "", "a climb ends at a maximum, and a higher one is across a dale")
     return measured(name, "", max(0.0, *rises), EXACT)
+
+
+def _back(case: Case) -> list[dict[str, Array]]:
+    """From the M-step's result to where one number after the other began: around one that went far Q may be level."""
+    out = []
+    for n, ended in case.step.items():
+        if case.world.model.variable(n).domain.interval:
+            back = free(*case.space.domains[n], case.start[n]) - free(*case.space.domains[n], ended)
+            out += [{n: back}] if np.isfinite(back).all() else []
+    return out
 
 
 def _q(case: Case, oracle: Oracle, anew: bool = False) -> Callable[..., float]:
