@@ -21,7 +21,8 @@ import numpy as np
 
 from emdsl.families.scope import Array
 from emdsl.fit.verify.cells import Cell, drawn_values, own_values, placed
-from emdsl.fit.verify.elimination import MOST_STATES, eliminate, eliminated
+from emdsl.fit.verify.component import Tilt, component_norm, components_of
+from emdsl.fit.verify.elimination import eliminated
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
 from emdsl.fit.verify.tables import STEP, Table, add, integrated, tables, tops, value_at
@@ -33,17 +34,6 @@ NEGLIGIBLE = 20.0  # errors below exp(-20) of the whole
 DEPTH = 34.0  # mass below exp(-34) of the mode is left out
 DEPTH_OF_MASS = 25.0  # so where the score is of masses: of how widely others are spread, not of densities alone
 OF_SQUARES = 23.0  # and what is below exp(-23) of the largest square: of the variance, which is compared to 1e-8
-
-
-@dataclass(frozen=True)
-class Tilt:
-    """A function of one cell, whose expectation is asked for: by level, linear, square; or its product with `other`."""
-
-    cell: int
-    levels: Array | None = None
-    linear: float = 0.0
-    square: float = 0.0
-    other: int | None = None
 
 
 class Sight(NamedTuple):
@@ -91,7 +81,7 @@ class Oracle:
         for k in by_grid:
             nodes[k], weights[k] = grid(cells[k], at[k])
         layout = lay_out(world, cells, reading, gaussian, nodes, weights, counts)
-        oracle = Oracle(layout, _components(reading))
+        oracle = Oracle(layout, components_of(reading))
         oracle.check(params, rng)
         return oracle
 
@@ -152,7 +142,7 @@ class Oracle:
                 mine[place[cell[0]]].append(t)
             else:
                 total += complex(t.a.reshape(-1)[0])
-        return total + sum(map(partial(_component, layout=self.layout), self.components, mine))
+        return total + sum(map(partial(component_norm, layout=self.layout), self.components, mine))
 
     def settle(self, found: Sequence[Table]) -> bool:
         """Raises Unchecked where a quadrature is not exact: with fewer and fewer nodes, errors must fall off squarely.
@@ -160,12 +150,30 @@ class Oracle:
         Totals with a quarter and half of the nodes and all of them tell the next error, if errors fall by one ratio.
         Two totals may be off by the same number, but twice the nodes do not more than square an error. Whether half do.
         """
+        self._ended(found)
         if not self.by_nodes:
             return True
         total = [float(self._thinned(step).log_norm(found).real) for step in (4, 2, 1)]
         first, second = abs(total[0] - total[1]), abs(total[1] - total[2])
         _refuse(max(second * second / max(first, second, 1e-300), min(first, 1.0) ** 4), total[2])
         return second < 1e-9 * (1 + abs(total[2]))
+
+    def _ended(self, found: Sequence[Table]) -> None:
+        """Raises Unchecked where counts without an end, which are summed up to one, have mass beyond: what half and
+        three quarters of the counts leave out tells of the rest."""
+        endless = [c.levels is not None and bool(np.isinf(c.ends[1])) for c in self.layout.cells]
+        if any(endless):
+            total = [float(self._up_to(part, endless).log_norm(found).real) for part in (0.5, 0.75, 1.0)]
+            first, second = abs(total[0] - total[1]), abs(total[1] - total[2])
+            _refuse(second * second / max(first, second, 1e-300), total[2])
+
+    def _up_to(self, part: float, endless: Sequence[bool]) -> Oracle:
+        """The first of the levels of some cells alone."""
+        weights = tuple(
+            np.where(np.arange(len(w)) < part * len(w), w, -np.inf) if of else w
+            for w, of in zip(self.layout.weights, endless, strict=True)
+        )
+        return replace(self, layout=replace(self.layout, weights=weights))
 
     def same_as(self, other: Oracle, params: Mapping[str, Array], found: Sequence[Table]) -> None:
         """Raises Unchecked where nodes at other places have another total."""
@@ -212,7 +220,7 @@ class Oracle:
         reading = np.zeros((len(left), len(self.layout.cells)), bool)
         for r, t in enumerate(left):
             reading[r, [*t.discrete, *t.gaussian]] = True
-        components = tuple(c for c in _components(reading) if not (gone | normal).intersection(c))
+        components = tuple(c for c in components_of(reading) if not (gone | normal).intersection(c))
         return replace(self, components=components), left
 
     def moment(self, found: Sequence[Table], tilt: Tilt) -> float:
@@ -222,7 +230,7 @@ class Oracle:
             tilt = replace(tilt, levels=tilt.levels / scale)
         cells = next(c for c in self.components if tilt.cell in c)
         mine = [t for t in found if not set(cells).isdisjoint((*t.discrete, *t.gaussian))]
-        return scale * float(_component(cells, mine, self.layout, tilt).imag / STEP)
+        return scale * float(component_norm(cells, mine, self.layout, tilt).imag / STEP)
 
     def mean(self, found: Sequence[Table], cells: Sequence[int], f: Callable[[Array], Array]) -> float:
         """The posterior expectation of a function of cells at nodes that one row reads together.
@@ -293,7 +301,9 @@ def _every(weights: Array, step: int, atoms: int) -> Array:
 
 def _refuse(error: float, total: float) -> None:
     if not error < 1e-9 * (1 + abs(total)):
-        raise Unchecked(f"its integral is known to {error:.0e} alone: its quadrature converges slowly")
+        raise Unchecked(
+            f"its integral is known to {error:.0e} alone: its quadrature, or a sum without an end, converges slowly"
+        )
 
 
 def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) -> Array:
@@ -327,74 +337,3 @@ def _where(found: Sequence[Table], layout: Layout, k: int, s: Array, size: int) 
 def _is_scale(cell: Cell) -> bool:
     """Whether a cell lies on half of the line: far out its density is low because its mass is spread widely."""
     return cell.levels is None and bool(np.isfinite(cell.ends[0]) != np.isfinite(cell.ends[1]))
-
-
-def _components(reading: Array) -> tuple[tuple[int, ...], ...]:
-    """Cells that meet in rows, directly or through others."""
-    left, out = set(range(reading.shape[1])), []
-    while left:
-        mine: set[int] = set()
-        edge = {min(left)}
-        while edge:
-            mine |= edge
-            rows = reading[:, sorted(edge)].any(1)
-            edge = {int(k) for k in np.flatnonzero(reading[rows].any(0))} - mine
-        left -= mine
-        out.append(tuple(sorted(mine)))
-    return tuple(out)
-
-
-def _component(cells: Sequence[int], mine: Sequence[Table], layout: Layout, tilt: Tilt | None = None) -> complex:
-    """log Z of the rows that read these cells."""
-    factors = [(t.discrete, np.asarray(t.a, complex)) for t in mine]
-    factors += [((k,), layout.weights[k].astype(complex)) for k in cells if not layout.gaussian[k]]
-    if tilt is not None and tilt.levels is not None:
-        factors.append(((tilt.cell,), 1j * STEP * tilt.levels))
-    normal = [k for k in cells if layout.gaussian[k]]
-    if normal:
-        discrete = tuple(k for k in cells if not layout.gaussian[k])
-        return eliminate([*factors, (discrete, _gaussian(mine, discrete, normal, layout, tilt))], layout)
-    return eliminate(factors, layout)
-
-
-def _gaussian(
-    mine: Sequence[Table], discrete: tuple[int, ...], normal: Sequence[int], layout: Layout, tilt: Tilt | None
-) -> Array:
-    """log int exp(b h + h' A h / 2) dh in every configuration of the discrete cells."""
-    shape, m = [len(layout.nodes[k]) for k in discrete], len(normal)
-    states = int(np.prod(shape, dtype=float)) if shape else 1
-    if states * m * m > MOST_STATES:
-        raise Unchecked(f"{states} configurations around {m} Gaussian numbers are too many")
-    at = dict(zip(discrete, np.indices(shape).reshape(len(shape), -1), strict=True)) if shape else {}
-    place = {k: i for i, k in enumerate(normal)}
-    alive = np.ones(states, bool)  # what is impossible, or told not to be, has no integral
-    for k in discrete:
-        alive &= ~np.isneginf(layout.weights[k])[at[k]]
-    for t in mine:
-        alive &= ~np.isneginf(t.a.real)[_rows_of(t, at, layout, states)]
-    out = np.zeros(states, complex)
-    at, states = {k: z[alive] for k, z in at.items()}, int(alive.sum())
-    b, A = np.zeros((states, m), complex), np.zeros((states, m, m), complex)
-    for t in mine:
-        z, own = _rows_of(t, at, layout, states), np.array([place[k] for k in t.gaussian], int)
-        b[:, own] += t.b[z]
-        A[:, own[:, None], own] += t.A[z]
-    if tilt is not None and tilt.levels is None:
-        i = place[tilt.cell]
-        b[:, i] += 1j * STEP * tilt.linear
-        A[:, i, i] += 2j * STEP * tilt.square
-        if tilt.other is not None:
-            j = place[tilt.other]
-            A[:, [i, j], [j, i]] += 1j * STEP
-    if not (np.linalg.eigvalsh(-A.real)[:, 0] > 0).all():
-        raise Unchecked("the log joint has no maximum in a Gaussian latent")
-    sign, size = np.linalg.slogdet(-A)
-    mean = np.linalg.solve(-A, b[..., None])[..., 0]
-    out[alive] = (b * mean).sum(1) / 2 - (np.log(sign) + size) / 2 + m / 2 * np.log(2 * np.pi)
-    return out
-
-
-def _rows_of(t: Table, at: Mapping[int, Array], layout: Layout, states: int) -> Array:
-    """Which row of a table each configuration is."""
-    own = [len(layout.nodes[d]) for d in t.discrete]
-    return np.asarray(np.ravel_multi_index([at[d] for d in t.discrete], own)) if own else np.zeros(states, int)
