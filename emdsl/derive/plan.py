@@ -254,7 +254,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     if draws is not None:
         refuse_apart(whole, [*(g.latents for g in draws.groups), *((n,) for n in draws.moved)])
     q = expected(joint, elimination, weighted)
-    updates = solve(model, q, held)
+    updates = solve(model, q, held, () if elimination.parts else [c.name for c in joint.clouds if c.kinks or c.bends])
     centred = (*near.centred, *near.covariates)
     return Plan(
         joint,

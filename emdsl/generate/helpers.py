@@ -59,6 +59,7 @@ MODULES = (
     "numeric/lattice",
     "numeric/counted_points",
     "numeric/pieces",
+    "numeric/panels",
     "montecarlo/kernels",
     "montecarlo/sampler",
     "montecarlo/drawing",

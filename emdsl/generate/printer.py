@@ -18,6 +18,7 @@ from emdsl.generate.blocks.features import Stacked
 from emdsl.generate.blocks.handed import handed_parts
 from emdsl.generate.context import CHUNKS, Function, chunk_dimension, function, row_dimensions, size_expression
 from emdsl.generate.helpers import helper_names
+from emdsl.generate.lines.kept import POINTS
 from emdsl.generate.lines.spelling import indent, references
 from emdsl.generate.shared import MOMENTS, Handed, RowKinds, Sums
 
@@ -129,24 +130,33 @@ class Printer:
         f.emitter.namer.taken |= set(self.results())
         return f
 
+    def counted(self, f: Function) -> dict[str, str]:
+        """How many points clouds have of which that is known with the points, where `f` asks: name -> its line."""
+        out = {}
+        for c in self.plan.joint.clouds:
+            asked = next((n for n, line in f.unpacked.items() if c.bends and line.endswith(f'["{c.dimension}"]')), "")
+            if asked:
+                out[asked] = f"{asked} = {f.runtime[POINTS.of(c.name)].code}.shape[1]"
+        return out
+
     def opening(self, f: Function, call: str = "") -> list[str]:
         """What stands before the loop: unpacked arrays, the hoisted part, and without chunks the one pass."""
-        names = ", ".join(self.results())
-        lines = ['sizes = prepared["the sizes"]', *f.prologue()]
+        names, counted = ", ".join(self.results()), self.counted(f)
+        lines = ['sizes = prepared["the sizes"]', *(line for n, line in f.unpacked.items() if n not in counted)]
         if names:
             lines.append("on = expectations(params, prepared)")
         if names and not self.chunk:
-            lines.append(f"{names} = on({call})")
+            lines += [f"{names} = on({call})", *counted.values()]
         return [*lines, *f.emitter.outer]
 
     def loop(self, f: Function, lines: Sequence[str], call: str = "", chunks: str = CHUNKS) -> list[str]:
         """The loop over chunks (or the lines alone) around lines that use the results."""
-        names = ", ".join(self.results())
+        names, counted = ", ".join(self.results()), self.counted(f)
         if not self.chunk:
             return list(lines)
         arguments = ", ".join(["rows", *([call] if call else [])])
         count = f"{f.emitter.namer.rows} = row_count(rows)"
-        body = [count, *([f"{names} = on({arguments})"] if names else []), *lines]
+        body = [count, *([f"{names} = on({arguments})", *counted.values()] if names else []), *lines]
         return [f"for rows in {chunks}:", *indent(body, 1)]
 
 

@@ -37,6 +37,15 @@ RUNNING = "running sum of "  # how names of sums that run along a plate begin; n
 
 
 @dataclass(frozen=True)
+class Bend:
+    """Where the density of an element bends, one place for each of `over`; `owner`: whose it is, where data say so."""
+
+    at: Expr
+    over: tuple[Ix, ...]
+    owner: Expr | None = None
+
+
+@dataclass(frozen=True)
 class Cloud:
     """Latents of one plate whose values are weighted points, the same index for all; `points` in each dimension."""
 
@@ -48,6 +57,7 @@ class Cloud:
     place: tuple[Idx, ...] = ()  # which element of it, in terms of this one's own plates
     ends: tuple[tuple[Expr, Expr], ...] = ()  # of the interval that data leave each of its dimensions, by element
     kinks: tuple[Expr, ...] = ()  # of the density of its one number, by element: its points lie between them
+    bends: tuple[Bend, ...] = ()  # where it has kinks at each row that holds it, those of its own among them
     grows: bool = False  # whether no line says how many points: more are taken where these do not do
     tailed: bool = False  # whether the density of its one number falls in other ways than a Gaussian
 

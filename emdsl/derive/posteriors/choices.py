@@ -145,6 +145,11 @@ def _cloud_choice(cloud: Cloud, joint: LogJoint, refused: Refused, averaged: boo
             f"the doubly exponential rule, {4 * cloud.points + 1} points in each of the {len(cloud.kinks) + 1} pieces "
             f"of {cloud.name} between kinks and steps of its density, at {', '.join(map(show, cloud.kinks))}"
         )
+    if cloud.bends:
+        text = (
+            f"Gauss-Legendre, {8 * cloud.points} points in panels about the mode of each element of {cloud.name}, and "
+            f"as many panels more as its density has kinks there, at {', '.join(show(b.at) for b in cloud.bends)}"
+        )
     if averaged:
         return Choice("quadrature", text)
     text += ", more where these do not do" if finest(joint) > 1 else ""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
 from emdsl.derive.algebra.scalars import derivatives
-from emdsl.derive.joint.factors import Factor, LogJoint
+from emdsl.derive.joint.factors import Bend, Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.sides import side_in
-from emdsl.derive.joint.terms import terms
+from emdsl.derive.joint.terms import Term, terms
 from emdsl.derive.posteriors.block import place
 
 KINKED = ("abs", "min", "max")
@@ -62,24 +62,68 @@ def _compares(e: Expr) -> bool:
     return isinstance(e, x.Fn) and e.name in x.COMPARISONS
 
 
+def bends_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Bend, ...]:
+    """All kinks of a latent number where some lie at rows that hold it, or come from these; none where one is not found."""
+    v = joint.model.variable(name)
+    if v.domain.dims or v.domain.kind == "count" or _has_mass(joint, name):
+        return ()
+    home, kinked, found = home_of(v), (*KINKED, *JUMPING), dict[Bend, None]()
+    others = {o.name for o in joint.model.of_kind("latent") if o.name not in joint.discrete} - {name}
+    for t in _terms_with(joint, name, kinds, kinked):
+        for e, apart in _bending(t, name, kinked):
+            for k in (_root(branch, name) for branch in _branches(apart, name)):
+                bend = None if k is None or others & x.variables(k) else _of_element(k, e, name, home)
+                if bend is None:
+                    return ()
+                found[bend] = None
+    alone = {*kinks_of(joint, name, kinds), *jumps_of(joint, name, kinds)}
+    return tuple(found) if any(b.at not in alone for b in found) else ()
+
+
+def _of_element(at: Expr, e: Expr, name: str, home: tuple[Ix, ...]) -> Bend | None:
+    """A kink of the element that a function holds: of that at home, or of one on a single plate that data tell."""
+    held = {leaf.idx for leaf in x.walk(e) if isinstance(leaf, El) and leaf.var == name}
+    own = held.pop()[: len(home)]
+    if held:
+        return None
+    if len(own) == 1 and isinstance(own[0], DataIx):
+        whose = x.value_of(own[0])
+        return Bend(at, tuple(dict.fromkeys((*x.free(at), *x.free(whose)))), whose)
+    if len(set(own)) < len(own) or not all(isinstance(i, Ix) for i in own):
+        return None
+    to: dict[Ix, Idx] = {h: x.fresh(h.dim) for h in home if h not in own}
+    to |= {i: h for i, h in zip(own, home, strict=True) if isinstance(i, Ix)}
+    at = x.substitute(at, to)
+    return Bend(at, tuple(i for i in x.free(at) if i not in home))
+
+
+def _terms_with(
+    joint: LogJoint, name: str, kinds: Mapping[str, str], kinked: Collection[str]
+) -> Iterator[Term]:
+    """The terms with a latent of the factors in which it stands inside what has a kink."""
+    for f in joint.factors:
+        if is_kinked((f,), name, kinked):
+            yield from (t for t in terms(f, side_in(kinds)) if any(name in x.variables(e) for e in t.factors))
+
+
+def _bending(placed: Term, name: str, kinked: Collection[str]) -> Iterator[tuple[Expr, Expr]]:
+    """Functions with a kink, each with what is 0 there."""
+    for e in (e for whole in placed.factors for e in x.walk(whole)):
+        if isinstance(e, x.Fn) and e.name in kinked and name in x.variables(e):
+            yield e, e.args[0] if e.name == "abs" else x.add(e.args[0], x.neg(e.args[1]))
+
+
 def _kinks(joint: LogJoint, name: str, kinds: Mapping[str, str], kinked: Collection[str]) -> Iterator[Expr | None]:
     """The places at which such functions change; None for one that is not found."""
     home = home_of(joint.model.variable(name))
-    for f in joint.factors:
-        if not is_kinked((f,), name, kinked):
+    for t in _terms_with(joint, name, kinds, kinked):
+        neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
+        placed = place(t, (name,), home, (), neighbours, joint.levels)
+        if isinstance(placed, str) or neighbours or not set(placed.ixs) <= set(home):
+            yield None
             continue
-        for t in terms(f, side_in(kinds)):
-            if not any(name in x.variables(e) for e in t.factors):
-                continue
-            neighbours: dict[tuple[str, tuple[Idx, ...]], Ix] = {}
-            placed = place(t, (name,), home, (), neighbours, joint.levels)
-            if isinstance(placed, str) or neighbours or not set(placed.ixs) <= set(home):
-                yield None
-                continue
-            for e in (e for whole in placed.factors for e in x.walk(whole)):
-                if isinstance(e, x.Fn) and e.name in kinked and name in x.variables(e):
-                    apart = e.args[0] if e.name == "abs" else x.add(e.args[0], x.neg(e.args[1]))
-                    yield from (_root(branch, name) for branch in _branches(apart, name))
+        for _, apart in _bending(placed, name, kinked):
+            yield from (_root(branch, name) for branch in _branches(apart, name))
 
 
 def _branches(e: Expr, name: str) -> list[Expr]:

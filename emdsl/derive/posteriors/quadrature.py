@@ -14,7 +14,7 @@ from itertools import combinations, islice
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import PRESENT
-from emdsl.derive.joint.factors import Cloud, Factor, LogJoint
+from emdsl.derive.joint.factors import Bend, Cloud, Factor, LogJoint
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.joint.ranges import EVERYWHERE, range_of
 from emdsl.derive.joint.sides import classes
@@ -25,7 +25,7 @@ from emdsl.derive.posteriors.clouds import dimensions, with_clouds
 from emdsl.derive.posteriors.falls import falls_otherwise
 from emdsl.derive.posteriors.inside import about_one, nested
 from emdsl.derive.posteriors.intervals import Interval, interval_of, jumps
-from emdsl.derive.posteriors.kinks import jumps_of, kinks_of
+from emdsl.derive.posteriors.kinks import bends_of, jumps_of, kinks_of
 from emdsl.derive.posteriors.separate import alone, intractable
 from emdsl.derive.posteriors.slopes import components
 from emdsl.errors import ModelError, Problem
@@ -104,7 +104,7 @@ def bounded(cloud: Cloud, joint: LogJoint) -> bool:
     or that of a single number, whose logarithm has an exponential tail), or as its own density falls."""
     if counts(cloud, joint):
         return False
-    if cloud.ends or cloud.kinks or cloud.tailed:
+    if cloud.ends or cloud.kinks or cloud.bends or cloud.tailed:
         return True
     (first, *others), model = cloud.latents, joint.model
     ends = range_of(model.variable(first))
@@ -116,6 +116,8 @@ def count_of(cloud: Cloud, joint: LogJoint) -> int:
     """How many points its rule has for an element; of one inside another cloud, at each of that one's points."""
     numbers = len(components(cloud, joint))
     follows = counts(cloud, joint) or bounded(cloud, joint)
+    if cloud.bends:
+        return 8 * cloud.points
     each = (4 if numbers == 1 else 2) * cloud.points + 1 if follows else cloud.points
     return int(each**numbers) * (len(cloud.kinks) + 1)
 
@@ -154,7 +156,7 @@ def by_quadrature(
     of a cloud are tied."""
     clouds = nested(joint, clouds)
     _refuse_settled(joint, clouds)
-    at_points = placed(joint, clouds)
+    at_points = placed(joint, [replace(c, bends=_bends(c, joint)) for c in clouds])
     elimination = eliminate(at_points, weighted, only)
     refuse_tied(joint, clouds, elimination.blocks)
     return at_points, elimination
@@ -211,11 +213,19 @@ def _ends(cloud: Cloud, found: Mapping[str, Interval], joint: LogJoint) -> tuple
 
 
 def _kinks(cloud: Cloud, joint: LogJoint) -> tuple[Expr, ...]:
-    alone = len(cloud.latents) == 1 and not cloud.shared and not cloud.outer
-    if not alone:
+    if not _alone(cloud) or cloud.bends:
         return ()
     kinds = classes(joint)
     return tuple(dict.fromkeys((*kinks_of(joint, cloud.name, kinds), *jumps_of(joint, cloud.name, kinds))))
+
+
+def _bends(cloud: Cloud, joint: LogJoint) -> tuple[Bend, ...]:
+    return bends_of(joint, cloud.name, classes(joint)) if _alone(cloud) else ()
+
+
+def _alone(cloud: Cloud) -> bool:
+    """Whether it is one latent, whose elements have points of their own, not those inside another one's."""
+    return len(cloud.latents) == 1 and not cloud.shared and not cloud.outer
 
 
 def at_shared_points(joint: LogJoint, clouds: Sequence[Cloud], weighted: str | None) -> tuple[LogJoint, Elimination]:

@@ -1,40 +1,49 @@
-"""Parameters that the complete data say without error: the likelihood itself is climbed, by the slope of Q.
+"""Parameters in which Q has no maximum, or not that of an integral: the likelihood itself is climbed, by Q's slope.
 
     d log p(y) / d v  =  sum of E[T] d eta / d v
 
-T holds products of multipliers, eta what stands in constraints: Q is linear in v, and has no maximum.
+What the complete data say without error: T holds products of multipliers, eta what stands in constraints, so that Q is
+linear in v. What moves kinks of a latent at points: between them Q is not the integral's, at the E-step's own v it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from emdsl.derive.algebra import expr as x
+from emdsl.derive.algebra.made import AT
 from emdsl.derive.joint.terms import Term
+from emdsl.derive.posteriors.kinks import JUMPING, KINKED
 from emdsl.derive.updates.rules import Numeric, Update
-from emdsl.errors import ModelError, Problem
-from emdsl.language import model as m
+from emdsl.derive.updates.statistics import Expected
 
 
 def climbs_likelihood(u: Update) -> bool:
     return isinstance(u.rule, Numeric) and u.rule.likelihood
 
 
-def of_likelihood(names: tuple[str, ...], others: tuple[str, ...], every: Sequence[Term]) -> Update:
-    """The update of `names`, with all others beside them: one after the other they would crawl along ridges."""
-    reason = (
-        "Q is linear in what has no noise, with no maximum; quasi-Newton on the log-likelihood itself, whose slope "
-    )
-    reason += "is that of Q, each value by an E-step (ECME)"
+def bent(q: Expected, names: Collection[str], followed: Collection[str]) -> tuple[str, ...]:
+    """Parameters that move kinks of the density of a latent at points, whose integral `followed` these: Q at the points
+    has a kink at each, and its maximum is one of them."""
+    inside = (f for mx in q.mixed for e in mx.term.factors for f in x.walk(e)
+              if isinstance(f, x.Fn) and f.name in (*KINKED, *JUMPING))  # fmt: skip
+    moved = {n for f in inside if not x.variables(f).isdisjoint(map(AT.of, followed)) for n in x.variables(f)}
+    return tuple(n for n in names if n in moved)
+
+
+def of_likelihood(
+    names: tuple[str, ...], others: tuple[str, ...], every: Sequence[Term], mixed: Sequence[Term], moved: Sequence[str]
+) -> Update:
+    """The update of `names`, with all others beside them: one after the other they would crawl along ridges.
+
+    moved : those of them that move kinks between points; `mixed`: terms that need a pass over the data.
+    """
+    reason = "Q is linear in what has no noise, with no maximum"
+    if moved:
+        reason = f"{', '.join(moved)} moves kinks between points, at each of which Q has one that E-steps do not leave"
+    reason += "; quasi-Newton on the log-likelihood itself, whose slope is that of Q, each value by an E-step (ECME)"
     if others:
         reason += f", together with {', '.join(others)} from where their own steps end"
     mine = {*names, *others}
-    held = tuple(t for t in every if any(mine & x.variables(f) for f in t.factors))
-    return Update(names, "gradient", Numeric(held, True, likelihood=True, beside=others), reason)
-
-
-def both(v: m.Variable, model: m.ModelText) -> ModelError:
-    """What is said where others need passes over the data."""
-    text = f"{v.name} stands where there is no noise, beside parameters whose M-step passes over the data"
-    hint = "make it given, or give that part a noise (`diag([q, r])`, `Normal(value, sd)`)"
-    return ModelError(Problem("E113", text, v.span, hint), model.source)
+    held, rows = (tuple(t for t in ts if any(mine & x.variables(f) for f in t.factors)) for ts in (every, mixed))
+    return Update(names, "gradient", Numeric(held, True, rows, likelihood=True, beside=others), reason)

@@ -30,7 +30,7 @@ from emdsl.derive.joint.plates import in_plates
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.components import components
 from emdsl.derive.updates.curvature import curvature
-from emdsl.derive.updates.likelihood import both, climbs_likelihood, of_likelihood
+from emdsl.derive.updates.likelihood import bent, climbs_likelihood, of_likelihood
 from emdsl.derive.updates.medians import distances
 from emdsl.derive.updates.newton import Newton, alone, together
 from emdsl.derive.updates.quadratic import Linear, quadratic
@@ -40,8 +40,11 @@ from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
 
-def solve(model: m.ModelText, q: Expected, certain: Collection[str] = ()) -> tuple[Update, ...]:
-    """Updates in the order in which the M-step makes them. The complete data say what is `certain` without error."""
+def solve(
+    model: m.ModelText, q: Expected, certain: Collection[str] = (), followed: Collection[str] = ()
+) -> tuple[Update, ...]:
+    """Updates in the order in which the M-step makes them. The complete data say what is `certain` without error;
+    `followed` are latents at points that lie between the kinks of their densities."""
     params = {v.name: v for v in model.variables if v.kind == "param"}
     every = q.terms + q.prior
     holding: dict[str, list[Term]] = {n: [] for n in params}  # found once: a parameter is asked of its own terms alone
@@ -52,18 +55,22 @@ def solve(model: m.ModelText, q: Expected, certain: Collection[str] = ()) -> tup
     mixed = {n for mx in q.mixed for f in mx.term.factors for n in x.variables(f) if n in params}
     by_likelihood = tuple(n for n in params if n in certain and n in used)
     used -= set(by_likelihood)
-    if mixed and by_likelihood:
-        raise both(params[by_likelihood[0]], model)
+    mixed -= set(by_likelihood)
     groups = [_real(params[n], q, holding[n], model) for n in params if n in used and n not in mixed]
     while joined := {n for u in groups if _climbs_with(u, mixed, every) for n in u.params}:
         mixed |= joined
         groups = [u for u in groups if not joined & set(u.params)]
     groups = _joined(groups, q, every, params)
     ordered = _schedule(groups, q, every, params)
+    beside, moved = tuple(n for u in ordered for n in u.params), bent(q, params, followed)
     for names in _meeting([n for n in params if n in mixed], q, every):
-        ordered += _by_data(names, q, every, model)
+        if set(names).isdisjoint(moved):
+            ordered += _by_data(names, q, every, model)
+        else:
+            by_likelihood += names
     if by_likelihood:
-        ordered.append(of_likelihood(by_likelihood, tuple(n for u in ordered for n in u.params), every))
+        rows = tuple(sized(mx.term) for mx in q.mixed)
+        ordered.append(of_likelihood(by_likelihood, beside, every, rows, moved))
     return _in_turn(ordered)
 
 

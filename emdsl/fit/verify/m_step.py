@@ -185,7 +185,7 @@ def maximises(case: Case) -> Iterator[Check]:
         raise Unchecked(APPROXIMATE)
     case.settled()
     if certain := certain_of(case):
-        raise Unchecked(f"the likelihood itself is raised, with what the complete data say without error: {certain[0]}")
+        raise Unchecked(f"the likelihood itself is raised, in {', '.join(certain)}")
     q = _q(case, oracle)
     middle: dict[tuple[str, ...], tuple[Known, float]] = {}
     curves = []

@@ -77,6 +77,7 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
         left = ends(cloud, f) if cloud.ends else limits(cloud, f)
     bounds = ", ".join(f"({', '.join(bound)})" for bound in left)
     rule = f'prepared["the rules"]["{cloud.name}"]'
+    cuts = kinks(cloud, f) or bends(cloud, f)
     where = f"points for {', '.join(cloud.latents)}: {rule_of(cloud, joint)} "
     em.comment(where + ("about" if counts(cloud, joint) else "at") + " the mode of each element, with its "
                + ("width" if counts(cloud, joint) else "curvature"))  # fmt: skip
@@ -88,9 +89,14 @@ def emit_points(f: Function, cloud: Cloud, density: str, around: str = "") -> No
         f.runtime[VOLUME.of(cloud.name)] = Leaf(volume, (0,))
         return
     way = "at_counts" if counts(cloud, joint) else "piecewise" if cloud.kinks else "adapted"
-    between = f"[{', '.join(kinks(cloud, f))}], " if cloud.kinks else ""
+    way = "between_bends" if cloud.bends else way
+    between = f"[{', '.join(cuts)}], " if cuts else ""
     with f.part(block, "points"):
         em.lines.append(f"{points}, {volume}, {table} = {way}({at}, [{bounds}], {between}{rule}, {memory})")
+    if cloud.bends:  # how many they are is known with the bends
+        count = em.size(cloud.dimension)
+        f.unpacked.pop(count, None)
+        em.lines.append(f"{count} = {points}.shape[1]")
     point_leaves(f, cloud, points, cut=chunked)
     axes = tuple(range(len(home) + cloud.lead))
     f.runtime[POINTS.of(cloud.name)] = Leaf(points, (0,))
@@ -102,6 +108,8 @@ def rule_of(cloud: Cloud, joint: LogJoint) -> str:
     """The name of the rule by which its points are placed."""
     if counts(cloud, joint):
         return "counts"
+    if cloud.bends:
+        return "Gauss-Legendre panels, cut at kinks,"
     return "the doubly exponential rule" if bounded(cloud, joint) else "Gauss-Hermite"
 
 
@@ -144,10 +152,29 @@ def ends(cloud: Cloud, f: Function) -> list[tuple[str, str]]:
 
 def kinks(cloud: Cloud, f: Function) -> list[str]:
     """Code of the places of kinks: arrays on the plates."""
+    if not cloud.kinks:
+        return []
     em, v = f.emitter, f.plan.joint.model.variable(cloud.name)
     em.comment(f"where the density of {cloud.name} has kinks")
     found = [em.name(f"kink_{v.name}", em.value(e)) for e in cloud.kinks]
     return [em.align(a, em.order(home_of(v))) if a.axes else a.code for a in found]
+
+
+def bends(cloud: Cloud, f: Function) -> list[str]:
+    """Code of the places of kinks at rows: arrays, the plates last."""
+    em, home, out = f.emitter, home_of(f.plan.joint.model.variable(cloud.name)), []
+    if cloud.bends:
+        em.comment(f"where the density of {cloud.name} has kinks")
+    for b in cloud.bends:
+        axes = b.over if b.owner is not None else (*b.over, *home)
+        own = [em.length(i) for i in home]
+        shape = "-1" if b.owner is not None else ", ".join(["-1", *own])
+        flat = f"np.reshape({em.broadcast(em.value(b.at), axes).code}, ({shape},))"
+        if b.owner is not None:
+            flat = f"{flat}, np.ravel({em.broadcast(em.value(b.owner), axes).code}), {own[0]}"
+        found = Array(f"bends_of({flat})" if b.owner is not None else flat, axes, True)
+        out.append(em.name(f"bend_{cloud.name}", found).code)
+    return out
 
 
 def limits(cloud: Cloud, f: Function) -> list[tuple[str, str]]:

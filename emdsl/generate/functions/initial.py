@@ -10,7 +10,7 @@ from emdsl.derive.joint.centre import Shift
 from emdsl.derive.numbering import numbers
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import own_parameters
-from emdsl.derive.updates.rules import Numeric
+from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.generate.context import as_given, function
 from emdsl.generate.functions.regrouped import initial_by_groups, regrouped_of
 from emdsl.generate.lines.expressions import Emitter
@@ -62,11 +62,16 @@ UNITS = {  # of a scale, if it has that power of the data's; of a covariance, wh
 LIKELIEST = "params = likeliest([plain(units, rng) for _ in range(4)], likelihood)"
 
 
+def _climbed_to(u: Update) -> bool:
+    """Whether an update is of what the complete data say without error, which starts near 0."""
+    return isinstance(u.rule, Numeric) and u.rule.likelihood and not u.rule.mixed
+
+
 def _without_units(plan: Plan) -> tuple[str, ...]:
     """Parameters of numeric M-steps, whose neutral values must be put in units of the data: no closed form does."""
     if plan.elimination.parts or plan.draws is not None:
         return ()
-    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) and not u.rule.likelihood for n in u.params}
+    numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) and not _climbed_to(u) for n in u.params}
     wide = [
         v.name
         for v in plan.joint.model.of_kind("param")
@@ -112,7 +117,7 @@ def _neutral_lines(plan: Plan, em: Emitter, in_units: bool, searched: Sequence[s
     """Values that say nothing, in the coordinates of the fit: those that a shift moves start where it moves them to."""
     params = plan.joint.model.of_kind("param")
     numeric = {n for u in plan.updates if isinstance(u.rule, Numeric) or u.kind == "newton" for n in u.params}
-    certain = {n for u in plan.updates if isinstance(u.rule, Numeric) and u.rule.likelihood for n in u.params}
+    certain = {n for u in plan.updates if _climbed_to(u) for n in u.params}
     names = {p.name for p in params}
     read = {n for s in plan.shifts.values() for n in x.variables(s.value) if n != s.param}
     cells, moves, told = list[str](), list[str](), numbers(plan)

@@ -166,10 +166,12 @@ def _slope(rule: Numeric, name: str, axes: tuple[Ix, ...]) -> Quantity:
     return Quantity(f"slope_{name}", axes, products)
 
 
-def slope_of(f: Function, rule: Numeric, name: str) -> str:
-    """Code of the slope of Q in one parameter, at the statistics at hand."""
-    q = _slope(rule, name, axes_of(f.plan.joint.model.variable(name)))
-    return _sum(f, q, q.products)
+def slopes_of(f: Function, rule: Numeric, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Code of the slopes of Q in some parameters, at the statistics and posteriors at hand, and the lines before."""
+    model, f.emitter.guarded = f.plan.joint.model, True
+    found = _added_up(f, [_slope(rule, n, axes_of(model.variable(n))) for n in names])
+    f.emitter.guarded = False
+    return found
 
 
 def _second(hessian: Curvature) -> list[Quantity]:

@@ -10,7 +10,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.generate.context import Function
 from emdsl.generate.functions.mstep import emit_update
-from emdsl.generate.functions.numeric import emit_numeric, forget, pieces_of, slope_of
+from emdsl.generate.functions.numeric import emit_numeric, forget, pieces_of, slopes_of
 from emdsl.generate.lines.expressions import Emitter
 from emdsl.generate.lines.limits import bounds
 from emdsl.generate.lines.spelling import indent, numbered, references
@@ -69,16 +69,40 @@ def _returned(printer: Printer, f: Function, params: Sequence[m.Variable]) -> li
     return out
 
 
-def _by_likelihood(printer: Printer, u: Update, rule: Numeric) -> list[str]:
-    """`slopes(params, statistics, prepared)`, those of the log-likelihood at its own statistics; a climb by them."""
-    f, model, number = printer.function(), printer.plan.joint.model, printer.numbers.update[u.params[0]]
-    names = (*u.params, *rule.beside)
-    f.emitter.chunk = None
-    with f.printing(number, behind=False):
-        found = [f'"{n}": {slope_of(f, rule, n)},' for n in names]
+def _slopes(printer: Printer, u: Update, rule: Numeric, names: Sequence[str]) -> list[str]:
+    """`slopes(params, statistics, prepared)`: those of the log-likelihood, by what is expected at these parameters."""
+    f = _over_rows(printer, [rule]) if rule.mixed else printer.function()
+    em = f.emitter
+    em.chunk = em.chunk if rule.mixed else None
+    with f.printing(printer.numbers.update[u.params[0]], behind=False):
+        codes, lines = slopes_of(f, rule, names)
+    em.chunk, posteriors, counted = None, list[str](), printer.counted(f)
+    if rule.mixed:
+        rows = f"slice(0, {em.size(printer.chunk)})" if printer.chunk else ""
+        posteriors = [f"{', '.join(printer.results())} = expectations(params, prepared)({rows})", *counted.values()]
+    prologue = [line for n, line in f.unpacked.items() if n not in counted]
     doc = '"""Slopes of the log-likelihood and its priors in the parameters, by the statistics at these."""'
-    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer, *f.emitter.lines]
-    slopes = [*lines, "return {", *indent(found, 1), "}"]
+    found = [f'"{n}": {code},' for n, code in zip(names, codes, strict=True)]
+    body = [doc, 'sizes = prepared["the sizes"]', *[p for p in prologue if '= sizes["' in p], *posteriors,
+            *[p for p in prologue if '= sizes["' not in p], *em.outer, *lines,
+            "return {", *indent(found, 1), "}"]  # fmt: skip
+    return ["def slopes(params, statistics, prepared):", *indent(body, 1), "", ""]
+
+
+def _over_rows(printer: Printer, rules: Sequence[Numeric]) -> Function:
+    """A function that reads the posteriors of all rows, and passes over these in pieces."""
+    f = printer.reader()
+    found = pieces_of(f, rules) if f.emitter.chunk is None else None
+    if found is not None:
+        f.emitter.chunk, f.pieces = found
+    cut = f.emitter.chunk is None
+    f.runtime = {k: replace(v, inner=False, cut=cut) for k, v in f.runtime.items()}
+    return f
+
+
+def _by_likelihood(printer: Printer, u: Update, rule: Numeric, passes: Sequence[str]) -> list[str]:
+    """`slopes(params, statistics, prepared)`, those of the log-likelihood at its own statistics; a climb by them."""
+    model, number, names = printer.plan.joint.model, printer.numbers.update[u.params[0]], (*u.params, *rule.beside)
     f = printer.function()
     em = f.emitter
     em.chunk = None
@@ -92,6 +116,7 @@ def _by_likelihood(printer: Printer, u: Update, rule: Numeric) -> list[str]:
     start = ", ".join(f'"{n}": {codes[n]}' for n in names)
     domains = ", ".join(f'"{n}": "{model.variable(n).domain.kind}"' for n in names)
     limits = ", ".join(f'"{n}": ({", ".join(bounds(model.variable(n)))})' for n in names)
+    near = "" if rule.mixed else ", near=2.0"  # coefficients without noise, of which those far off have no digits
     body = [
         'sizes = prepared["the sizes"]', *f.prologue(),
         f"# ({number}) {', '.join(u.params)}: {u.kind}; {u.reason}",
@@ -104,14 +129,15 @@ def _by_likelihood(printer: Printer, u: Update, rule: Numeric) -> list[str]:
         "        return np.nan, {n: np.nan * v for n, v in values.items()}",
         '    value = statistics["log_likelihood"] + log_prior(there, prepared)',
         "    return value, slopes(there, statistics, prepared)",
-        f"highest = maximise(risen, {{{start}}}, {{{domains}}}, {{{limits}}}, near=2.0)",
+        f"highest = maximise(risen, {{{start}}}, {{{domains}}}, {{{limits}}}{near})",
         "return placed(highest)",
     ]  # fmt: skip
-    about = '"""Raises the log-likelihood: of what the complete data say without error no M-step does."""'
+    about = '"""Raises the log-likelihood, in what no M-step does."""'
     head = "def refine(before, params, data, prepared, rng=None, statistics=None):"
+    first = ["params = passed(before, params, data, prepared, rng, statistics)"] if passes else []
+    passes = [re.sub(r"^def refine\(", "def passed(", line) for line in (*passes, "", "")] if passes else []
     return [
-        "def slopes(params, statistics, prepared):", *indent([doc, *slopes], 1), "", "",
-        head, *indent([about, *body], 1),
+        *passes, *_slopes(printer, u, rule, names), head, *indent([about, *first, *body], 1),
     ]  # fmt: skip
 
 
@@ -126,15 +152,16 @@ def refine_lines(printer: Printer) -> list[str]:
     updates = [u for u in printer.plan.updates if isinstance(u.rule, Numeric) and u.rule.data]
     if not updates:
         return []
-    if isinstance(rule := updates[0].rule, Numeric) and rule.likelihood:
-        return _by_likelihood(printer, updates[0], rule)
-    f = printer.reader()
+    *some, last = updates
+    if isinstance(last.rule, Numeric) and last.rule.likelihood:
+        return _by_likelihood(printer, last, last.rule, _by_passes(printer, some) if some else [])
+    return _by_passes(printer, updates)
+
+
+def _by_passes(printer: Printer, updates: Sequence[Update]) -> list[str]:
+    """`refine`, which raises Q with posteriors held."""
+    f = _over_rows(printer, [u.rule for u in updates if isinstance(u.rule, Numeric)])
     em = f.emitter
-    found = pieces_of(f, [u.rule for u in updates if isinstance(u.rule, Numeric)]) if em.chunk is None else None
-    if found is not None:
-        em.chunk, f.pieces = found
-    chunk = em.chunk
-    f.runtime = {k: replace(v, inner=False, cut=chunk is None) for k, v in f.runtime.items()}
     refined = {n for u in updates for n in u.params}
     moved = [v for v in printer.plan.joint.model.of_kind("param") if changed_with(printer, v.name, refined)]
     for v in moved:
@@ -153,7 +180,9 @@ def refine_lines(printer: Printer) -> list[str]:
     if printer.plan.draws is not None:
         em.outer[:] = [re.sub(r" = (maximise|ascend)\(", r" = (raised_by or \1)(", line) for line in em.outer]
     parts = printer.plan.elimination.parts
-    statistics = _at_before(printer, em, needs)
+    counted = printer.counted(f)
+    statistics = [*_at_before(printer, em, needs), *counted.values()]
+    f.unpacked = {n: line for n, line in f.unpacked.items() if n not in counted}
     lines = ['sizes = prepared["the sizes"]', *[p for p in f.prologue() if '= sizes["' in p], *statistics]
     lines += [p for p in f.prologue() if '= sizes["' not in p]
     lines += [*em.outer, "return {", "    **params,", *indent(returned, 1), "}"]

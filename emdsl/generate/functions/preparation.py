@@ -184,6 +184,8 @@ def _rule(c: Cloud, printer: Printer, times: str = "") -> str:
     size, points = len(components(c, printer.plan.joint)), f"{times}{c.points}"
     if counts(c, printer.plan.joint):
         return f"consecutive({points})"
+    if c.bends:
+        return f"panels({points})"
     if bounded(c, printer.plan.joint):
         return f"doubly_exponential({points})" if size == 1 else f"doubly_exponential({points}, {size})"
     return f"{'gaussian_tails' if times else 'hermite'}({points}, {size})"

@@ -55,6 +55,17 @@ def to_values(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array]:
     return values, log_volume
 
 
+def to_coordinate(values: Array, low: Any, high: Any) -> Array:
+    """The unconstrained coordinate of values of one number; NaN where they lie outside its bounds."""
+    if low is None and high is None:
+        return values
+    a, b = (end if end is not None else side * np.inf for end, side in ((low, -1), (high, 1)))
+    with np.errstate(all="ignore"):
+        below, above = np.isfinite(a), np.isfinite(b)
+        up, down = np.log(values - np.where(below, a, 0.0)), np.log(np.where(above, b, 0.0) - values)
+        return np.asarray(np.where(below, np.where(above, up - down, up), np.where(above, down, values)))
+
+
 def jacobian_slopes(u: Array, bounds: Sequence[Coordinate]) -> tuple[Array, Array, Array, Array]:
     """First and second derivatives of values, and of the log Jacobian, by their own coordinate: (D, ...) each."""
     first, second = np.ones_like(u), np.zeros_like(u)
