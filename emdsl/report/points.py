@@ -30,6 +30,13 @@ def placed(cloud: Cloud, joint: LogJoint, letter: str, taken: Set[str]) -> Itera
         first = f.Nth(point, (f.Number("0"),))
         yield from _shown(u, f.plus(first, f.Times((f.Name(letter), STEP))), log_step)
         yield Say("They span the modes of elements, with eight of their widths and a quarter more.")
+    elif cloud.bends:
+        nodes = f"The points are those of Gauss and Legendre, `{at.text}` with weights `{weight.text}`, on panels "
+        yield Say(f"{nodes}from end to end of where the density is, cut again at each place where it bends:")
+        value = f.plus(mode, f.Times((wide, f.of("sinh", v))))
+        yield from _shown(u, value, f.plus(f.of("log", w), f.of("log", f.of("cosh", v)), scale))
+        top = f"`{mode.text}` is the highest of the points before, `{width.text}`² the inverse of minus the second "
+        yield Say(f"{top}derivative there. Of a latent with bounds {line}, and √2 `{width.text}` is 1.")
     elif bounded(cloud, joint):
         yield Say(f"The points are those of the doubly exponential rule, at `{at.text}` evenly spaced by δ:")
         value = f.plus(mode, f.Times((wide, f.of("sinh", v))))

@@ -63,7 +63,7 @@ def _compares(e: Expr) -> bool:
 
 
 def bends_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Bend, ...]:
-    """All kinks of a latent number where some lie at rows that hold it, or come from these; none where one is not found."""
+    """All kinks of a latent number where some are of rows that hold it; none where one of them is not found."""
     v = joint.model.variable(name)
     if v.domain.dims or v.domain.kind == "count" or _has_mass(joint, name):
         return ()
@@ -97,9 +97,7 @@ def _of_element(at: Expr, e: Expr, name: str, home: tuple[Ix, ...]) -> Bend | No
     return Bend(at, tuple(i for i in x.free(at) if i not in home))
 
 
-def _terms_with(
-    joint: LogJoint, name: str, kinds: Mapping[str, str], kinked: Collection[str]
-) -> Iterator[Term]:
+def _terms_with(joint: LogJoint, name: str, kinds: Mapping[str, str], kinked: Collection[str]) -> Iterator[Term]:
     """The terms with a latent of the factors in which it stands inside what has a kink."""
     for f in joint.factors:
         if is_kinked((f,), name, kinked):

@@ -15,7 +15,7 @@ from emdsl.derive.algebra.made import AT
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.posteriors.kinks import JUMPING, KINKED
 from emdsl.derive.updates.rules import Numeric, Update
-from emdsl.derive.updates.statistics import Expected
+from emdsl.derive.updates.statistics import Expected, drop_presence
 
 
 def climbs_likelihood(u: Update) -> bool:
@@ -40,10 +40,19 @@ def of_likelihood(
     """
     reason = "Q is linear in what has no noise, with no maximum"
     if moved:
-        reason = f"{', '.join(moved)} moves kinks between points, at each of which Q has one that E-steps do not leave"
+        reason = f"with points held Q has a kink in {', '.join(moved)} at each of them, and would be greatest at one"
     reason += "; quasi-Newton on the log-likelihood itself, whose slope is that of Q, each value by an E-step (ECME)"
     if others:
         reason += f", together with {', '.join(others)} from where their own steps end"
     mine = {*names, *others}
-    held, rows = (tuple(t for t in ts if any(mine & x.variables(f) for f in t.factors)) for ts in (every, mixed))
+    whole = (every, tuple(map(sized, mixed)))
+    held, rows = (tuple(t for t in ts if any(mine & x.variables(f) for f in t.factors)) for ts in whole)
     return Update(names, "gradient", Numeric(held, True, rows, likelihood=True, beside=others), reason)
+
+
+def sized(t: Term) -> Term:
+    """A term with the lengths of the indices that nothing carries, without what says which data are there."""
+    carried = {i for e in t.factors for i in x.free(e)}
+    sizes = tuple(x.extent(i) for i in t.ixs if i not in carried)
+    factors, _ = drop_presence((*t.factors, *sizes))
+    return Term(t.coef, (), factors, tuple(i for i in t.ixs if i in carried))

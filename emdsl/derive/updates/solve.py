@@ -30,12 +30,12 @@ from emdsl.derive.joint.plates import in_plates
 from emdsl.derive.joint.terms import Term
 from emdsl.derive.updates.components import components
 from emdsl.derive.updates.curvature import curvature
-from emdsl.derive.updates.likelihood import bent, climbs_likelihood, of_likelihood
+from emdsl.derive.updates.likelihood import bent, climbs_likelihood, of_likelihood, sized
 from emdsl.derive.updates.medians import distances
 from emdsl.derive.updates.newton import Newton, alone, together
 from emdsl.derive.updates.quadratic import Linear, quadratic
 from emdsl.derive.updates.rules import Closed, Numeric, Simplex, Spread, Update, need_each_other, tied
-from emdsl.derive.updates.statistics import Expected, drop_presence
+from emdsl.derive.updates.statistics import Expected
 from emdsl.errors import ModelError, Problem
 from emdsl.language import model as m
 
@@ -69,8 +69,7 @@ def solve(
         else:
             by_likelihood += names
     if by_likelihood:
-        rows = tuple(sized(mx.term) for mx in q.mixed)
-        ordered.append(of_likelihood(by_likelihood, beside, every, rows, moved))
+        ordered.append(of_likelihood(by_likelihood, beside, every, [mx.term for mx in q.mixed], moved))
     return _in_turn(ordered)
 
 
@@ -158,14 +157,6 @@ def _where_seen(e: Expr) -> Expr | None:
 
 def _held(names: Sequence[str], terms: Sequence[Term]) -> tuple[Term, ...]:
     return tuple(t for t in terms if any(set(names) & x.variables(f) for f in t.factors))
-
-
-def sized(t: Term) -> Term:
-    """A term with the lengths of the indices that nothing carries, without what says which data are there."""
-    carried = {i for e in t.factors for i in x.free(e)}
-    sizes = tuple(x.extent(i) for i in t.ixs if i not in carried)
-    factors, _ = drop_presence((*t.factors, *sizes))
-    return Term(t.coef, (), factors, tuple(i for i in t.ixs if i in carried))
 
 
 def _numeric(rule: Numeric, variables: Sequence[m.Variable]) -> tuple[Numeric, str]:

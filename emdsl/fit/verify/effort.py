@@ -71,7 +71,11 @@ def told_at(joint: LogJoint) -> int:
 def searched(updates: Sequence[Update]) -> tuple[str, ...]:
     """Parameters that each M-step searches for across kinks, by hundreds of passes over the data."""
     rules = [(u, u.rule) for u in updates if isinstance(u.rule, Numeric)]
-    dear = (u for u, rule in rules if rule.data and not rule.likelihood and u.kind == "gradient" and kinked(rule.whole, u.params))
+    dear = (
+        u
+        for u, rule in rules
+        if rule.data and not rule.likelihood and u.kind == "gradient" and kinked(rule.whole, u.params)
+    )
     return tuple(n for u in dear for n in u.params)
 
 

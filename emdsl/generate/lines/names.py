@@ -16,9 +16,9 @@ RESERVED = frozenset(
     log_likelihood_rows row_count row_numbers features factors sweep learned entropy normaliser whole own
     division regrouped plain state_of_group slopes slopes_apart named told
     e_step_once first_draws indices_inside initial_given kinds_of_data moments_of_data sums_of_data whole_bound
-    with_draws by_param by_latent log_density log_density_units gradient density there placed risen highest passed likelihood
+    with_draws by_param by_latent log_density log_density_units gradient density there placed risen highest likelihood
     levels cliques edges states groups few gapless again new near wide units times rules here settle finer
-    draws stored_draws drawn_statistics density_with_draws climb_by_draws most_probable""".split()
+    draws stored_draws drawn_statistics density_with_draws climb_by_draws most_probable passed""".split()
 )
 # what functions and tables are called that a model's own names are part of
 OURS = re.compile(

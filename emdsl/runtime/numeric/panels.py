@@ -101,8 +101,8 @@ def _where_it_is(
 ) -> tuple[Array, Array]:
     """The ends (1, *plates), in v, of where something is left of the density or of a variance.
 
-    Grids are narrowed to where that is, until as many of their points lie there as are needed to see it; `start` becomes
-    the highest of them, about which the next grids are dense.
+    Grids are narrowed to where that is, until as many of their points lie there as are needed to see it; `start`
+    becomes the highest of them, about which the next grids are dense.
     """
     shape = (-1, *[1] * (u.ndim - 2))
     low, high = (np.full((1, *u.shape[2:]), end) for end in (-FURTHEST, FURTHEST))
