@@ -29,6 +29,7 @@ from emdsl.derive.posteriors.choices import Choice, choices
 from emdsl.derive.posteriors.collapsed import collapsed, why_undrawn
 from emdsl.derive.posteriors.configurations import MOST, asked, by_configurations
 from emdsl.derive.posteriors.draws import Sampling, drawn_names, expanded, last_rung, sampling
+from emdsl.derive.posteriors.kinks import followed
 from emdsl.derive.posteriors.meanfield import as_sums_or_addends, factors_of_q, largest_factors, moments
 from emdsl.derive.posteriors.multiplied import by_multipliers
 from emdsl.derive.posteriors.numeric_factors import by_factors
@@ -254,7 +255,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     if draws is not None:
         refuse_apart(whole, [*(g.latents for g in draws.groups), *((n,) for n in draws.moved)])
     q = expected(joint, elimination, weighted)
-    updates = solve(model, q, held, () if elimination.parts else [c.name for c in joint.clouds if c.kinks or c.bends])
+    updates = solve(model, q, held, followed(joint, bool(elimination.parts)))
     centred = (*near.centred, *near.covariates)
     return Plan(
         joint,

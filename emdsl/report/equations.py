@@ -27,6 +27,7 @@ from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.moving import moving
 from emdsl.derive.plan import Plan, posteriors
+from emdsl.derive.posteriors.kinks import followed
 from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.newton import Newton, Together
 from emdsl.derive.updates.quadratic import Linear
@@ -89,7 +90,7 @@ def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
     weighted = weighted_plate(model, joint)
     joint, elimination, _ = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)
-    return joint, elimination, q, solve(model, q, in_constraints(joint))
+    return joint, elimination, q, solve(model, q, in_constraints(joint), followed(joint, bool(elimination.parts)))
 
 
 def update_equation(update: Update, name: str, plan: Plan) -> sp.Basic:

@@ -80,6 +80,11 @@ def bends_of(joint: LogJoint, name: str, kinds: Mapping[str, str]) -> tuple[Bend
     return tuple(found) if any(b.at not in alone for b in found) else ()
 
 
+def followed(joint: LogJoint, by_factors: bool) -> tuple[str, ...]:
+    """Latents at points that lie between the kinks of their densities, where the log-likelihood is the integral's."""
+    return () if by_factors else tuple(c.name for c in joint.clouds if c.kinks or c.bends)
+
+
 def _of_element(at: Expr, e: Expr, name: str, home: tuple[Ix, ...]) -> Bend | None:
     """A kink of the element that a function holds: of that at home, or of one on a single plate that data tell."""
     held = {leaf.idx for leaf in x.walk(e) if isinstance(leaf, El) and leaf.var == name}
