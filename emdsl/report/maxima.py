@@ -25,10 +25,10 @@ def why_a_maximum(plan: Plan, u: Update) -> Iterator[Say]:
     """Why what is found is the maximum, or that this is not known."""
     by, names = concave_by(plan, u), names_of(*u.params)
     if isinstance(u.rule, Numeric) and u.rule.likelihood:
-        rises = (
-            "No step lowers the log-likelihood, the M-steps before it have not, and what is held stays as they left it"
+        yield Say(
+            "No step lowers the log-likelihood, nor have the M-steps before these; all else is held as they left it."
         )
-        yield Say(f"{rises}: it ends where that has no slope in {names}, a stationary point at which it is no lower.")
+        yield Say(f"It ends where the log-likelihood is level in {names}: a stationary point at which it is no lower.")
         return
     if by == [SQUARE]:
         yield Say(f"Q subtracts squares of what is linear in {names}: it is concave, and this is its maximum.")

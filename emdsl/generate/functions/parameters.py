@@ -84,7 +84,8 @@ def _slopes(printer: Printer, u: Update, rule: Numeric, names: Sequence[str]) ->
     doc = '"""Slopes of the log-likelihood and its priors in the parameters, by the statistics at these."""'
     found = [f'"{n}": {code},' for n, code in zip(names, codes, strict=True)]
     body = [doc, 'sizes = prepared["the sizes"]', *[p for p in prologue if '= sizes["' in p], *posteriors,
-            *[p for p in prologue if '= sizes["' not in p], *em.outer, *lines,
+            *[p for p in prologue if '= sizes["' not in p],
+            f"# ({printer.numbers.update[u.params[0]]}) slopes in {', '.join(names)}", *em.outer, *lines,
             "return {", *indent(found, 1), "}"]  # fmt: skip
     return ["def slopes(params, statistics, prepared):", *indent(body, 1), "", ""]
 
