@@ -185,6 +185,10 @@ def _best_of_several(printer: Printer, neutral: list[str], searched: Sequence[st
         if states or all(by_passes):  # else starts would be compared by what passes over the data had not moved
             raised = "    return refine(params, new, data, prepared) if few else new, value"
             moved = ["    new = m_step(statistics, params, prepared, policy)", raised]
+    elif states and any(isinstance(u.rule, Numeric) and u.rule.likelihood and u.rule.mixed for u in plan.updates):
+        first.append('few = max(prepared["the sizes"].values(), default=0) <= 20000  # else starts cost too much')
+        raised = "    return refine(params, new, data, prepared) if few else new, value"  # else no class moves
+        moved = ["    new = m_step(statistics, params, prepared, policy)", raised]
     if searched:
         first += _search(plan, neutral, searched)
         neutral = [f"params = plain(units, rng{''.join(f', {n}' for n in units)})"]
