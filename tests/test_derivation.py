@@ -731,6 +731,7 @@ infer v by saem
 """: (
         "- Σ_{i, j} E[(y[i, j] - exp(-v[i]) exp(-ka t[i, j]))²] / (2 s²) + const (5.2)",  # a mean over draws there, too
         "∂Q/∂s = Σ_{i, j} E[R[i, j]²] / s³ - S_n_y / s",
+        "exp(-v[i]) is not a statistic of",  # not `exp(-v[row:J[j]])`
     ),
     """latent tau ~ Gamma(1, 1)
 for p in P:

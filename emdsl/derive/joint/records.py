@@ -10,6 +10,7 @@ from functools import cache
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import ROW
 from emdsl.derive.algebra.show import show
 from emdsl.derive.joint.exponential import exponential, functions_in, only
 from emdsl.derive.joint.ranges import Range, domain_range
@@ -172,6 +173,11 @@ def slots_of(e: Expr, leaf: El, home: int) -> tuple[Idx, ...]:
     return leaf.idx[home:]
 
 
+def _of_row(i: Idx) -> bool:
+    """Whether an index is that of the outer plate of a ragged one's row, which only the algebra writes so."""
+    return isinstance(i, x.DataIx) and isinstance(i.value, El) and i.value.var in ROW
+
+
 def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) -> Multiple | str:
     """Which statistic of the latent a placed term multiplies; a text that says why not."""
     mine = [f for f in t.factors if name in x.variables(f)]
@@ -187,7 +193,10 @@ def statistic_of(t: Term, name: str, home: tuple[Ix, ...], own: tuple[Ix, ...]) 
     if found not in ("logdet", "inv") and any(isinstance(i, Ix) and i not in x.free(whole) for i in leaf.idx):
         return f"{show(whole)} holds several elements of {name} together, as no family does"
     if found is None:
-        return f"{show(whole)} is not a statistic of a family in the table"
+        at = (h if _of_row(i) else i for i, h in zip(leaf.idx, (*home, *leaf.idx[len(home) :]), strict=True))
+        placed = El(leaf.var, tuple(at), leaf.sort)
+        written = x.rebuild(whole, lambda n: placed if n == leaf else None)
+        return f"{show(written)} is not a statistic of a family in the table"
     slots = list(slots_of(whole, leaf, len(home)))
     ixs, factors = list(t.ixs), list(rest)
     for n, axis in enumerate(own[: len(slots)]):
