@@ -49,7 +49,7 @@ def scores(case: Case) -> Iterator[Check]:
 
 def at_estimates(case: Case) -> Iterator[Check]:
     """Posteriors, states and scores after a step are those of a fit that begins where it ended, of the fit's own data
-    and of these as new ones; and at one place those of new data are not made of the data of the fit."""
+    and of these as new ones."""
     if not case.exact:
         raise Unchecked("q depends on where it was swept from")
     if alike(case.begun.model.module.SPEC, case.step, case.begun.sizes_):
@@ -58,12 +58,6 @@ def at_estimates(case: Case) -> Iterator[Check]:
     wanted = _asked(case, begun, begun.posterior_)
     yield _as_wanted("after a step", _asked(case, ended, ended.posterior_), wanted, begun)
     yield _as_wanted("after a step, as new data", _asked(case, ended), wanted, begun)
-    try:
-        other = case.fit(case.start, 0, again(case.world.model, case.drawn, case.rng(14)))
-    except DataError as refused:
-        yield skipped(AT_ESTIMATES, OTHER, refused.problems[0].message)
-        return
-    yield _as_wanted(OTHER, _asked(case, other), _asked(case, case.begun, case.begun.posterior_), begun)
 
 
 def _as_wanted(subject: str, found: Any, wanted: Any, begun: Any) -> Check:
