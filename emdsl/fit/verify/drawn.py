@@ -20,6 +20,7 @@ from emdsl.fit.interpret import read_names
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify.case import Compiled, by_themselves
 from emdsl.fit.verify.certificate import Check, largest, measured, reason, skipped
+from emdsl.fit.verify.component import Tilt
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.rare import hardly_shown
 from emdsl.fit.verify.scores import scores
@@ -235,6 +236,11 @@ def _moments(oracle: Oracle, found: Any, k: int, draws: Sequence[Values]) -> flo
     cell, wanted = oracle.layout.cells[k], oracle.marginal(found, k)
     numbers = (oracle.layout.world.numbers(cell.latent, np.asarray(d[cell.latent])) for d in draws)
     values = np.array([np.ravel(n)[cell.at] for n in numbers], float)
+    if cell.levels is None and cell.atoms:
+        share = oracle.moment(found, Tilt(k, ~np.isin(oracle.layout.nodes[k], cell.atoms) * 1.0))
+        if hardly_shown(np.array([share]), len(values))[0]:  # of a value apart from these draws tell how often alone
+            off = abs((~np.isin(values, cell.atoms)).mean() - share)
+            return float(off / (np.sqrt(share * (1 - share) / len(values)) + 0.2 / len(values)))
     if cell.levels is None:
         return largest(_errors(values, wanted[0]), _errors((values - wanted[0]) ** 2, wanted[1]))
     spread = np.sqrt(wanted * (1 - wanted) / len(values)) + 0.2 / len(values)
