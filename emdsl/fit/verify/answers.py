@@ -14,7 +14,7 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, far, largest, measured, skipped
-from emdsl.fit.verify.checks import SLOWLY, told_of
+from emdsl.fit.verify.checks import SLOWLY, at_twice_the_points, told_of
 from emdsl.fit.verify.oracle import Oracle
 from emdsl.fit.verify.setting import again
 from emdsl.fit.verify.world import Unchecked
@@ -63,8 +63,10 @@ def at_estimates(case: Case) -> Iterator[Check]:
 def _as_wanted(subject: str, found: Any, wanted: Any, begun: Any) -> Check:
     """How far answers are apart, but for what a fit at points of a quadrature tells, which may stand elsewhere."""
     off = _unlike(found, wanted)
-    points = SLOWLY * abs(begun.quadrature_error_ or 0.0) if off > SAME else 0.0
-    return measured(AT_ESTIMATES, subject, off, SAME + points)
+    points = abs(begun.quadrature_error_ or 0.0) if off > SAME else 0.0
+    if off > SAME + SLOWLY * points and (more := at_twice_the_points(begun)):
+        points = max(points, _unlike(more, begun.posterior_))
+    return measured(AT_ESTIMATES, subject, off, SAME + SLOWLY * points)
 
 
 def _asked(case: Case, fit: Any, posterior: Any = None) -> dict[str, Any]:

@@ -179,7 +179,7 @@ def posterior(case: Case) -> Iterator[Check]:
         far = partial(_of_shares, case, v=v) if case.world.broken(v.name) else partial(_of_cells, case, mine=mine)
         try:
             off = largest(*far(shown[v.name]))
-            at_twice = _at_twice_the_points(case) if EXACT < off < BY_POINTS else {}
+            at_twice = at_twice_the_points(case.begun) if EXACT < off < BY_POINTS else {}
             again = largest(*far(at_twice[v.name])) if v.name in at_twice else off
         except Unchecked as why:
             yield skipped(name, v.name, str(why))
@@ -188,9 +188,8 @@ def posterior(case: Case) -> Iterator[Check]:
         yield measured(name, v.name, again, EXACT, note)
 
 
-def _at_twice_the_points(case: Case) -> Mapping[str, Any]:
+def at_twice_the_points(fit: Any) -> Mapping[str, Any]:
     """The posterior that a fit tells under twice the points of its quadratures; nothing where it has none."""
-    fit = case.begun
     if not hasattr(fit._module, "finer"):
         return {}
     bound, prepared = fit._training
