@@ -19,7 +19,7 @@ from emdsl.generate.blocks.handed import handed_parts
 from emdsl.generate.context import CHUNKS, Function, chunk_dimension, function, row_dimensions, size_expression
 from emdsl.generate.helpers import helper_names
 from emdsl.generate.lines.kept import POINTS
-from emdsl.generate.lines.spelling import indent, references
+from emdsl.generate.lines.spelling import apart_by, indent, references
 from emdsl.generate.shared import MOMENTS, Handed, RowKinds, Sums
 
 
@@ -138,6 +138,14 @@ class Printer:
             if asked:
                 out[asked] = f"{asked} = {f.runtime[POINTS.of(c.name)].code}.shape[1]"
         return out
+
+    def placed(self, f: Function, lines: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The hoisted part of a function and its lines: what reads how many points there are stands where that is known
+        with the points."""
+        counts = [f.emitter.size(c.dimension) for c in self.plan.joint.clouds if c.bends]
+        outer, moved = apart_by(f.emitter.outer, counts)
+        at = max((n + 1 for n, line in enumerate(lines) if line.partition(" = ")[0] in counts), default=0)
+        return outer, [*lines[:at], *moved, *lines[at:]]
 
     def opening(self, f: Function, call: str = "") -> list[str]:
         """What stands before the loop: unpacked arrays, the hoisted part, and without chunks the one pass."""

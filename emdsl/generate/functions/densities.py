@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from emdsl.generate.blocks.once import contracted
 from emdsl.generate.context import Function
 from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.kept import CONDITIONAL
-from emdsl.generate.lines.spelling import Binding, indent
+from emdsl.generate.lines.spelling import Binding, apart_by, indent
 from emdsl.generate.printer import Printer
 
 
@@ -82,7 +81,7 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     em.number((len(em.lines), hoisted), number)
     for count in counts:
         f.unpacked.pop(count, None)
-    outside, within_points = _apart(em.outer, (*counts, *around))
+    outside, within_points = apart_by(em.outer, (*counts, *around))
     body = [*within_points, *_density(lines, em.lines, log_joint, at, written)]
     given = "".join(f"{name}, " for name in ([*(["rows"] if printer.chunk else []), *around]))
     start = [f"{em.namer.rows} = row_count(rows)"] if printer.chunk else []
@@ -96,20 +95,6 @@ def density_lines(printer: Printer, cloud: Cloud) -> list[str]:
     beside = ", factors" if printer.plan.elimination.parts else ""
     head = f"def {density_name(printer.plan, cloud)}(params, prepared{beside}):"
     return [head, *indent([doc, *inner, "return on"], 1)]
-
-
-def _apart(lines: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hoisted lines, and those among them that read the points or how many there are, or what is made of it."""
-    outside: list[str] = []
-    inside: list[str] = []
-    read = {*names}
-    for line in lines:
-        if read & set(re.findall(r"\w+", line)):
-            inside.append(line)
-            read.add(line.partition(" = ")[0].strip())
-        else:
-            outside.append(line)
-    return outside, inside
 
 
 def _each_its_own(block: Block) -> Block:

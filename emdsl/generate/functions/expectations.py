@@ -22,8 +22,8 @@ def expectations_lines(printer: Printer) -> list[str]:
     f = printer.inference
     if not printer.plan.elimination.blocks or printer.plan.elimination.parts:
         return []
-    inner = _seeded(printer, f.emitter.lines)
-    body = ['sizes = prepared["the sizes"]', *f.prologue(), *f.emitter.outer]
+    outer, inner = printer.placed(f, _seeded(printer, f.emitter.lines))
+    body = ['sizes = prepared["the sizes"]', *f.prologue(), *outer]
     result = f"return {', '.join(printer.results())}"
     body += ["", "def on(rows, rng=None):"] if printer.chunk else ["", "def on(rng=None):"]
     if printer.chunk:

@@ -61,9 +61,10 @@ def part_lines(printer: Printer, part: Part) -> list[str]:
     with f.printing(printer.numbers.objective):
         shares = [[contracted(f, t, ()) for t in terms] for terms in (part.log_norm, part.own)]
     log_norm, own = (em.sum(s).code if s else "0.0" for s in shares)
-    body = [*em.lines, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
+    outer, inner = printer.placed(f, em.lines)
+    body = [*inner, *numbered([f"normaliser = {log_norm}"], printer.numbers.objective)]
     body += numbered([f"entropy = normaliser - ({own})"], printer.numbers.objective)
-    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *em.outer, *body]
+    lines = ['sizes = prepared["the sizes"]', *f.prologue(), *outer, *body]
     lines += ["return {", *indent(cells, 1)]
     if part is settled_last(printer):
         lines.append(f'    "normaliser {part.latents[0]}": float(normaliser),')

@@ -94,3 +94,17 @@ def numbered(lines: Sequence[str], *numbers: object) -> list[str]:
 def indent(lines: Sequence[str], depth: int) -> list[str]:
     """Lines moved to the right; empty ones stay empty."""
     return [("    " * depth + line) if line else line for line in lines]
+
+
+def apart_by(lines: Sequence[str], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hoisted lines, and those among them that read one of these names, or what is made of it."""
+    outside: list[str] = []
+    inside: list[str] = []
+    read = {*names}
+    for line in lines:
+        if read & set(re.findall(r"\w+", line)):
+            inside.append(line)
+            read.add(line.partition(" = ")[0].strip())
+        else:
+            outside.append(line)
+    return outside, inside
