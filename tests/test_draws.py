@@ -1358,3 +1358,21 @@ def test_what_is_drawn_is_not_integrated_out_in_its_place() -> None:
     told, share = fit.posterior({"c": c})["one"], 1.44 / (1.44 + 0.25)
     assert np.abs(told["mean"] - 2 - share * (c - 2)).max() < FALSE_ALARM * np.sqrt(share * 0.25 / 50)
     assert told["var"].mean() == pytest.approx(share * 0.25, rel=0.15)
+
+
+def test_a_count_that_is_drawn_is_an_index() -> None:
+    """Found by chance: draws of counts are floats, and an array was asked for its element 1.0."""
+    text = """
+        model CountIndex
+        param share : unit
+        param level[3] : real
+        for n in N:
+            latent z[n] ~ Binomial(2, share)
+            observed y[n] ~ Normal(level[z[n]], 1)
+        infer z by saem(kernel = slice)
+    """
+    rng = np.random.default_rng(0)
+    level = np.array([-8.0, 0.0, 9.0])
+    y = level[rng.binomial(2, 0.4, 60)] + rng.normal(size=60)
+    fit = emdsl.compile(text=text).fitter(seed=1, max_iter=30).fit({"y": y}, init={"level": level, "share": 0.4})
+    np.testing.assert_allclose(fit.params_["level"], level, atol=2.0)

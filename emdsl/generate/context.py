@@ -236,8 +236,7 @@ def _leaf(f: Function, name: str) -> Leaf:
             f.unpacked[code] = _working(f, v, code)
         return Leaf(code, tuple(range(len(v.shape))), table=True)
     f.unpacked.setdefault(code, f'{code} = prepared["{name}"]')
-    integer = v.domain.discrete
-    return Leaf(code, stored_order(v), integer=integer)
+    return Leaf(code, stored_order(v), integer=v.domain.discrete and v.domain.kind != "count")
 
 
 def _working(f: Function, v: m.Variable, code: str) -> str:

@@ -155,9 +155,13 @@ class Emitter(Lines):
             return Array(f"np.arange({code}.shape[{axis}])", (p,), True)
         value = self.value(x.value_of(p))
         if isinstance(p, DataIx) and not isinstance(p.value, El):
-            whole = "" if _integers(p.value) else ".astype(np.int64)"
+            whole = "" if _integers(p.value) and all(map(self._whole, x.walk(p.value))) else ".astype(np.int64)"
             return Array(f"np.clip({value.code}, 0, {code}.shape[{axis}] - 1){whole}", value.axes, value.inner)
         return value
+
+    def _whole(self, e: Expr) -> bool:
+        """Whether what an integer expression reads is stored as integers: counts, which may be drawn, are floats."""
+        return not isinstance(e, El) or self.leaf(e.var).integer
 
     def _diagonal(self, code: str, inner: bool, positions: Sequence[Idx]) -> Array:
         """Fixed places cut, repeated indices read along the diagonal."""
