@@ -45,6 +45,7 @@ FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
 BENT = 0.2  # of what such steps change: not smooth
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
+ROUNDED = "rounding: the log-likelihood is known to"  # what a fit says where a variance is one of last digits
 RESTING, LAST_DIGITS = 10, 4e-16  # steps before a fit was stopped, by which an objective at rest moves no more
 FIRST_STEPS = 10  # of those that may take more points
 STEPS_INSIDE = 60  # of those that have integrals inside integrals: a third of a second each
@@ -186,6 +187,8 @@ def maximises(case: Case) -> Iterator[Check]:
     case.settled()
     if certain := certain_of(case):
         raise Unchecked(f"the likelihood itself is raised, in {', '.join(certain)}")
+    if ROUNDED in case.fit(case.start, 1).message_:
+        raise Unchecked("a fit of one step says that rounding has taken digits of the objective there")
     q = _q(case, oracle)
     middle: dict[tuple[str, ...], tuple[Known, float]] = {}
     curves = []
