@@ -348,3 +348,31 @@ def test_a_cut_normal_about_a_laplace_effect(seed: int) -> None:
         return sum(integrate.quad(density, *e, (value,), epsabs=0, epsrel=1e-9, limit=300)[0] for e in pairwise(ends))
 
     assert fit.history_[-1] == pytest.approx(sum(np.log(row(v)) for v in y), abs=1e-6)
+
+
+@pytest.mark.parametrize(("longer", "spread"), [((0, 0), 1.4), ((0, 1), 1.4), ((1, 1), 0.7)])
+def test_far_out_what_a_cut_normal_leaves_is_no_rounding(longer: tuple[int, int], spread: float) -> None:
+    """A log-normal effect has points at 1e13, where squares that cancel leave 1e10: the log-likelihood was 2e12."""
+    text = """
+        model Longer
+        param s : positive
+        param m : real
+        param p : positive
+        for g in G:
+            latent b[g] ~ LogNormal(0, s)
+        for n in N:
+            given of[n] : index[G]
+            latent time[n] ~ Normal(m - b[of[n]], p)
+            given stop[n] : positive
+            observed long[n] ~ Delta(time[n] > stop[n])
+    """
+    stop, m, p = np.array([1.2, 2.0]), -0.9, 1.1
+
+    def density(u: float) -> float:
+        far = (m - np.exp(u) - stop) / p
+        return float(stats.norm.pdf(u, 0, spread) * stats.norm.cdf(np.where(longer, far, -far)).prod())
+
+    wanted = np.log(sum(integrate.quad(density, *e, epsabs=1e-14)[0] for e in ((-12 * spread, 0), (0, 12 * spread))))
+    data = {"of": [0, 0], "stop": stop, "long": list(longer)}
+    fit = emdsl.compile(text=text).fitter(max_iter=0).fit(data, init={"s": spread, "m": m, "p": p})
+    assert fit.log_likelihood_ == pytest.approx(wanted, abs=1e-9)

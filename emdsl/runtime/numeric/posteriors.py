@@ -19,6 +19,9 @@ from emdsl.runtime.data.columns import Array
 from emdsl.runtime.numeric.digits import LOOKED, note_rounding
 from emdsl.runtime.numeric.numerics import LOWEST
 
+WITHOUT_DIGITS = 1e12  # a height of a log density that is known to 1e-4 alone
+BY_ROUNDINGS = 1e-14  # of it: more than what some dozens of roundings take
+
 
 def gamma_posterior(log: Array, id: Array) -> tuple[Array, dict[str, Any]]:
     """exp(log * log u + id * u) on u > 0: Gamma(shape = log + 1, rate = -id)."""
@@ -94,7 +97,10 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
     inside = mean + np.where(flipped, -1.0, 1.0) * sd * slope
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
-    total = np.where(seen, id * point + square * point**2, 0.5 * id * mean + 0.5 * np.log(2 * np.pi * var) + log_mass)
+    height = 0.5 * id * mean
+    total = np.where(seen, id * point + square * point**2, height + 0.5 * np.log(2 * np.pi * var) + log_mass)
+    # Far out what it is added to takes `height` away again: where that leaves no digits, the lower end of what it is.
+    total = np.where(height > WITHOUT_DIGITS, total - BY_ROUNDINGS * height, total)
     if narrow.any():
         rows = (np.broadcast_to(a, narrow.shape)[narrow] for a in (id, square, lower, upper))
         inside, spread = np.array(inside), np.array(spread)
