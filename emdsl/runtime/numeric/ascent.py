@@ -16,6 +16,7 @@ from emdsl.runtime.numeric.quasi import REACH, WIDE, maximise
 from emdsl.runtime.numeric.unconstrained import bent, from_free, pullback, stretch, tangent, to_free, uphill
 
 PROBES = 3  # how often Newton may go on from beyond a flat place
+CRAWLS = 8  # steps of Newton's method after which numbers are taken as they are, too, where coordinates are their logs
 MOST_PROBED = 20  # blocks side by side of which each is looked at for these
 STRIDE = 100.0  # how far one step may go at least, in such errors of numbers on their own scale
 STRIDES = (0.1, 0.2, 1.0, 4.0, 16.0)  # how far that is looked for, in free coordinates
@@ -68,7 +69,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
     first, far = t, np.maximum(REACH * (1 + np.abs(t).max(initial=0.0)), WIDE * layout.errors(hessian))
     if not np.isfinite(value):
         return t, here
-    for _ in range(100):
+    for number in range(100):
         reach = np.maximum(layout.reach(t), STRIDE * layout.errors(hessian))
         step = (
             low_step(gradient, hessian, reach) if isinstance(hessian, tuple) else newton_steps(gradient, hessian, reach)
@@ -85,7 +86,7 @@ def climbed(layout: FreeTable, objective: Callable[..., Any], t: Array) -> tuple
             # a curvature that is rounding leads anywhere
             there = tried(layout, objective, new) if gain > noise else here
             return (new, there) if gain > noise and there[0] >= value else (t, here)
-        straight = layout.straight(t, gradient, hessian, reach)
+        straight = layout.straight(t, gradient, hessian, reach, positive=number >= CRAWLS)
         if straight is not None and (np.abs(straight - first) <= far).all():
             there = layout.at(objective, straight)
             if there[4] and there[0] - value >= max(PROMISED * gain, noise):
@@ -294,21 +295,30 @@ class FreeTable:
                 hessian = self._by_differences(objective, t)
         return value, gradient, np.nan_to_num(hessian), size, sound
 
-    def straight(self, t: Array, gradient: Array, hessian: Any, reach: Array) -> Array | None:
-        """Where Newton's step leads by numbers in order as they are; None where there are none, or it leaves the order.
+    def straight(self, t: Array, gradient: Array, hessian: Any, reach: Array, positive: bool) -> Array | None:
+        """Where Newton's step leads by numbers in order as they are, and positive ones where asked; None where there
+        are none, or it leaves their domains.
 
         Of logs of their distances Q is no parabola: where one of them goes far and the others stay, a ridge is bent.
         """
         ordered = [n for n in self.order if self.domains[n] == "ordered"]
-        if not ordered or not isinstance(hessian, np.ndarray):
+        above = [n for n in self.order if positive and self.domains[n] == "positive"]
+        if not (ordered or above) or not isinstance(hessian, np.ndarray):
             return None
         values, plain = self.values(t), hessian.copy()
         vectors = {n: self._vectors(n, values[n]) for n in ordered}
         for n, v in vectors.items():
             at = np.arange(self.cuts[n].start, self.cuts[n].stop).reshape(v.shape[1:])
             plain[:, at[:, :, None], at[:, None, :]] -= bent(v, gradient[:, at], "ordered")
+        for n in above:  # d2 exp(u) = d exp(u)
+            at = np.arange(self.cuts[n].start, self.cuts[n].stop)
+            plain[:, at, at] -= gradient[:, at]
         step = newton_steps(gradient, plain, reach)
         new = t + step
+        for n in above:
+            if not (step[:, self.cuts[n]] > -1).all():
+                return None
+            new[:, self.cuts[n]] = t[:, self.cuts[n]] + np.log1p(step[:, self.cuts[n]])
         for n, v in vectors.items():
             moved = v + (tangent(v, "ordered") @ step[:, self.cuts[n]].reshape(v.shape)[..., None])[..., 0]
             if not (np.diff(moved) > 0).all():
