@@ -743,7 +743,7 @@ for n in N:
 infer (w), alpha, tau by meanfield
 """: (
         "rate(alpha[p]) = ½ E[w[p]²] + 1",  # not `½ E[w[p]]² + ½ cov(w[p], w[p])`
-        "+ ½ Σ_{p, n} x[n, p] Σ_p' x[n, p'] E[w[p] w[p']]",
+        "rate(tau) = 1 + ½ Σ_n E[(y[n] - Σ_p x[n, p] w[p])²]",
     ),
     """param beta : real[P]
 param s : positive
@@ -998,7 +998,7 @@ for n in N:
     given x[n] : real[P]
     observed y[n] ~ Normal(x[n] @ w, precision = tau)
 infer w, alpha, tau by meanfield
-""": ("rate(alpha[p]) = ½ E[w[p]²] + 0.01", "- Σ_n y[n] x[n]ᵀ E[w] + ½ Σ_n x[n]ᵀ E[w wᵀ] x[n]"),
+""": ("rate(alpha[p]) = ½ E[w[p]²] + 0.01", "rate(tau) = 0.01 + ½ Σ_n E[(y[n] - x[n]ᵀ w)²]"),
     """size K = 3
 param share : simplex[K]
 param easy : unit
@@ -1691,6 +1691,31 @@ for n in N:
         "(y[n] / scale)^shape (log y[n] - log scale)²",
         "(hi[n] - lo[n]) exp(rate lo[n] - rate hi[n]) / R[n]",
         "(hi[n] - lo[n])² exp(2 rate lo[n] - 2 rate hi[n]) / R[n]²",
+    ),
+    """latent tau ~ Gamma(1, 1)
+latent w ~ MvNormal(zeros(P), eye(P))
+for g in G:
+    latent b[g] ~ Normal(0, 1)
+for n in N:
+    given X[n] : real[P]
+    given group[n] : index[G]
+    observed y[n] ~ Normal(X[n] @ w + b[group[n]], precision = tau)
+infer (w, b), tau by meanfield
+""": (
+        "coefficient of tau = -½ Σ_n E[(y[n] - X[n]ᵀ w - b[group[n]])²] - 1 (5.1a)",  # Bishop 2006, equation 10.30
+        "rate(tau) = 1 + ½ Σ_n E[(y[n] - X[n]ᵀ w - b[group[n]])²] (5.2b)",  # not `½ Σ y² - Σ y Xᵀ E[w] + ...`
+    ),
+    """size K = 2
+for k in K:
+    latent m[k] ~ Normal(0, 10)
+    latent t[k] ~ Gamma(1, 1)
+for n in N:
+    latent   z[n] ~ Categorical(ones(K) / K)
+    observed y[n] ~ Normal(m[z[n]], precision = t[z[n]])
+infer m, t, z by meanfield
+""": (
+        "rate(t[k]) = 1 + ½ Σ_n q(z[n] = k) E[(y[n] - m[k])²]",
+        "log q(z[n] = k) = ½ E[log t[k]] - log K - ½ log(2 π) - ½ E[(y[n] - m[k])²] E[t[k]] + const",
     ),
 }
 

@@ -6,7 +6,7 @@ The rule of the plan is applied again to the terms of the joint opened about one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
@@ -19,6 +19,7 @@ from emdsl.derive.joint.sides import ASKED, REST, classes
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.averages import expectation, in_turn
+from emdsl.derive.posteriors.blocks import Part
 from emdsl.derive.updates.quadratic import Linear, quadratic
 from emdsl.derive.updates.rules import Closed, Simplex, Spread, Update
 from emdsl.derive.updates.statistics import selectors
@@ -90,8 +91,8 @@ def averaged_terms(factor: Factor, plan: Plan, names: frozenset[str], side: Call
         kept = tuple(f for f in x.factors_of(rest) if f != x.ONE)
         term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
         averaged = expectation(term, plan.elimination, plan.joint)
-        if isinstance(averaged, str) or any(_is_covariance(e) for part in averaged for e in part.factors):
-            kept_whole = _mean(term, plan)
+        if isinstance(averaged, str) or any(is_covariance(e) for part in averaged for e in part.factors):
+            kept_whole = mean_of(term, plan, plan.elimination.parts)
             if kept_whole:
                 out += kept_whole
                 continue
@@ -123,18 +124,20 @@ def _twin(e: Expr, same: Mapping[str, tuple[El, tuple[Ix, ...]]]) -> Expr | None
     return x.substitute(replace(e, var=twin.var, idx=twin.idx), dict(zip(own, e.idx, strict=True)))
 
 
-def _is_covariance(e: Expr) -> bool:
+def is_covariance(e: Expr) -> bool:
     """`E[a] E[b] + cov(a, b)` is `E[a b]`."""
     return isinstance(e, El) and e.var in COV
 
 
-def _mean(t: Term, plan: Plan) -> list[Term]:
-    """The term with the mean under q of what holds a latent, unopened: `E[(y - b)^2]`.
+def mean_of(t: Term, plan: Plan, over: Sequence[Part]) -> list[Term]:
+    """The term with the mean under q of what holds a latent, unopened: `E[(y - b)^2]`; of several factors of q, over
+    these.
 
     `[z = k] f` has the mean `q(z = k) E[f | z = k]`; the condition is left out where z has a factor of q of its own.
     Nothing where the mean is no moment of continuous latents.
     """
-    latents = {n: b for b in plan.elimination.blocks for n in b.latents}
+    every = [part.blocks for part in over] or [plan.elimination.blocks]
+    latents = {n: b for blocks in every for b in blocks for n in b.latents}
     held = {n for f in t.factors for n in x.variables(f)} & set(latents)
     if not held or any(latents[n].states for n in held):
         return []
@@ -142,16 +145,23 @@ def _mean(t: Term, plan: Plan) -> list[Term]:
     rest = [f for f in t.factors if f not in inside]
     if any(i in t.ixs and not any(i in x.free(f) for f in (*t.gates, *inside, *rest)) for i in t.ixs):
         return []
-    apart = [set(part.latents) for part in plan.elimination.parts if not held & set(part.latents)]
-    given = [g for g in t.gates if not any(x.variables(g.of) & names for names in apart)]
-    kept = _hidden(x.Fn("E", (x.mul(*inside), *given)))
+    apart = [{*part.latents} for part in plan.elimination.parts]
+    each = [(part, [e for e in inside if x.variables(e) & part]) for part in apart]
+    if not each or sum(len(own) for _, own in each) > len(inside):  # else a product over factors of q
+        each = [({n for part in apart if held & part for n in part} or {*latents}, inside)]
+    kept = [_hidden(x.Fn("E", (x.mul(*own), *_given(t, part, plan)))) for part, own in each if own]
     # the discrete latents are averaged with what the mean holds out of their sight, then it is named again
-    found = [replace(t, factors=(*rest, kept))]
-    parts = [part.blocks for part in plan.elimination.parts] or [plan.elimination.blocks]
-    averaged = in_turn(found[0], [[b for b in blocks if b.states] for blocks in parts], plan.joint)
-    if isinstance(averaged, str) or any(one.gates for one in averaged):
+    found = [replace(t, factors=(*rest, *kept))]
+    averaged = in_turn(found[0], [[b for b in blocks if b.states] for blocks in every], plan.joint)
+    if isinstance(averaged, str) or any(x.variables(g.of) & {*latents} for one in averaged for g in one.gates):
         return []
     return [replace(one, factors=tuple(_shown(f) for f in one.factors)) for one in averaged]
+
+
+def _given(t: Term, part: Set[str], plan: Plan) -> Iterator[Expr]:
+    """The states in which a term stands, of latents that the factor of q has, too, or that none has for itself."""
+    others = {n for one in plan.elimination.parts for n in one.latents if n not in part}
+    return (g for g in t.gates if not x.variables(g.of) & others)
 
 
 def _hidden(e: Expr) -> Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr, Ix
@@ -25,6 +26,7 @@ from emdsl.derive.posteriors.quadrature import counts
 from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.derive.posteriors.slopes import components
 from emdsl.report import formula as f
+from emdsl.report.averaged import averaged_over_others
 from emdsl.report.chains import chain_lines
 from emdsl.report.explicit import joined
 from emdsl.report.formula import Formula, under
@@ -166,7 +168,9 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
 def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
     ends = ends_of(plan)
-    if plan.elimination.parts and not block.network:  # averaged over the other factors, they stand open
+    if plan.elimination.parts and not block.network:
+        if (whole := _averaged(plan, block)) is not None:
+            return whole
         roles = block.roles or ("",) * len(block.terms)
         every = zip(block.terms, roles, strict=True)
         return [Placed(term, role) for term, role in every if not left_out(term, ends)]
@@ -179,12 +183,24 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
             number, rest = x.split_number(x.mul(*factors))
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
             found.append(settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums)))
-    gates = {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
     out: list[Placed] = []
     for term in found:
         if _touches(term, block) and not any(_touches(term, b) for b in before):
-            out += _placed(term, block, gates)
+            out += _placed(term, block, _gates(block))
     return out
+
+
+def _averaged(plan: Plan, block: Block) -> list[Placed] | None:
+    """The terms of a factor of q, squares within means closed; None where only the opened ones are known."""
+    ends = ends_of(plan)
+    factors = [replace(factor, body=apart(factor, ends)[0]) for factor in _about(plan, block)]
+    found = averaged_over_others(plan, block, factors)
+    placed = [_placed(term, block, _gates(block)) for term in found or ()]
+    return [p for own in placed for p in own] if found is not None and all(placed) else None
+
+
+def _gates(block: Block) -> Neighbours:
+    return {(n.of.var, n.of.idx): n.at for n in block.neighbours if isinstance(n.of, El) and isinstance(n.at, Ix)}
 
 
 def _about(plan: Plan, block: Block) -> list[Factor]:
@@ -336,15 +352,14 @@ def _short(value: Expr, t: Typeset) -> Expr:
 def _natural(plan: Plan, block: Block) -> dict[str, list[Expr]]:
     """Statistic -> the parts of its natural parameter, squares closed where that can be."""
     found: dict[str, list[Expr]] = {}
-    for term in (
-        [] if plan.elimination.parts else merge([p.term for p in closed_terms(plan, block)], plan.expected.symmetry)
-    ):
+    whole = _averaged(plan, block) if plan.elimination.parts else closed_terms(plan, block)
+    for term in merge([p.term for p in whole or ()], plan.expected.symmetry):
         role = statistic_of(term, block.name, block.home, block.own)
         if isinstance(role, str):
             break
         found.setdefault(role.name, []).append(_inner(role.rest, block))
     else:
-        if not plan.elimination.parts:
+        if whole is not None:
             return found
     found = {}
     for name, opened_term in block.averaged:
