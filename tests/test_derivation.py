@@ -900,9 +900,10 @@ for n in N:
 """: (
         "∂²Q/∂delta² = -diag(Σ_",
         "- [k' = k] Σ_n M[n, k] x[n] x[n]ᵀ - [k' = k] I (9.2)",
-        "R[n, k] = 1 + (v[n] - m[k])ᵀ S[k]⁻¹ (v[n] - m[k]) / nu[k]",
-        "- ½ Σ_n q(e[n] = k) log R[n, k] + (nu[k] + D) Σ_n q(e[n] = k)",  # not `log1p(...)`
-        "gradient. log1p(...) ties m, S, nu to the data",  # what nobody reads in a sentence
+        "log1p(quad(S[e[n]]⁻¹, v[n] - m[e[n]]) / nu[e[n]]) ties m, S, nu to the data",  # not `Σ_d (v[n, d] - ...`
+        "= (v[n] - m[k])ᵀ S[k]⁻¹ (v[n] - m[k]) R[n, k] is the squared Mahalanobis distance of v[n] from m[k].",
+        "∂Q/∂m[k] = (nu[k] + D) Σ_n q(e[n] = k) S[k]⁻¹ (v[n] - m[k]) / (nu[k] + R[n, k])",  # as Liu and Rubin 1995
+        "- (D S_e_n_v[k] - (nu[k] + D) Σ_n q(e[n] = k) R[n, k] / (nu[k] + R[n, k])) / (2 nu[k])",
         "ψ(½ (nu[k] + D))",
     ),
     """param gamma : real[P]

@@ -10,6 +10,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.measure import measure
 from emdsl.report.page import SHORT, THEN, Say, Show
+from emdsl.report.unicode import text
 from emdsl.report.walking import counted, distinct, parts, rebuilt
 
 WORTH = 60  # letters that a name saves, where it is worth one
@@ -56,8 +57,9 @@ def abbreviated(body: Sequence[Say | Show], taken: Collection[str], again: bool 
     before = body[at - 1] if at else None
     at -= isinstance(before, Say) and not before.text.endswith(".")  # what leads to the equation stays beside it
     meant = [Show(f.Relation("=", left, e)) for left, e in zip(named.values(), often, strict=True)]
+    told = [said for left, e in zip(named.values(), often, strict=True) for said in _distance(left, e)]
     then = (THEN,) if isinstance(lines[at], Show) else ()
-    return (*lines[:at], SHORT, *meant, *then, *lines[at:])
+    return (*lines[:at], SHORT, *meant, *told, *then, *lines[at:])
 
 
 def _key(e: Long) -> Key:
@@ -75,6 +77,7 @@ def _repeated(shown: Sequence[Formula]) -> list[Long]:
             first, before = found.get(key, (own, 0))
             found[key] = first, before + times
     often = [first for first, times in found.values() if _saved(first, times) > WORTH]
+    often = [e for e in often if not any(_is_all_of(form, e) for form in often)]
     apart = [e for e in often if not any(e in distinct(o) for o in often if o is not e)]
     return [e for e in apart if not _of_others(_key(e), [_key(o) for o in apart])]
 
@@ -108,6 +111,20 @@ def _square_forms(e: f.Times) -> Iterator[tuple[int, f.Times]]:
     for n, (left, _, right) in enumerate(zip(e.factors, e.factors[1:], e.factors[2:], strict=False)):
         if left == f.Raised(right, f.Word("T")):
             yield n, f.Times(e.factors[n : n + 3])
+
+
+def _is_all_of(form: Long, e: Long) -> bool:
+    """Whether a sum is a square form and one term more, `nu + (x - m)ᵀ S⁻¹ (x - m)`: the form has the letter."""
+    if not isinstance(e, f.Plus) or len(e.terms) > 2 or not isinstance(form, f.Times):
+        return False
+    return any(form.factors == t.factors for _, t in e.terms if isinstance(t, f.Times))
+
+
+def _distance(left: Formula, e: Formula) -> Iterator[Say]:
+    """What `(x - m)ᵀ S⁻¹ (x - m)` is called."""
+    match e:
+        case f.Times((_, f.Raised(_, f.Number("-1")), f.Plus(((False, x), (True, mean))))):
+            yield Say(f"{text(left)} is the squared Mahalanobis distance of {text(x)} from {text(mean)}.")
 
 
 def _without_form(e: f.Times, at: int, named: Mapping[Key, Formula]) -> tuple[Formula, ...]:

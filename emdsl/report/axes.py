@@ -6,7 +6,19 @@ from collections.abc import Mapping
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
-from emdsl.derive.algebra.made import COV, LOCATION, MEAN, MOMENT, STATISTIC, VARIANCE, among, made_of
+from emdsl.derive.algebra.made import (
+    COV,
+    LOCATION,
+    MEAN,
+    MIXING,
+    MOMENT,
+    REFERENCE,
+    STATISTIC,
+    VARIANCE,
+    among,
+    made_of,
+)  # fmt: skip
+from emdsl.derive.joint.centre import of_one_number
 from emdsl.derive.plan import Plan
 from emdsl.language.columns import columns
 
@@ -29,6 +41,10 @@ def own_axes(plan: Plan) -> dict[str, int]:
     """The own axes of vectors and matrices, and those of statistics that come from them, where they stand last."""
     out = dict(columns(plan.joint.model))
     out |= _moments_axes(plan, out)
+    out |= {MIXING.of(design.data): 2 for design in plan.designs}
+    alike = of_one_number(plan.shifts)
+    measured = (*plan.centred, *(p.param for p in plan.planes))
+    out |= {REFERENCE.of(n): out[n] for n in measured if n in out and n not in alike}
     blocks = {b.name: len(b.own) for b in plan.elimination.blocks}
     homes = {b.name: len(b.gates) + len(b.home) for b in plan.elimination.blocks}
     for s in plan.expected.statistics:

@@ -44,21 +44,36 @@ def out_of_sums(factors: list[Expr]) -> list[Expr]:
 
 def into_ratios(factors: list[Expr]) -> list[Expr]:
     """`a / (s (b / s + c))` as `a / (b + c s)`: what divides beside a sum that divides, and in some of its terms."""
-    for p in factors:
+    for k, p in enumerate(factors):
         if not isinstance(p, x.Pow) or not negative(p.exponent) or isinstance(p.base, x.Add):
             continue
-        for n, q in enumerate(factors):
-            terms = (
-                q.base.terms if isinstance(q, x.Pow) and q.exponent == x.num(-1) and isinstance(q.base, x.Add) else ()
-            )
-            held = [p in x.factors_of(t) for t in terms]
-            if any(held):
-                up = x.power(p.base, x.neg(p.exponent))
-                each = (x.mul(*(r for r in x.factors_of(t) if r != p), *(() if has else (up,)))
-                        for t, has in zip(terms, held, strict=True))  # fmt: skip
-                rest = [r for k, r in enumerate(factors) if k != n and r is not p]
-                return into_ratios([*rest, power_of(x.add(*each), x.num(-1))])
+        for s in dict.fromkeys((x.power(p, x.num(-1)), p.base)):
+            for n, q in enumerate(factors):
+                below = None if n == k else _times_below(q, s)
+                if below is not None:
+                    rest = [below if m == n else r for m, r in enumerate(factors) if m != k]
+                    return into_ratios([*rest, x.mul(p, s)])
     return factors
+
+
+def _times_below(e: Expr, s: Expr) -> Expr | None:
+    """`a / (b / s + c)` as `a / (b + c s)`, its s-th part; under a sum, too. None where s divides nothing."""
+    match e:
+        case x.Pow(x.Add(terms), x.Num(v)) if v == -1:
+            one = x.power(s, x.num(-1))
+            held = [one in x.factors_of(t) for t in terms]
+            each = [x.mul(*(r for r in x.factors_of(t) if r != one), *(() if has else (s,)))
+                    for t, has in zip(terms, held, strict=True)]  # fmt: skip
+            each.sort(key=lambda t: t != s)  # `nu + d`, not `d + nu`
+            return power_of(x.add(*each), x.num(-1)) if any(held) else None
+        case x.Sum(ix, body) if ix not in x.free(s):
+            factors = x.factors_of(body)
+            found = ((n, m) for n, p in enumerate(factors) if (m := _times_below(p, s)) is not None)
+            at, below = next(found, (0, None))
+            return (
+                None if below is None else x.Sum(ix, x.mul(*(below if n == at else p for n, p in enumerate(factors))))
+            )
+    return None
 
 
 def other_share(terms: list[Expr]) -> list[Expr]:

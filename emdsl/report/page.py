@@ -154,7 +154,7 @@ def worded(text: str) -> str:
         text = text.replace(code, sign)
     text = re.sub(r"\[\((\w+ [-+] \d+)\)\]", r"[\1]", text)  # `y[t - 1]`
     text = re.sub(r"\blog\((\w+(\[[\w, ]*\])?)\)(?=[,.;]|$)", r"log \1", text)
-    text = re.sub(r"\binv\((\w+)\)", r"\1⁻¹", text)
+    text = re.sub(r"\binv\((\w+(?:\[[^()]*\])?)\)", r"\1⁻¹", text)
     text = re.sub(r"\blogdet\((\w+)\[[^],]+, [^],]+\]\)", r"logdet(\1)", text)  # by its element, of a matrix
     text = re.sub(r"(?<![\w./])1/([24]) (?=\w)", lambda m: {"2": "½ ", "4": "¼ "}[m[1]], text)
     return re.sub(r"\bsum_(\w+'*) ", r"Σ_\1 ", text)

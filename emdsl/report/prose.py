@@ -210,6 +210,10 @@ class _Reader:
             arguments = tuple(self._listed(")"))
             if name == "log1p" and len(arguments) == 1:
                 return f.of("log", f.plus(f.Number("1"), *arguments))
+            if name == "inv" and len(arguments) == 1:
+                return f.Raised(arguments[0], f.Number("-1"))
+            if name == "quad" and len(arguments) == 2:
+                return f.times(f.Raised(arguments[1], f.Word("T")), *arguments)
             return f.Apply(f.Word(WORDS.get(name, name)), arguments)
         if self._met("["):
             self.sure = True

@@ -6,24 +6,27 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import El
+from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.made import REFERENCE
 from emdsl.derive.joint.centre import of_one_number
 from emdsl.derive.joint.moving import moving
+from emdsl.derive.joint.planes import Plane
 from emdsl.derive.joint.plates import home_of
 from emdsl.derive.numbering import measured
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.draws import expanded
 from emdsl.derive.posteriors.tails import without
 from emdsl.report import formula as f
+from emdsl.report.formula import Formula
 from emdsl.report.gathered import gathered
+from emdsl.report.indices import Names
 from emdsl.report.joint import joint_step, told_apart
 from emdsl.report.meanings import PLACE, explained
 from emdsl.report.page import Say, Show, Step, names_of
 from emdsl.report.tidy import tidy
-from emdsl.report.typeset import typeset
+from emdsl.report.typeset import Typeset, typeset
 from emdsl.report.updates import equation
-from emdsl.report.vectors import UNIT
+from emdsl.report.vectors import IDENTITY, UNIT
 from emdsl.report.walking import parts
 
 
@@ -72,7 +75,7 @@ def reference_step(plan: Plan, shifted: bool) -> list[Step]:
     shown = tuple(_from_a_point(plan))
     body: tuple[Say | Show, ...] = (Say(say),)
     if shown:
-        body = (*body, *_of_points(plan), Say("In place of each stands"), *shown)
+        body = (*body, *_of_points(plan), Say("In place of each stands"), *_of_data(plan), *shown)
     if any(p == UNIT for e in shown for p in parts(e.formula)):
         body = (*body, Say(PLACE))
     return [Step("Reference points", body, facts, measured(plan))]
@@ -83,11 +86,32 @@ def _of_points(plan: Plan) -> Iterator[Say]:
     if plan.centred:
         yield Say("A point is the mean of what was seen.")
     for p in plan.planes:
-        what = f"are the least-squares coefficients of {p.data} on {p.design}, and {p.data} stands for what they leave"
-        yield Say(f"`reference {p.param}` {what}.")
+        left = f", and {p.data} is less what they fit" if len(p.slots) > 1 else ""
+        yield Say(f"`reference {p.param}` are the least-squares coefficients of {p.data} on {p.design}{left}.")
     for d in plan.designs:
         what = f"holds, in the row of a constant column, what the other columns of {d.data} are measured from"
-        yield Say(f"`mixing {d.data}` {what}; {d.data} stands for {d.data} (I + mixing {d.data}).")
+        yield Say(f"`mixing {d.data}` {what}.")
+
+
+def _of_data(plan: Plan) -> Iterator[Show]:
+    """`y[n] <- y[n] - X[n]ᵀ reference beta`, `X <- X (I + mixing X)`: data of which no equation of the module tells."""
+    t = typeset(plan)
+    for name in dict.fromkeys(p.data for p in plan.planes if len(p.slots) < 2):
+        home = home_of(plan.joint.model.variable(name))
+        names = t.letters.extend({}, home)
+        left = f.at(f.Name(name), *t.places(home, names))
+        fits = [_fit(p, home, names, t) for p in plan.planes if p.data == name]
+        yield Show(f.Relation("<-", left, f.Plus(((False, left), *((True, fit) for fit in fits)))))
+    for d in plan.designs:
+        design, mixing = f.Name(d.data), f.Name(f"mixing {d.data}")
+        yield Show(f.Relation("<-", design, f.times(design, f.plus(IDENTITY, mixing))))
+
+
+def _fit(p: Plane, home: tuple[Ix, ...], names: Names, t: Typeset) -> Formula:
+    """What a plane takes from a row."""
+    reference, rows = f.Name(f"reference {p.param}"), p.rows or p.column
+    design = f.at(f.Name(p.design), *(t.places(home, names) if rows else ()))
+    return f.times(f.Raised(design, f.Word("T")) if p.rows and not p.column else design, reference)
 
 
 def _from_a_point(plan: Plan) -> Iterator[Show]:

@@ -11,6 +11,7 @@ from emdsl.derive.algebra.made import AT, MIXING, PRESENT, RAW, REFERENCE, is_ma
 
 Names = Mapping[Ix, str]
 READABLE = 90  # letters within a sentence
+SUM = "sum_"
 SIGNS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
@@ -150,7 +151,9 @@ def _show(e: Expr, names: Names) -> str:
         case x.Pow():
             return f"{_tight(e.base, names)}^{_tight(e.exponent, names)}"
         case x.Sum():
-            return _inner_product(e, names) or f"sum_{_index(e.ix, names)} {_show(e.body, names)}"
+            return (
+                _inner_product(e, names) or _quadratic(e, names) or f"sum_{_index(e.ix, names)} {_show(e.body, names)}"
+            )
         case x.MatInv():
             return f"inv({_matrix(e, names)})[{_index(e.at[0], names)}, {_index(e.at[1], names)}]"
         case x.LogDet():
@@ -186,6 +189,31 @@ def _inner_product(e: x.Sum, names: Names) -> str | None:
     return None
 
 
+def _quadratic(e: x.Sum, names: Names) -> str | None:
+    """`sum_i a[i] sum_j inv(S)[i, j] a[j]` as `quad(inv(S), a)`, as the language has it; None for any other sum."""
+    factors = x.factors_of(e.body)
+    inner = next((p for p in factors if isinstance(p, x.Sum)), None)
+    if len(factors) != 2 or inner is None:
+        return None
+    (a,) = (p for p in factors if p is not inner)
+    matrix = next((p for p in x.factors_of(inner.body) if isinstance(p, x.MatInv) and p.at == (e.ix, inner.ix)), None)
+    if matrix is None or x.mul(matrix, x.substitute(a, {e.ix: inner.ix})) != inner.body:
+        return None
+    vector, of = _whole(a, (e.ix,)), _whole(matrix.body, (matrix.i, matrix.j))
+    return None if vector is None or of is None else f"quad(inv({_loose(of, names)}), {_loose(vector, names)})"
+
+
+def _whole(e: Expr, own: tuple[Ix, ...]) -> Expr | None:
+    """A sum of elements of vectors, or of matrices, as that of the vectors; None where another part holds the index."""
+    terms = [x.split_number(t) for t in x.terms_of(e)]
+    held = [
+        t for _, t in terms if isinstance(t, El) and t.idx[-len(own) :] == own and not {*own} & {*t.idx[: -len(own)]}
+    ]
+    if len(held) < len(terms):
+        return None
+    return x.add(*(x.mul(x.Num(c), El(t.var, t.idx[: -len(own)])) for (c, _), t in zip(terms, held, strict=True)))
+
+
 def _loose(e: Expr, names: Names) -> str:
     """An expression that stands alone or in brackets already: a sum needs none of its own."""
     if not isinstance(e, x.Add):
@@ -206,7 +234,7 @@ def _product(e: x.Mul, names: Names) -> str:
         return f"-{_show(x.mul(x.Num(-c), rest), names)}"
     below = [p for p in e.factors if isinstance(p, x.Pow) and isinstance(p.exponent, x.Num) and p.exponent.value < 0]
     above = [_show(p, names) for p in e.factors if p not in below]
-    open_end = [isinstance(p, x.Sum) for p in e.factors if p not in below]
+    open_end = [a.startswith(SUM) for a in above]
     above = [f"({a})" if more and (below or n < len(above) - 1) else a
              for n, (a, more) in enumerate(zip(above, open_end, strict=True))]  # fmt: skip
     under = [
