@@ -350,9 +350,10 @@ def test_a_cut_normal_about_a_laplace_effect(seed: int) -> None:
     assert fit.history_[-1] == pytest.approx(sum(np.log(row(v)) for v in y), abs=1e-6)
 
 
-@pytest.mark.parametrize(("longer", "spread"), [((0, 0), 1.4), ((0, 1), 1.4), ((1, 1), 0.7)])
+@pytest.mark.parametrize(("longer", "spread"), [((0, 0), 1.4), ((0, 1), 1.4), ((1, 1), 0.7), ((1, 0), 4.0)])
 def test_far_out_what_a_cut_normal_leaves_is_no_rounding(longer: tuple[int, int], spread: float) -> None:
-    """A log-normal effect has points at 1e13, where squares that cancel leave 1e10: the log-likelihood was 2e12."""
+    """A log-normal effect has points at 1e13, where squares that cancel leave 1e10: the log-likelihood was 2e12, or at
+    a spread of 4 off by 5e-5. What is cut is its own density, so that there are no squares that cancel."""
     text = """
         model Longer
         param s : positive
@@ -375,4 +376,4 @@ def test_far_out_what_a_cut_normal_leaves_is_no_rounding(longer: tuple[int, int]
     wanted = np.log(sum(integrate.quad(density, *e, epsabs=1e-14)[0] for e in ((-12 * spread, 0), (0, 12 * spread))))
     data = {"of": [0, 0], "stop": stop, "long": list(longer)}
     fit = emdsl.compile(text=text).fitter(max_iter=0).fit(data, init={"s": spread, "m": m, "p": p})
-    assert fit.log_likelihood_ == pytest.approx(wanted, abs=1e-9)
+    assert fit.log_likelihood_ == pytest.approx(wanted, abs=1e-8)

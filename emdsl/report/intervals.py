@@ -75,24 +75,28 @@ def cut_lines(
         yield Show(f.Relation("=", f.Mean(f.Raised(latent, TWO), given), second))
     cases = [] if apart or long else list(_in_cases(*both, f.Mean(latent, given), named, sd, t, names))
     left = "Summed out it leaves, beside the terms without it,"
+    if block.normalised:
+        left = "Of its density exp A lies between the ends:"
     yield Say(f"where what is infinite has density 0. {left}" if not cases else "where what is infinite has density 0.")
     yield from (*cases, Say(left)) if cases else ()
-    yield Show(f.Relation("=", f.of("A", of), _log_mass(named, scale, sd, variance, apart)))
+    mass = f.of("log", inside(named, apart))
+    within = mass if block.normalised else f.plus(*_of_the_line(named, scale, sd, variance), mass)
+    yield Show(f.Relation("=", f.of("A", of), within))
     if not apart and _met(lower, upper):
         whole = text(latent)
         yield Say(
-            f"Where low and high are the same, {whole} is seen itself: it is its mean, and A the value of its terms."
+            f"Where low and high are the same, {whole} is seen itself: it is its mean, and A "
+            + ("its log density there." if block.normalised else "the value of its terms.")
         )
 
 
-def _log_mass(a: Mapping[str, Formula], scale: Expr | None, sd: Formula, variance: Formula, apart: bool) -> Formula:
-    """The log of the integral between the ends."""
+def _of_the_line(a: Mapping[str, Formula], scale: Expr | None, sd: Formula, variance: Formula) -> tuple[Formula, ...]:
+    """The log of the integral without ends, added up."""
     half, square = f.Over(ONE, TWO), f.Raised(a["mean"], TWO)
     height = f.times(half, square) if sd == ONE else f.Over(square, f.times(TWO, variance))
     root = isinstance(scale, x.Pow)
-    width = () if sd == ONE else ((False, f.times(half, f.of("log", variance)) if root else f.of("log", sd)),)
-    room = f.times(half, f.of("log", f.times(TWO, f.Word("pi"))))
-    return f.Plus(((False, height), *width, (False, room), (False, f.of("log", inside(a, apart)))))
+    width = () if sd == ONE else (f.times(half, f.of("log", variance)) if root else f.of("log", sd),)
+    return height, *width, f.times(half, f.of("log", f.times(TWO, f.Word("pi"))))
 
 
 def _met(lower: Expr, upper: Expr) -> bool:

@@ -178,7 +178,8 @@ def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     gone = {n for b in before for n in b.latents}
     side = dict.fromkeys(block.latents, ASKED) | dict.fromkeys(gone, "G")
     found: list[Term] = [m for b in before for m in messages(b)]
-    for factor in _about(plan, block):
+    densities = {b.name for b in before if b.normalised}
+    for factor in (each for each in _about(plan, block) if each.about not in densities):
         for c, factors, sums in opened(apart(factor, ends)[0], lambda n: side.get(n, REST)):
             number, rest = x.split_number(x.mul(*factors))
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)

@@ -23,9 +23,16 @@ def likelihood(plan: Plan, t: Typeset) -> Formula:
     left = [m for b in blocks for m in messages(b)]
     parts = [x.totals(m.ixs, x.mul(*m.gates, m.body)) for m in left]
     parts = [e for e in parts if not x.variables(e) & latents]
-    beside = (factor for factor in plan.joint.factors if factor.role != "param")
-    parts += [_rest(factor, latents, ends_of(plan), t) for factor in beside]
-    return t.of(x.add(*(tidy(e, t.known) for e in parts)), {})
+    return t.of(x.add(*(tidy(e, t.known) for e in [*parts, *beside_latents(plan, t)])), {})
+
+
+def beside_latents(plan: Plan, t: Typeset) -> list[Expr]:
+    """What the log joint has without any latent, factor by factor."""
+    blocks = plan.elimination.blocks
+    latents = frozenset(n for b in blocks for n in b.latents)
+    whole = {b.name for b in blocks if b.normalised}
+    factors = (factor for factor in plan.joint.factors if factor.role != "param" and factor.about not in whole)
+    return [e for factor in factors if (e := _rest(factor, latents, ends_of(plan), t)) != x.ZERO]
 
 
 def _rest(factor: Factor, latents: frozenset[str], ends: Ends, t: Typeset) -> Expr:

@@ -22,7 +22,7 @@ from emdsl.report.indices import unprimed
 from emdsl.report.joint import density, joint_step, log_density, own_factors, told_apart
 from emdsl.report.latents import posterior_step
 from emdsl.report.lets import with_tensors_named
-from emdsl.report.likelihood import likelihood
+from emdsl.report.likelihood import beside_latents, likelihood
 from emdsl.report.maxima import how_it_climbs
 from emdsl.report.meanings import explained
 from emdsl.report.means import with_means
@@ -232,7 +232,8 @@ def _objective(plan: Plan, t: Typeset) -> Step:
         seen = (
             ", here where no value is missing" if any("present:" in repr(e.masks) for e in plan.joint.factors) else ""
         )
-        said = "It is the sum of what is left where latents are summed out and of the log joint's terms without any"
+        said = "It is the sum of what is left where latents are summed out"
+        said += " and of the log joint's terms without any" if beside_latents(plan, t) else ""
         body.append(Say(f"{said}{seen}."))
     how = how_it_climbs(plan, has_latents(plan))
     if plan.joint.clouds:

@@ -117,10 +117,9 @@ def sums_of_data(prepared, rows):
     n_rows = row_count(rows)
     weight = prepared["the weight"]
     X = prepared["X"]
-    part = weight[rows] * X[:, rows]  # (5.2), (8)
+    part = weight[rows] * X[:, rows]  # (5.2)
     return {
-        "X_X": (X[:, rows] @ part.T).T,  # (5.2), (8)
-        "count": weight[rows].sum(),  # (8)
+        "X_X": (X[:, rows] @ part.T).T,  # (5.2)
     }
 
 
@@ -161,7 +160,7 @@ def expectations(params, prepared):
         t_3 = ((y[rows] != 0) + 0.0)  # (4.2)
         lower_u = np.where(t_2, np.where(t_3, 0, (-np.inf)), (-np.inf))  # (4.2)
         upper_u = np.where(t_2, np.where(t_3, np.inf, 0), np.inf)  # (4.2)
-        log_z_u, moments_u = cut_normal_posterior(eta_id_u, eta_square_u, lower=lower_u, upper=upper_u)  # (4.3)
+        log_z_u, moments_u = cut_normal_density(eta_id_u, eta_square_u, lower=lower_u, upper=upper_u)  # (4.3)
         return moments_u, log_z_u
     return on
 
@@ -172,10 +171,6 @@ def e_step(params, data, prepared, rng=None):
     X = prepared["X"]
     weight = prepared["the weight"]
     sum_X_X = prepared["the sums"]["X_X"]
-    sum_count = prepared["the sums"]["count"]
-    mixing_X = prepared["mixing X"]
-    t = mixing_X @ params["beta"]  # (9)
-    beta = params["beta"] - t  # (9)
     on = expectations(params, prepared)
 
     def added(chunks):
@@ -194,10 +189,6 @@ def e_step(params, data, prepared, rng=None):
     S_X_u, log_likelihood = side_by_side(added, prepared["the chunks"], rng)
     # (5) expected statistics that lack the rows
     S_X_X = sum_X_X  # (5.2)
-    # (8) the log-likelihood's terms that lack the rows
-    log_likelihood += -0.5 * math.log(2) * sum_count
-    log_likelihood += -0.5 * math.log(np.pi) * sum_count
-    log_likelihood += -0.5 * (beta @ (beta @ sum_X_X))
     return {
         "log_likelihood": float(honest(log_likelihood)),  # (8)
         "X_u": S_X_u,  # (5.1)
@@ -249,21 +240,13 @@ def posterior(params, data, prepared):
 def log_likelihood_rows(params, data, prepared):
     """Log-likelihood of each row of the outermost plate of the data."""
     sizes = prepared["the sizes"]
-    X = prepared["X"]
-    mixing_X = prepared["mixing X"]
-    t = mixing_X @ params["beta"]  # (9)
-    beta = params["beta"] - t  # (9)
     on = expectations(params, prepared)
-    part = beta[:, None] * beta  # (8)
     parts = [np.zeros(0)]
     for rows in one_by_one(prepared["the chunks"]):
         n_rows = row_count(rows)
         moments_u, log_z_u = on(rows)
         total = np.zeros(n_rows)
         # (8) the log-likelihood, row by row
-        total = total + -0.5 * math.log(2)
-        total = total + -0.5 * math.log(np.pi)
-        total = total + -0.5 * np.einsum("ab,ba->b", X[:, rows], X[:, rows].T @ part)
         total = total + log_z_u
         parts.append(honest(total))
     return np.concatenate(parts)

@@ -12,7 +12,7 @@ from emdsl.derive.joint.plates import in_terms_of
 from emdsl.derive.joint.records import Posterior
 from emdsl.derive.joint.terms import Term, at_gate
 from emdsl.derive.posteriors.chains import Chain
-from emdsl.derive.posteriors.cuts import Cut
+from emdsl.derive.posteriors.cuts import DENSITIES, Cut
 from emdsl.derive.posteriors.fields import Field
 from emdsl.derive.posteriors.gaussian import Gaussian
 from emdsl.derive.posteriors.networks import Clique
@@ -55,6 +55,11 @@ class Block:
     apart: bool = False  # of elements that are tied: whether each is a factor of q for itself
     turns: tuple[Turn, ...] = ()  # of a continuous latent: rows that hold several elements as a product
     filters: tuple[tuple[Expr, ...], ...] = ()  # for each latent, the conditions of filtered plates, 0 or 1
+
+    @property
+    def normalised(self) -> bool:
+        """Whether it is a latent's own density, cut, whose constants are in what it leaves."""
+        return self.record in DENSITIES.values()
 
     @property
     def all_terms(self) -> tuple[Term, ...]:

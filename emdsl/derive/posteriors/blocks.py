@@ -19,12 +19,14 @@ from emdsl.derive.algebra.made import AT, FIT, FREE, LOG_NORMALISER
 from emdsl.derive.joint.factors import Factor, LogJoint
 from emdsl.derive.joint.plates import conditions_of
 from emdsl.derive.joint.sides import LATENT, PARAMETER, classes, side_in
+from emdsl.derive.joint.spikes import leaves
 from emdsl.derive.joint.terms import Term, apart, merge, symmetry_of, terms
 from emdsl.derive.joint.weights import of_all, weigh
 from emdsl.derive.posteriors.block import MOST_TOGETHER, Block, Tied, gates_outside, touches
 from emdsl.derive.posteriors.chains import from_their_start
 from emdsl.derive.posteriors.clouds import holds_points
 from emdsl.derive.posteriors.conjugate import conjugate_block
+from emdsl.derive.posteriors.cuts import DENSITIES, cut_of
 from emdsl.derive.posteriors.discrete import WAYS_OUT, discrete_block, elements_apart, groups, network_block, scopes_of
 from emdsl.derive.posteriors.joint_gaussian import gaussian_block
 from emdsl.derive.posteriors.networks import widest
@@ -71,7 +73,7 @@ def eliminate(joint: LogJoint, weighted: str | None, only: AbstractSet[str] | No
     whole = (p for f in joint.factors if holds_points(f) for p in _closed(f, kinds, joint))
     pool = [(t, f.span, f.about) for t, f in everything if not is_prior(t, f, joint) and not holds_points(f)]
     left = {n: g for n, g in groups(joint, everything).items() if only is None or not only.isdisjoint(g)}
-    blocks, rest = eliminated(joint, left, [*pool, *whole], kinds, weighted)
+    blocks, rest = eliminated(joint, left, [*pool, *whole], kinds, weighted, whole=True)
     free = tuple(merge((weigh(t, weighted, joint) for t in rest), symmetry_of(joint)))
     return Elimination(blocks, free, tuple(merge(prior, symmetry_of(joint))), tuple(everything))
 
@@ -89,11 +91,12 @@ def _closed(f: Factor, kinds: Mapping[str, str], joint: LogJoint) -> list[Tied]:
 
 def eliminated(
     joint: LogJoint, left: Mapping[str, tuple[str, ...]], pool: Sequence[Tied],
-    kinds: Mapping[str, str], weighted: str | None, apart: str | None = None,
+    kinds: Mapping[str, str], weighted: str | None, apart: str | None = None, whole: bool = False,
 ) -> tuple[tuple[Block, ...], list[Term]]:  # fmt: skip
     """The blocks of these latents in order of elimination, and the terms that are left. Raises `ModelError`.
 
-    `apart` is a latent whose single elements are factors of q, where terms hold two of them.
+    `apart` is a latent whose single elements are factors of q, where terms hold two of them. `whole`: what is cut
+    and is a density of its own takes its constants along.
     """
     pool = list(pool)
     blocks: list[Block] = []
@@ -109,6 +112,10 @@ def eliminated(
             made = replace(made, apart=True)
         filters = tuple(conditions_of(joint.model.variable(n), joint.model) for n in made.latents)
         made = replace(made, filters=filters)
+        density = DENSITIES.get(made.record) if whole and made.record else None
+        if density and is_own_density(made, joint, pool):
+            made = replace(made, record=density)
+            pool = [p for p in pool if p[2] != made.name or touches(p[0], made.latents)]
         blocks.append(made)
         left = {n: latents for n, latents in left.items() if not set(latents) & set(made.latents)}
         span = joint.model.variable(made.latents[0]).span
@@ -116,6 +123,20 @@ def eliminated(
         told = [t for message in messages(made) for t in from_their_start(message, made.terms)]
         pool += [(of_all(t, made.name, joint), span, made.name) for t in told]
     return tuple(blocks), [t for t, _, _ in pool]
+
+
+def is_own_density(block: Block, joint: LogJoint, pool: Sequence[Tied]) -> bool:
+    """Whether all that says where a cut Gaussian lies, but for its cuts, is its own density, on the whole line.
+
+    Then what it leaves is the mass between its ends. With the constants apart it would be a small difference of
+    squares, where its mean is many standard deviations from 0.
+    """
+    variable = joint.model.variable(block.name)
+    if not variable.domain.unbounded or block.scale is not None:
+        return False
+    told = (t for t, _, about in pool if about != block.name and touches(t, block.latents))
+    normal = all(c.family.name == "Normal" for _, c in leaves(variable.distribution))
+    return normal and all(cut_of(t, block.name) is not None for t in told)
 
 
 def _next_or_in_turn(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
@@ -22,6 +22,10 @@ CUT_NORMAL = Posterior("Normal", "cut_normal_posterior", ("id", "square", "var")
 CUT_FIELDS = ("id", "square", "lower", "upper")  # what a cut Gaussian is drawn by
 LIMITED = frozenset(("gt", "ge", "lt", "le", "min", "max"))
 PARTED_NORMAL = Posterior("Normal", "parted_normal_posterior", ("id", "square"), (0.0, -1.0))
+DENSITIES = {
+    CUT_NORMAL: replace(CUT_NORMAL, kernel="cut_normal_density"),
+    PARTED_NORMAL: replace(PARTED_NORMAL, kernel="parted_normal_density"),
+}  # where the Gaussian is the latent's own density alone, its constants with it
 
 
 @dataclass(frozen=True)

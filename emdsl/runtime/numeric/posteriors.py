@@ -10,6 +10,7 @@ expectations. The gradient of A gives the moments of the T_j (Wainwright and Jor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,27 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     """The same between two bounds, which may be infinite: moments of a truncated Normal (Johnson, Kotz and Balakrishnan
     1994, section 13.10.1), with all ratios taken as differences of logarithms. Equal bounds are where it was seen;
     between bounds that are exchanged there is nothing."""
+    return _cut_gaussian(id, square, lower, upper, _exponent)
+
+
+def cut_normal_density(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
+    """The same of the density of the Normal itself: the log of how much of it lies between the bounds, and where it was
+    seen the log density there. Far out it keeps the digits that the squares of what is far from 0 would take."""
+    return _cut_gaussian(id, square, lower, upper, _log_density)
+
+
+def _exponent(id: Array, square: Array, at: Array) -> Array:
+    return id * at + square * at**2
+
+
+def _log_density(id: Array, square: Array, at: Array) -> Array:
+    return square * (at + 0.5 * id / square) ** 2 + 0.5 * np.log(-square / np.pi)
+
+
+def _cut_gaussian(
+    id: Array, square: Array, lower: Array, upper: Array, level: Callable[[Array, Array, Array], Array]
+) -> tuple[Array, dict[str, Any]]:
+    """Log of the integral between two bounds, and moments, of the Gaussian whose log is this `level`."""
     seen, none = lower == upper, lower > upper
     point, ends = np.where(seen, lower, 0.0), {"lower": lower, "upper": upper}
     lower, upper = np.where(seen | none, -np.inf, lower), np.where(seen | none, np.inf, upper)
@@ -97,14 +119,12 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
     curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
     inside = mean + np.where(flipped, -1.0, 1.0) * sd * slope
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
-    height = 0.5 * id * mean
-    total = np.where(seen, id * point + square * point**2, height + 0.5 * np.log(2 * np.pi * var) + log_mass)
-    # Far out what it is added to takes `height` away again: where that leaves no digits, the lower end of what it is.
-    total = np.where(height > WITHOUT_DIGITS, total - BY_ROUNDINGS * height, total)
+    whole = 0.0 if level is _log_density else _of_the_line(id, var, mean)
+    total = np.where(seen, level(id, square, point), whole + log_mass)
     if narrow.any():
-        rows = (np.broadcast_to(a, narrow.shape)[narrow] for a in (id, square, lower, upper))
+        eta1, eta2, low, high = (np.broadcast_to(a, narrow.shape)[narrow] for a in (id, square, lower, upper))
         inside, spread = np.array(inside), np.array(spread)
-        total[narrow], inside[narrow], spread[narrow] = _between_near_bounds(*rows)
+        total[narrow], inside[narrow], spread[narrow] = _between_near_bounds(eta1, eta2, low, high, level)
     inside, spread = np.where(seen, point, inside), np.where(seen, 0.0, spread)
     total = np.where(none, LOWEST, total)
     return total, {
@@ -113,6 +133,15 @@ def cut_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -
         "var": spread,
         "arguments": {"id": id, "square": square, **ends},
     }
+
+
+def _of_the_line(id: Array, var: Array, mean: Array) -> Array:
+    """The log-normaliser without bounds. Far out what it is added to takes its height away again: where that leaves no
+    digits, the lower end of what it is."""
+    height = 0.5 * id * mean
+    if LOOKED:
+        note_rounding(id * mean)
+    return np.where(height > WITHOUT_DIGITS, height - BY_ROUNDINGS * height, height) + 0.5 * np.log(2 * np.pi * var)
 
 
 def hardly_normal(id: Array, square: Array, lower: Array, upper: Array) -> Array:
@@ -141,17 +170,19 @@ def two_sides(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Arr
     return ends, np.abs(least - ends), inward * (id + 2 * bend * ends)
 
 
-def _between_near_bounds(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, Array, Array]:
-    """The log-normaliser, the mean and the variance, by Gauss and Legendre's rule from each end: differences of tails
+def _between_near_bounds(
+    id: Array, square: Array, lower: Array, upper: Array, level: Callable[[Array, Array, Array], Array]
+) -> tuple[Array, Array, Array]:
+    """Log of the integral, the mean and the variance, by Gauss and Legendre's rule from each end: differences of tails
     would leave no digits where a density hardly changes (no data at all: a Uniform)."""
     ends, length, slope = two_sides(id, square, lower, upper)
     with np.errstate(all="ignore"):  # what grows with u^2 falls by half its slope at an end, at least, all the way in
         length = np.minimum(length, np.where(square > 0, 2 * FALLEN / np.maximum(-slope, 0.0), np.inf))
     nodes, weights = np.polynomial.legendre.leggauss(GROWING if np.any(square > 0) else NEAR)
     inward = 0.5 * length[..., None] * (nodes + 1)
-    level = id * ends + square * ends**2
-    top = level.max(0)
-    log = (level - top)[..., None] + slope[..., None] * inward + square[..., None] * inward**2
+    height = level(id, square, ends)
+    top = height.max(0)
+    log = (height - top)[..., None] + slope[..., None] * inward + square[..., None] * inward**2
     mass = 0.5 * length[..., None] * weights * np.exp(log)
     total = mass.sum((0, -1))
     off = np.array([inward[0], (ends[1] - ends[0])[..., None] - inward[1]])  # from the lower end
@@ -162,9 +193,20 @@ def _between_near_bounds(id: Array, square: Array, lower: Array, upper: Array) -
 
 def parted_normal_posterior(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
     """The same below the upper or above the lower bound where they are exchanged, and between them elsewhere."""
+    return _parted(id, square, lower, upper, _exponent)
+
+
+def parted_normal_density(id: Array, square: Array, lower: Array, upper: Array) -> tuple[Array, dict[str, Any]]:
+    """The same of the density of the Normal itself."""
+    return _parted(id, square, lower, upper, _log_density)
+
+
+def _parted(
+    id: Array, square: Array, lower: Array, upper: Array, level: Callable[[Array, Array, Array], Array]
+) -> tuple[Array, dict[str, Any]]:
     apart = lower > upper
-    below, at_below = cut_normal_posterior(id, square, np.where(apart, -np.inf, lower), upper)
-    above, at_above = cut_normal_posterior(id, square, lower, np.where(apart, np.inf, upper))
+    below, at_below = _cut_gaussian(id, square, np.where(apart, -np.inf, lower), upper, level)
+    above, at_above = _cut_gaussian(id, square, lower, np.where(apart, np.inf, upper), level)
     total = np.where(apart, np.logaddexp(below, above), below)
     share = np.where(apart, np.exp(below - total), 1.0)
     moments = {k: share * at_below[k] + (1 - share) * at_above[k] for k in ("id", "square")}
