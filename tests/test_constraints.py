@@ -211,7 +211,10 @@ SPELT = {
 
 @pytest.mark.parametrize("covariance", SPELT)
 def test_parts_without_noise_however_they_are_written(covariance: str) -> None:
-    """A noise of 0 times a matrix was refused, in directions that depend on nothing at all."""
+    """A noise of 0 times a matrix was refused, in directions that depend on nothing at all.
+
+    By one spelling q has a closed form, by another a search, which ends within 1e-7 of it.
+    """
     lets, *others = SPELT[covariance]
     turn, data = "[[1, 1, 0], [0, 1, 0.5], [0, 0.3, 0.6]]", {"y": np.array([0.3, 2.0, np.nan, 4.5, 3.0, 5.0])}
     found = []
@@ -219,7 +222,7 @@ def test_parts_without_noise_however_they_are_written(covariance: str) -> None:
         text = series(spelt, "MvNormal([1, 2, 0], 3 * eye(3))", turn, "Normal(s[t][0] + s[t][2], var = r)")
         fitter = written(text.replace("for t", f"{lets}for t", 1)).fitter(init={"q": 0.5, "r": 0.8}, max_iter=2, tol=0)
         found.append(fitter.fit(data).history_)
-    np.testing.assert_allclose(found[1:], found[:1] * len(others), rtol=1e-10)
+    np.testing.assert_allclose(found[1:], found[:1] * len(others), rtol=1e-7)
 
 
 def test_data_without_noise_that_follow_from_one_another() -> None:
