@@ -22,6 +22,10 @@ MANY = 20_000_000  # a worker makes half as many by day, in about 2 GB
 # What is tested is numpy's, whether numba is installed or not; test_loops.py compares the loops that numba compiles.
 os.environ.setdefault("EMDSL_NUMBA", "off")
 
+# How wide and coloured a terminal is said to be, and that bugs are to be raised, is for a test to say.
+for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "EMDSL_DEBUG"):
+    os.environ.pop(name, None)
+
 import pytest  # noqa: E402  (after the environment)
 
 
