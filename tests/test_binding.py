@@ -185,7 +185,9 @@ def test_one_array_is_enough_for_one_variable() -> None:
         (SCALAR, {"x": np.array(["2020-01-01"], "M8[D]")}, ["dates"]),
         (SCALAR, {"x": [[1.0], [2.0]]}, ["shape (2, 1)", "(N,)", "x[..., 0]"]),
         (VECTOR, {"x": [1.0, 2.0]}, ["shape (2,)", "(N, D)", "x[..., None]"]),
-        (VECTOR, {"x": [[1.0], [2.0, 3.0]]}, ["uneven"]),
+        (SCALAR, {"x": ["1.000,5", "2"]}, ["write 1000.5, digits alone"]),
+        (VECTOR, {"x": [[1.0], [2.0, 3.0]]}, ["uneven", "row 1 holds 2 of them, row 0 1"]),
+        (RAGGED, {"y": [[1.0], ["a"]]}, ["y: holds numbers and text"]),
         (SCALAR, {"x": []}, ["no rows"]),
         (SCALAR, {"x": [np.nan, np.nan]}, ["every value is missing"]),
         (VECTOR, {"x": [[1, np.nan], [2, np.nan]]}, ["column 1"]),
@@ -622,6 +624,60 @@ def test_columns_by_name_number_and_mapping() -> None:
         read_data(SCALAR, Table({"a": [1.0], "b": [1.0]}), None, None)
     with pytest.raises(DataError, match="did you mean waiting"):
         read_data(SCALAR, Table({"waiting": [1.0]}), {"x": "wating"}, None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "index", "words"),
+    [
+        ({"x": ["a", "a"]}, None, "x has the column a twice"),  # one was dropped: D was 1
+        ({"x": {"a", "b"}}, None, "x needs a name, or a list of names"),  # their order was that of hashes
+        ({"x": 1.5}, None, "x needs a name"),
+        ({"x": ["a", "b"]}, {"n": ["a"]}, "n needs the name of a column"),
+    ],
+)
+def test_columns_that_say_nothing_clear(columns: Any, index: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read_data(VECTOR, Table({"a": [1.0], "b": [2.0]}), columns, index)
+
+
+class Hostile:
+    """An object that refuses to be looked at in one way."""
+
+    def __init_subclass__(cls, way: str) -> None:
+        def refuse(*_: Any) -> Any:
+            raise RuntimeError("not today\nnor tomorrow")
+
+        setattr(cls, way, refuse)
+
+
+class HostileArray(Hostile, way="__array__"): ...
+
+
+class HostileName(Hostile, way="__getattr__"): ...
+
+
+class HostileComparison(Hostile, way="__ne__"): ...
+
+
+class HostileText(Hostile, way="__repr__"): ...
+
+
+@pytest.mark.parametrize("kind", [HostileArray, HostileName, HostileComparison, HostileText])
+def test_objects_that_refuse_to_be_read(kind: type) -> None:
+    """Seen to raise their own exceptions, but for the first."""
+    for data in ({"x": kind()}, {"x": [1.0, kind()]}, kind()):
+        with pytest.raises(DataError, match=r"makes no (array|table): RuntimeError: not today$"):
+            bound(SCALAR, read_data(SCALAR, data, None, None).values)
+
+
+def test_what_was_taken_for_another() -> None:
+    """Bytes that are no UTF-8 were one label; a name and a number of a frame one column; lists in an index a bug."""
+    assert len(set(read_column("c", [b"\xff", b"\xfe"]).values)) == 2
+    with pytest.raises(DataError, match="two columns named 1"):
+        read_data(SCALAR, [{1: 1.0, "1": 2.0}], {"x": "1"}, None)
+    rows = [{"s": [k], "y": 1.0} for k in range(2)]
+    with pytest.raises(DataError, match="an index is one name or number a row"):
+        read_data(RAGGED, rows, None, None)
 
 
 def test_integers_too_large_are_not_wrapped() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import importlib
 import io
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tomllib
@@ -496,6 +498,7 @@ def test_csv_forms() -> None:
     assert columns(b"\xef\xbb\xbfa\n1\n") == {"a": [1]}
     assert columns("a;b\n1;2\n") == columns("a\tb\n1\t2\n") == {"a": [1], "b": [2]}
     assert columns('"a, b",c\n"x, ""y""",2\n') == {"a, b": ['x, "y"'], "c": [2]}
+    assert columns('"x";"a, b, c"\n1;2\n') == {"x": [1], "a, b, c": [2]}  # what is in quotes delimits nothing
     assert columns(" a , b\n1, 2\n\n3,4\n") == {"a": [1, 3], "b": [2, 4]}
     assert columns("a\nTRUE\nfalse\n") == {"a": [1.0, 0.0]}
     assert columns('a\nu\n\n""\nv\n') == {"a": ["u", None, "v"]}  # a blank line is none, an empty cell is missing
@@ -552,7 +555,11 @@ def tracemalloc_peak(text: str) -> float:
         (b"1,2\n3,4\n", "the first line holds numbers"),
         (b"a\n\xff\n", "byte 0xff at offset 2"),
         (b"a\n\0\n", "NUL"),
-        (b'a,b\n"1,2\n', "cannot be split"),
+        (b'a,b\n"1"x,2\n', "a quote inside quotes is written twice"),
+        (b'a,b\n1,2\n"1,2\n3,4\n', "t.csv:3:1: error D035: a quote opens in this row"),
+        (b'a,b\n"r",1,2\n', "header has 2"),
+        (b"a,b\n7,1,2\n", "or a column of row names"),
+        (b"\x1f\x8b\x08\0", "unpack it first"),
         (b"a,\n1,2\n", "column 2 has no name"),
         (b"PK\x03\x04\x14\0", "t.csv: is no text, but a zip archive"),
         (b"\x93NUMPY\x01\0", "an array that numpy saved"),
@@ -565,6 +572,9 @@ def test_csv_faults(content: bytes, words: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(DataError, match="compressed by gzip"):
+        read_table_file(str(tmp_path / "x.json"))
     for path in (tmp_path, tmp_path / "x.csv", tmp_path / "x.parquet"):
         with pytest.raises(DataError):
             read_table_file(str(path))
@@ -579,3 +589,8 @@ def test_parquet(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"nothing")
     with pytest.raises(DataError, match="D032"):
         read_table_file(str(tmp_path / "bad.parquet"))
+    table, path = pyarrow.table({"a": [1.25, 2.5, 9.0]}), tmp_path / "sums.parquet"
+    parquet.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
+    path.write_bytes(path.read_bytes().replace(struct.pack("<d", 2.5), struct.pack("<d", 7.5), 1))
+    with pytest.raises(DataError, match="D032"):
+        read_table_file(str(path))

@@ -11,6 +11,7 @@ import array
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -69,6 +70,8 @@ def _read_once(file: BinaryIO, path: str, as_text: set[int]) -> tuple[list[str],
                 hint = "take out lines of comments" if names[0].startswith(("#", "%", "//")) else None
                 if len(cells) > len(names) and all(c.strip().lstrip("-").replace(".", "").isdigit() for c in cells):
                     hint = "commas inside numbers? Write 1234.5, not 1.234,5 or 1,234.5"
+                    if len(cells) == len(names) + 1:
+                        hint += "; or a column of row names, which the header has no name for"
                 message = f"the row has {len(cells)} cells, but the header has {len(names)}"
                 raise fault("D035", path, line, message, hint)
             lines.append(line)
@@ -130,12 +133,17 @@ def _rows(lines: Iterator[str], path: str) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(1 << 30)
     last = [""]
     reader = csv.reader(_chain(blank, lines, last), delimiter=delimiter, skipinitialspace=True, strict=True)
+    first = 1  # line of the row that is read
     try:
         for cells in reader:
+            first = reader.line_num + 1
             if last[0].strip():
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise fault("D035", path, reader.line_num, f"cannot be split into cells: {error}") from None
+        if "end of data" in str(error):
+            raise fault("D035", path, first, "a quote opens in this row, and is not closed") from None
+        hint = 'a quote inside quotes is written twice: "so ""called"" cells"'
+        raise fault("D035", path, reader.line_num, f"cannot be split into cells: {error}", hint) from None
 
 
 def _chain(first: list[str], rest: Iterator[str], last: list[str]) -> Iterator[str]:
@@ -147,7 +155,8 @@ def _chain(first: list[str], rest: Iterator[str], last: list[str]) -> Iterator[s
 
 def _delimiter(header: str) -> str:
     """The delimiter that splits the header into most cells; a comma where none does."""
-    counts = {d: header.count(d) for d in DELIMITERS}
+    bare = re.sub('"(""|[^"])*"', "", header)  # of names in quotes, which may hold any
+    counts = {d: bare.count(d) for d in DELIMITERS}
     return max(DELIMITERS, key=lambda d: counts[d])
 
 

@@ -88,11 +88,17 @@ def parse_csv(file: BinaryIO, path: str) -> FileTable:
     """The text of a CSV file that can be read twice as a table; see `read_table_file`."""
     start, head = file.tell(), file.read(8)
     file.seek(start)
-    if kind := next((k for begins, k in BINARY.items() if head.startswith(begins)), None):
-        hint = "write arrays as JSON, a table as CSV; in Python, fit takes them as they are"
-        raise DataError(Problem("D032", f"{path}: is no text, but {kind}", hint=hint))
+    _refuse_binary(path, head)
     columns, lines = read_csv(file, path)
     return FileTable(columns=columns, path=path, lines=lines)
+
+
+def _refuse_binary(path: str, head: bytes) -> None:
+    """Raise DataError where the first bytes of a file are those of a format that is no text."""
+    if kind := next((k for begins, k in BINARY.items() if head.startswith(begins)), None):
+        hint = "write arrays as JSON, a table as CSV; in Python, fit takes them as they are"
+        hint = "unpack it first" if "gzip" in kind else hint
+        raise DataError(Problem("D032", f"{path}: is no text, but {kind}", hint=hint))
 
 
 def arrays_by_variable(table: FileTable, names: Mapping[str, bool]) -> dict[str, Any] | None:
@@ -111,6 +117,8 @@ def _read_json(path: str) -> FileTable:
     except OSError as error:
         raise DataError(Problem("D030", f"{path}: cannot be read: {error.strerror or error}")) from None
     except (ValueError, RecursionError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            _refuse_binary(path, error.object[:8])
         raise DataError(Problem("D032", f"{path}: cannot be read as JSON: {why_no_json(error)}")) from None
     rows = as_table(content) if isinstance(content, list) else None
     if rows is not None:
@@ -123,15 +131,15 @@ def _read_json(path: str) -> FileTable:
 
 def _read_parquet(path: str) -> FileTable:
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import ArrowException, parquet
     except ImportError:
         raise DataError(
             Problem("D031", f"{path}: reading Parquet needs pyarrow", hint="pip install 'emdsl[frames]', or use CSV")
         ) from None
     try:
         with Path(path).open("rb") as file:
-            table = parquet.read_table(file)
-    except (OSError, ValueError, KeyError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            table = parquet.read_table(file, page_checksum_verification=True)
+    except (OSError, ValueError, LookupError, ArrowException) as error:
+        reason = getattr(error, "strerror", None) or [*str(error).splitlines(), type(error).__name__][0]
         raise DataError(Problem("D032", f"{path}: cannot be read as Parquet: {reason}")) from None
     return FileTable(columns={str(n): table.column(i) for i, n in enumerate(table.column_names)}, path=path)

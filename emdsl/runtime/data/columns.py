@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.data.faults import DataError, first_line
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -94,7 +94,7 @@ def _from_objects(name: str, data: Array, mask: Array | None) -> Column:
     if texts and len(texts) == len(present):
         out = np.full(flat.size, "", object)
         for i, v in texts:
-            out[i] = v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v)
+            out[i] = v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v)
         return Column(out.reshape(data.shape), gone)
     known = [(i, v, _number(v)) for i, v in present]
     for i, v, number in known:
@@ -102,7 +102,8 @@ def _from_objects(name: str, data: Array, mask: Array | None) -> Column:
             what = "holds numbers and text" if texts else f"holds a {type(v).__name__}, which is no number"
             bad = np.zeros(flat.size, bool)
             bad[i] = True
-            refuse_where(name, bad.reshape(data.shape), data, what, "code it as numbers, or all of it as text", "D004")
+            hint = "code it as numbers, or all of it as text" if data.ndim else "pass a list or an array of numbers"
+            refuse_where(name, bad.reshape(data.shape), data, what, hint, "D004")
     whole = all(isinstance(n, int) for _, _, n in known)
     if whole and any(abs(n) >= 2**63 for _, _, n in known if n is not None):
         whole = False
@@ -152,8 +153,22 @@ def converted(name: str, convert: Callable[..., Any], *arguments: Any) -> Any:
     except (ValueError, TypeError, OverflowError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001  (of code that is not ours)
-        kind, told = type(arguments[0]).__name__, f"{type(error).__name__}: {error}".rstrip(": ")
-        raise DataError(f"{name}: is a {kind}, which makes no array: {told}", code="D004") from None
+        raise _no_array(name, arguments[0], error) from None
+
+
+def _no_array(name: str, data: Any, error: Exception) -> DataError:
+    return DataError(f"{name}: is a {type(data).__name__}, which makes no array: {first_line(error)}", code="D004")
+
+
+def _uneven(name: str, rows: Any) -> DataError:
+    """The fault of rows of uneven lengths, with the first that differs, where that is no deeper inside."""
+    counts = [len(row) if isinstance(row, Sized) and np.iterable(row) else None for row in rows]
+    row = next((i for i, count in enumerate(counts) if count != counts[0]), None)
+    message, hint = f"{name}: its rows have uneven lengths", "what has a length of its own lies on a ragged plate"
+    if row is not None:
+        here, first = ("one number" if n is None else f"{n} of them" for n in (counts[row], counts[0]))
+        message += f": row {row} holds {here}, row 0 {first}"
+    return DataError(message, hint=hint, code="D003", row=row)
 
 
 def _plain(data: Any) -> Any:
@@ -188,27 +203,37 @@ def read_column(name: str, data: Any) -> Column:
     columns of pandas, polars and pyarrow. NaN, None and NA are missing. Raises DataError for
     sparse matrices, dates, complex numbers, a mix of numbers and text, and lists of uneven length.
     """
+    try:
+        return _read_column(name, data)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (of code that is not ours: reading an object runs its methods)
+        raise _no_array(name, data, error) from None
+
+
+def _read_column(name: str, data: Any) -> Column:
     if hasattr(data, "toarray") and hasattr(data, "nnz"):
         raise DataError(f"{name}: is a sparse matrix", hint=f"pass {name}.toarray()", code="D003")
     if isinstance(data, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(data)
         return _from_numpy(name, np.asarray(data.data), mask if mask.any() else None)
-    data = converted(name, _plain, data)
+    data = _plain(data)
     if not isinstance(data, np.ndarray):
         try:
-            array = converted(name, np.asarray, data)
-        except DataError:
+            array = np.asarray(data)
+        except (OverflowError, TypeError):  # numbers beyond the largest float
+            if not isinstance(data, (list, tuple)):
+                raise
+            array = np.asarray(data, dtype=object)
+        except ValueError as error:
+            if "inhomogeneous" in str(error) and isinstance(data, (list, tuple)):
+                raise _uneven(name, data) from None
             raise
-        except (ValueError, OverflowError, TypeError) as error:
-            if isinstance(data, (list, tuple)) and not isinstance(error, ValueError):
-                array = np.asarray(data, dtype=object)
-            else:
-                raise DataError(f"{name}: its rows have uneven lengths", code="D003") from None
         data = np.asarray(data, dtype=object) if array.dtype.kind in "UST" and array.ndim else array
     return _from_numpy(name, data, None)
 
 
-def stack_columns(columns: Sequence[Column]) -> Column:
+def stack_columns(name: str, columns: Sequence[Column]) -> Column:
     """Columns one below the other; text wherever one of them is text and the others hold nothing."""
     if len(columns) == 1:
         return columns[0]
@@ -217,7 +242,8 @@ def stack_columns(columns: Sequence[Column]) -> Column:
         values = [v if v.dtype.kind == "O" else np.full(v.shape, "", object) for v in values]
         for column in columns:
             if not column.text and bool(column.present.any()):
-                raise DataError("holds numbers and text", code="D004")
+                hint = "code it as numbers, or all of it as text"
+                raise DataError(f"{name}: holds numbers and text", hint=hint, code="D004")
     missing = None if all(c.missing is None for c in columns) else np.concatenate([~c.present for c in columns])
     return Column(np.concatenate(values), missing)
 
@@ -276,6 +302,8 @@ def refuse_text(name: str, column: Column) -> None:
 
 def _as_number(text: str) -> str | None:
     """How to write what a text may mean, where that is a number."""
+    if 0 <= text.rfind(".") < text.find(","):  # 1.234,5, of which the comma is the decimal point
+        text = text.replace(".", "").replace(",", ".", 1)
     plain = text.strip(" %$€£").translate({ord(c): None for c in ",' _\u00a0\u2009\u202f"})
     if re.fullmatch(r"-?[0-9]{1,3},[0-9]{3}", text):
         return f"a comma is no part of a number: write {plain}, or {text.replace(',', '.')}"

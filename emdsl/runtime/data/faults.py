@@ -45,6 +45,11 @@ class WrittenOut(DataError):
         return DataError, (self.message, self.hint, self.code, self.row)
 
 
+def first_line(error: Exception) -> str:
+    """What code that is not ours raised, in one line."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+
+
 class DegenerateFit(RuntimeError):
     """The likelihood has no maximum here: a component is empty, or collapsed on too few points."""
 

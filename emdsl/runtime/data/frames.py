@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from emdsl.runtime.data.faults import DataError
+from emdsl.runtime.data.faults import DataError, first_line
 
 
 class Table:
@@ -35,32 +36,47 @@ def as_table(data: Any) -> Table | None:
 
     Raises DataError for repeated names.
     """
+    try:
+        return _as_table(data)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  (of code that is not ours: a lazy frame is read here)
+        message = f"the data are a {type(data).__name__}, which makes no table: {first_line(error)}"
+        raise DataError(message, code="D004") from None
+
+
+def _as_table(data: Any) -> Table | None:
     if isinstance(data, Table):
         return data
-    if isinstance(data, (list, tuple)) and data and all(isinstance(row, Mapping) for row in data):
-        return Table({str(n): [row.get(n) for row in data] for n in dict.fromkeys(n for row in data for n in row)})
+    names: list[Any]
+    column: Callable[[Any], Any]
     if isinstance(data, (dict, np.ndarray)):
         return None
     if hasattr(data, "collect") and hasattr(data, "collect_schema"):
         data = data.collect()
-    if hasattr(data, "column_names") and hasattr(data, "column"):
+    if isinstance(data, (list, tuple)):
+        if not data or not all(isinstance(row, Mapping) for row in data):
+            return None
+        names, column = list(dict.fromkeys(n for row in data for n in row)), lambda n: [row.get(n) for row in data]
+    elif hasattr(data, "column_names") and hasattr(data, "column"):
         names, column = list(data.column_names), data.column
     elif hasattr(data, "columns") and hasattr(data, "__getitem__") and not isinstance(data, (Mapping, np.ndarray)):
         names, column = list(data.columns), data.__getitem__
     else:
         return None
-    twice = sorted({str(n) for n in names if names.count(n) > 1})
+    twice = sorted(n for n, count in Counter(map(str, names)).items() if count > 1)
     if twice:
         raise DataError(f"the table has two columns named {', '.join(twice)}", code="D017")
     return Table({str(n): column(n) for n in names}, _index_levels(data))
 
 
 def _index_levels(data: Any) -> dict[str, Any]:
-    """The named levels of a pandas index: who moved a column there still means it by its name."""
+    """The named levels of a pandas index: who moved a column there still means it by its name. Two of one name have
+    none."""
     index = getattr(data, "index", None)
-    levels = getattr(index, "names", None) or ()
+    levels = list(getattr(index, "names", None) or ())
     return {
         str(n): index.get_level_values(k).to_series()
         for k, n in enumerate(levels)
-        if n is not None and index is not None
+        if n is not None and index is not None and levels.count(n) == 1
     }

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emdsl.runtime.data.arguments import by_name
 from emdsl.runtime.data.columns import holds_numbers, read_column, refuse_text
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.frames import Table
 from emdsl.runtime.data.plates import Record
 from emdsl.runtime.data.sizes import ragged_name
+
+
+def named_columns(columns: Any) -> dict[str, str | list[str]]:
+    """What `columns=` is handed, checked: by variable the name of a column, or a list of names, none of them twice."""
+    found: dict[str, str | list[str]] = {}
+    for name, given in by_name({} if columns is None else columns, "columns", "columns").items():
+        named = given.tolist() if hasattr(given, "tolist") else given  # of numpy and pandas
+        if isinstance(named, (str, int)):
+            found[str(name)] = str(named)
+            continue
+        if not isinstance(named, (list, tuple)):  # nor a set, which has no order
+            raise DataError(f"columns: {name} needs a name, or a list of names, not {given!r:.60}", code="D016")
+        names = found[str(name)] = [str(n) for n in named]
+        if twice := [n for n, count in Counter(names).items() if count > 1]:
+            raise DataError(f"columns: {name} has the column {twice[0]} twice", code="D018")
+    return found
+
+
+def index_columns(index: Any) -> dict[str, str]:
+    """What `index=` is handed, checked: by loop the name of a column."""
+    given = by_name({} if index is None else index, "index", "columns")
+    for loop, column in given.items():
+        if not isinstance(column, (str, int)):
+            raise DataError(f"index: {loop} needs the name of a column, not {column!r:.60}", code="D016")
+    return {str(loop): str(column) for loop, column in given.items()}
 
 
 def spread_over_columns(variable: Record, table: Table, columns: Mapping[str, Any], index: Mapping[str, str]) -> Record:
@@ -20,7 +47,7 @@ def spread_over_columns(variable: Record, table: Table, columns: Mapping[str, An
     plates, named = variable["plates"], columns.get(variable["name"])
     if len(plates) < 2 or ragged_name(plates[-1][1]) or variable["array"] or variable["event"]:
         return variable
-    several = named is not None and not isinstance(named, (str, int)) and len(named) > 1
+    several = isinstance(named, list) and len(named) > 1
     loops = [p[0] for p in plates]
     long = variable["name"] in table.columns or any(n in index or n in list(table.columns) for n in loops)
     if not several and (named is not None or long):
@@ -40,13 +67,13 @@ def columns_of(
     name, axes = variable["name"], [*variable["array"], *variable["event"]]
     if name in columns:
         named = columns[name]
-        names = [str(named)] if isinstance(named, (str, int)) else [str(n) for n in named]
+        names = [named] if isinstance(named, str) else named
         for n in names:
             if n not in table.columns:
                 raise DataError(f"{name}: the table has no column {n}", hint=closest(n, table.columns), code="D018")
         if not axes and len(names) != 1:
             raise DataError(f"{name}: is one number a row, but {len(names)} columns are named for it", code="D018")
-        return names
+        return list(names)
     if not axes and name in table.columns:
         return [name]
     for pattern in ("{}{}", "{}_{}", "{}.{}", "{}[{}]") if len(axes) == 1 else ():

@@ -35,10 +35,12 @@ def coded_places(name: str, column: Any, empty: bool, kept: Sequence[str] | None
     plate (`empty`) says that the row is no element of it: what lies around may have none. `kept` are the names of a fit
     before, in its order."""
     found = read_column(name, _dates_as_text(column))
+    if found.values.ndim != 1:
+        raise DataError(f"{name}: an index is one name or number a row, not shape {found.values.shape}", code="D019")
     if found.missing is not None and not (empty and found.present.any()):
         raise DataError(f"{name}: an index may not be missing", code="D019", row=int(np.flatnonzero(found.missing)[0]))
     values = found.values[found.present]
-    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+    if values.dtype.kind == "f" and (values == np.floor(values)).all() and (np.abs(values) < 2.0**63).all():
         values = values.astype(np.int64)
     codes = np.full(len(found.values), -1)
     seen, codes[found.present] = np.unique(values, return_inverse=True)

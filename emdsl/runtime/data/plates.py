@@ -166,7 +166,7 @@ def unnest(
             f"{name}: its parts have shapes {sorted(ranks)[:3]} after the first axis, where all must be equal",
             code="D003",
         )
-    return (stack_columns(parts) if parts else Column(np.zeros(0))), levels
+    return (stack_columns(name, parts) if parts else Column(np.zeros(0))), levels
 
 
 def ragged_rows(lengths: Array) -> Ragged:

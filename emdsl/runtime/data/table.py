@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emdsl.runtime.data.arguments import by_name
 from emdsl.runtime.data.cells import nested_columns, read_cells
 from emdsl.runtime.data.columns import Array, Column, place_words, read_column, refuse_text
 from emdsl.runtime.data.faults import DataError, closest
 from emdsl.runtime.data.frames import Table, as_table
 from emdsl.runtime.data.groups import Groups, coded, coded_by_rows, group_columns, read_groups, told_by_rows
 from emdsl.runtime.data.layout import IndexColumn, Layout, RowsOf, first_row, layout_of, plates_of_rows
-from emdsl.runtime.data.named import columns_of, spread_over_columns
+from emdsl.runtime.data.named import columns_of, index_columns, named_columns, spread_over_columns
 from emdsl.runtime.data.plates import Record
 
 
@@ -77,9 +76,7 @@ def read_data(
     Raises DataError where a column is absent, or where one array is not enough to know what it is.
     """
     table = as_table(data)
-    columns, index = (
-        by_name({} if a is None else a, n, "columns") for a, n in ((columns, "columns"), (index, "index"))
-    )
+    columns, index = named_columns(columns), index_columns(index)
     if table is not None:
         return read_table(spec, table, columns, index, kept)
     if columns or index:
