@@ -151,8 +151,14 @@ def fit(model: str, data: str, **options: Any) -> None:
     from emdsl.fit.readers import read_table_file
     from emdsl.fit.tables import fit_table
 
-    for path in (options["output"], options["plot"], options["imputed"]):
+    files = [p for p in (options["output"], options["plot"], options["imputed"]) if p is not None]
+    if "-" in files:
+        raise click.UsageError("the table is what is printed: name files to write (--json prints the fit)")
+    for path in files:
         check_output(path, model, data, options["init"])
+    places = [os.path.realpath(p) for p in files if os.path.isfile(p) or not os.path.exists(p)]
+    if len(set(places)) < len(places):
+        raise click.UsageError("two of -o, --plot and --imputed name the same file")
     if options["plot"] and not options["plot"].lower().endswith(".svg"):
         raise click.UsageError("--plot writes SVG: give a name that ends in .svg")
     sizes, index = size_pairs(options["size"]), pairs("--index", options["index"])

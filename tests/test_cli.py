@@ -166,6 +166,8 @@ def test_estimates_of_what_the_data_name_stand_by_their_names(
         (["fit", "gmm.em", FAITHFUL, "--max-iter", "9" * 30], 2, ["--max-iter must be a whole number"]),
         (["fit", "gmm.em", FAITHFUL, "-o", ""], 1, ["its name is empty"]),
         (["fit", "gmm.em", FAITHFUL, "--plot", "a.pdf"], 2, [".svg"]),
+        (["fit", "gmm.em", FAITHFUL, "-o", "-"], 2, ["--json prints the fit"]),
+        (["fit", "gmm.em", FAITHFUL, "-o", "a.svg", "--plot", "./a.svg"], 2, ["name the same file"]),
         (["fit", "gmm.em", FAITHFUL, "-o", "/no/such/dir/fit.json"], 1, ["cannot be written"]),
         (["fit", "gmm.em", FAITHFUL, "--init", "absent.json"], 1, ["absent.json: cannot be read"]),
         (["fit", "gmm.em"], 2, ["DATA"]),

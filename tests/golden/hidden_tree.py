@@ -25,7 +25,8 @@ The model:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from functools import cached_property, lru_cache, partial
 from itertools import combinations
 from pathlib import Path
