@@ -15,6 +15,7 @@ from emdsl import __version__
 from emdsl.errors import EmdslError, InternalError, Problem, harmless
 from emdsl.report.output import (
     as_text,
+    check_files,
     check_output,
     end_at_once,
     harmless_errors,
@@ -151,14 +152,7 @@ def fit(model: str, data: str, **options: Any) -> None:
     from emdsl.fit.readers import read_table_file
     from emdsl.fit.tables import fit_table
 
-    files = [p for p in (options["output"], options["plot"], options["imputed"]) if p is not None]
-    if "-" in files:
-        raise click.UsageError("the table is what is printed: name files to write (--json prints the fit)")
-    for path in files:
-        check_output(path, model, data, options["init"])
-    places = [os.path.realpath(p) for p in files if os.path.isfile(p) or not os.path.exists(p)]
-    if len(set(places)) < len(places):
-        raise click.UsageError("two of -o, --plot and --imputed name the same file")
+    check_files({f"--{n}": options[n] for n in ("output", "plot", "imputed")}, model, data, options["init"])
     if options["plot"] and not options["plot"].lower().endswith(".svg"):
         raise click.UsageError("--plot writes SVG: give a name that ends in .svg")
     sizes, index = size_pairs(options["size"]), pairs("--index", options["index"])
@@ -329,7 +323,7 @@ def sample(
     """Draw synthetic data from MODEL.em at the parameters of a fit, as CSV (or JSON by the name of -o)."""
     from emdsl.fit.tables import draw_rows, size_names
 
-    check_output(output, model)
+    check_output(output, model, fit_path, given_path)
     if output and output.lower().endswith((".parquet", ".pq", ".npz", ".xlsx")):
         raise click.UsageError(f"-o {output}: draws are written as CSV, or as JSON where the name ends in .json")
     built, sizes = compiled(model), size_pairs(size)

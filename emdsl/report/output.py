@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
@@ -41,6 +41,18 @@ def check_output(path: str | None, *read: str | None) -> None:
         reason = getattr(error, "strerror", None) or str(error)
     if reason:
         raise DataError(Problem("D040", f"{path}: cannot be written: {reason}"))
+
+
+def check_files(paths: Mapping[str, str | None], *read: str | None) -> None:
+    """`check_output` for what a command writes beside what it prints; UsageError where two options name one file."""
+    named = {option: path for option, path in paths.items() if path is not None}
+    if "-" in named.values():
+        raise click.UsageError(f"{', '.join(named)}: name a file; a table is printed, or with --json the fit")
+    for path in named.values():
+        check_output(path, *read)
+    places = [os.path.realpath(p) for p in named.values() if os.path.isfile(p) or not os.path.exists(p)]
+    if len(set(places)) < len(places):
+        raise click.UsageError(f"{', '.join(named)}: two name the same file")
 
 
 def put(path: str | None, content: str) -> None:
