@@ -1457,3 +1457,30 @@ def test_a_step_to_a_variance_of_last_digits_is_not_compared() -> None:
     """
     found = emdsl.compile(text=text).verify(apart=False)
     assert not found.failures, str(found)
+
+
+@pytest.mark.parametrize(
+    ("told", "raises"), [("; rounding: the log-likelihood is known to 1e+00 only", True), ("", False)]
+)
+def test_a_variance_of_last_digits_may_collapse_by_weights_alone(
+    told: str, raises: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another library's last digits made the model above fail: 1e-15 of the row twice was less than 0 by weights."""
+    case = find_case(
+        emdsl.compile(text="model M\nparam m : real\nparam s : positive\nfor n in N: observed y[n] ~ Normal(m, s)"), 0
+    )
+    fit = type(case).fit
+
+    def rounded(self: Any, start: Any, steps: int, *drawn: Any, **beside: Any) -> Any:
+        if steps and beside:
+            raise DegenerateError(Problem("D020", "s has collapsed"))
+        found = fit(self, start, steps, *drawn, **beside)
+        found.message_ += told
+        return found
+
+    monkeypatch.setattr(type(case), "fit", rounded)
+    if raises:
+        with pytest.raises(Unchecked, match="last digits"):
+            invariance.repeated(case, "N")
+    else:
+        assert invariance.repeated(case, "N").status == "failed"

@@ -24,6 +24,7 @@ from emdsl.fit.verify.world import Unchecked, World
 
 PLACES, LAST_DIGITS = 8, 1e-15  # how often, and how far off
 OTHERS = 10  # times the range of so many: the data of other checks are others (gaps, a step later), and as large
+ROUNDED = "rounding: the log-likelihood is known to"  # what a fit says where a variance is one of last digits
 TELLS = 1e-3  # of the objective, or of a slope: where rounding takes more, a comparison says nothing
 
 

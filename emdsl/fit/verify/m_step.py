@@ -13,7 +13,7 @@ from emdsl.errors import DataError
 from emdsl.families.scope import Array
 from emdsl.fit.sampling import variable_reads
 from emdsl.fit.verify import on_average
-from emdsl.fit.verify.blur import OTHERS, jitter
+from emdsl.fit.verify.blur import OTHERS, ROUNDED, jitter
 from emdsl.fit.verify.case import Case
 from emdsl.fit.verify.certificate import Check, measured, reason, skipped
 from emdsl.fit.verify.checks import (
@@ -45,7 +45,6 @@ FAR = 1e100  # a number this large stands for infinity
 WIDE = 3e-4  # steps of differences, first and second
 BENT = 0.2  # of what such steps change: not smooth
 MOST_STEPS, LEVEL = 400, 1e-4  # of EM until it ends, and how far from a maximum that may be
-ROUNDED = "rounding: the log-likelihood is known to"  # what a fit says where a variance is one of last digits
 RESTING, LAST_DIGITS = 10, 4e-16  # steps before a fit was stopped, by which an objective at rest moves no more
 FIRST_STEPS = 10  # of those that may take more points
 STEPS_INSIDE = 60  # of those that have integrals inside integrals: a third of a second each
