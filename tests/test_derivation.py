@@ -782,7 +782,7 @@ for n in N:
 """: (
         "E[c[n]] = mean(c[n]) + √v (φ(α(c[n])) - φ(β(c[n]))) / (Φ(β(c[n])) - Φ(α(c[n])))",
         "So where below[n] = 1 E[c[n]] = mean(c[n]) - √v φ(β(c[n])) / Φ(β(c[n]))",  # as textbooks have it
-        "A(c[n]) = mean(c[n])² / (2 v) + ½ log v + ½ log(2 π) + log(Φ(β(c[n])) - Φ(α(c[n])))",
+        "A(c[n]) = log(Φ(β(c[n])) - Φ(α(c[n])))",
     ),
     """param m : real
 param v : positive
@@ -1402,7 +1402,7 @@ for n in N:
     latent u[n] ~ Normal(w[n] @ gamma + b[site[n]], 1)
     observed y[n] ~ Delta(u[n] > 0)
 """: (
-        "log q(b⁽ⁱ⁾[c]) = Σ_{n : site[n] = c} (A(u[n] | b⁽ⁱ⁾[site[n]]) - ½ log(2 π) - ½ (w[n]ᵀ gamma + b⁽ⁱ⁾[c])²)",
+        "log q(b⁽ⁱ⁾[c]) = Σ_{n : site[n] = c} A(u[n] | b⁽ⁱ⁾[site[n]])",
         "Σ_n E[log(2 π) + (u[n] - w[n]ᵀ gamma - b[site[n]])²]",
         "Σ_n E[u[n] - b[site[n]]] w[n]",
     ),
