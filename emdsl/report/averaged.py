@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
@@ -26,13 +26,13 @@ def averaged_over_others(plan: Plan, block: Block, factors: Sequence[Factor]) ->
     moments, and where the block is no factor by itself."""
     parts = plan.elimination.parts
     own = next((part for part in parts if part.blocks == (block,)), None)
-    if own is None or block.chain is not None or block.network or block.gaussian is not None:
+    if own is None or block.chain is not None or block.gaussian is not None:
         return None
     others, out = [part for part in parts if part is not own], list[Term]()
     if any(b.scale is not None for part in others for b in part.blocks):  # squares close in its location
         return None
     for factor in factors:
-        for c, body, sums in _opened(factor.body, block):
+        for c, body, sums in _opened(factor.body, block, {n for part in others for n in part.latents}):
             number, rest = x.split_number(x.mul(*body))
             kept = tuple(e for e in x.factors_of(rest) if e != x.ONE)
             term = settle(Term(c * number, factor.gates, factor.masks + kept, factor.plates + sums))
@@ -47,7 +47,10 @@ def averaged_over_others(plan: Plan, block: Block, factors: Sequence[Factor]) ->
     return merge(out, plan.expected.symmetry)
 
 
-def _opened(body: Expr, block: Block) -> Iterator[tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]]:
-    """The addends of a log density, opened about a block and nothing else."""
-    for term in x.terms_of(body):
+def _opened(
+    body: Expr, block: Block, others: Set[str]
+) -> Iterator[tuple[Fraction | float, tuple[Expr, ...], tuple[Ix, ...]]]:
+    """A log density opened about a block and nothing else, each addend with latents of others by itself."""
+    apart = [t for t in x.terms_of(body) if x.variables(t) & others]
+    for term in (x.add(*(t for t in x.terms_of(body) if t not in apart)), *apart):
         yield from opened(term, lambda n: ASKED if n in block.latents else REST)

@@ -22,6 +22,7 @@ from emdsl.derive.posteriors.chains import Neighbours, Placed
 from emdsl.derive.posteriors.configurations import uneven
 from emdsl.derive.posteriors.discrete import placements
 from emdsl.derive.posteriors.fields import without_gates
+from emdsl.derive.posteriors.networks import cliques_of
 from emdsl.derive.posteriors.quadrature import counts
 from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.derive.posteriors.slopes import components
@@ -168,7 +169,7 @@ def _inside(plan: Plan, block: Block) -> Iterator[Say]:
 def closed_terms(plan: Plan, block: Block) -> list[Placed]:
     """The terms that hold a block, in the block's own indices: squares closed, earlier blocks integrated out."""
     ends = ends_of(plan)
-    if plan.elimination.parts and not block.network:
+    if plan.elimination.parts:
         if (whole := _averaged(plan, block)) is not None:
             return whole
         roles = block.roles or ("",) * len(block.terms)
@@ -240,7 +241,10 @@ def _inner(term: Term, block: Block) -> Expr:
 
 def _discrete(plan: Plan, block: Block, t: Typeset) -> Iterator[Say | Show]:
     if block.network:
-        yield from network_steps(plan, block, [p.term for p in closed_terms(plan, block)], t)
+        closed = _averaged(plan, block) if plan.elimination.parts else closed_terms(plan, block)
+        terms = [p.term for p in closed or ()]
+        found = block.network if closed is None else cliques_of(terms, block.latents, plan.joint.levels)
+        yield from network_steps(plan, block, () if isinstance(found, str) else found, t)
         return
     if block.chain is not None:
         yield from chain_lines(block, closed_terms(plan, block), t)

@@ -7,10 +7,9 @@ from itertools import permutations
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
-from emdsl.derive.joint.terms import Term
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.block import Block
-from emdsl.derive.posteriors.networks import Clique, cliques_of
+from emdsl.derive.posteriors.networks import Clique
 from emdsl.language import model as m
 from emdsl.language.transform import expressions_of, names_in
 from emdsl.report import formula as f
@@ -20,11 +19,10 @@ from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 
 
-def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -> Iterator[Say | Show]:
-    """The factors of the joint density of all states, by the places that they hold; `terms` have closed squares."""
+def network_steps(plan: Plan, block: Block, found: Sequence[Clique], t: Typeset) -> Iterator[Say | Show]:
+    """The factors of the joint density of all states, by the places that they hold; squares in `found` are closed."""
     yield Say("The density of all states is a product of factors, each of a few elements. Their logs are")
-    found = cliques_of(terms, block.latents, plan.joint.levels)
-    for clique in found if not isinstance(found, str) else ():
+    for clique in found:
         names = t.letters.extend({}, (*clique.plates, *clique.states))
         held = {*clique.plates, *clique.states}
         parts = [x.totals([i for i in p.ixs if i not in held], x.mul(*clique.masks, p.body)) for p in clique.terms]
@@ -39,7 +37,7 @@ def network_steps(plan: Plan, block: Block, terms: Sequence[Term], t: Typeset) -
             "q is a product over elements: the probability of elements together is the product of theirs. One is taken "
             "after the other, with the factors that hold it averaged over the elements that they hold beside it:"
         )
-        yield from _one_by_one(plan, block, () if isinstance(found, str) else found, t)
+        yield from _one_by_one(plan, block, found, t)
         return
     yield from _summed_out(t)
 
