@@ -1519,7 +1519,7 @@ for n in N:
         "y[0] log(¼ (t + 2)) + y[1] log(¼ (1 - t))",
         "t = (S_y_0 - S_y_3 - √(",
         "which_s_is says which of them s is: 0 for u, 1 for v, 2 for w.",
-        "log p(s, which_s_is | r, a) = Σ_n [which_s_is[n] = 0] (log r - r s[n])",
+        "log p(s, which_s_is | r, a) = Σ_n [which_s_is[n] = 0] log r",
         "In terms of the data, where none is missing: r =",
     ),
     """param alpha : positive
@@ -1718,6 +1718,31 @@ infer m, t, z by meanfield
         "rate(t[k]) = 1 + ½ Σ_n q(z[n] = k) E[(y[n] - m[k])²]",
         "log q(z[n] = k) = ½ E[log t[k]] - log K - ½ log(2 π) - ½ E[(y[n] - m[k])²] E[t[k]] + const",
     ),
+    """param a : positive
+param b : positive
+param c : positive
+for n in N:
+    latent u[n] ~ Exponential(a)
+    latent v[n] ~ Exponential(b)
+    latent w[n] ~ Exponential(c)
+    observed s[n] ~ Delta(min(u[n], v[n], w[n]))
+""": (
+        "= i) = [i = 0] log a + [i = 1] log b + [i ≥ 2] log c - a s[n] - b s[n] - c s[n] + const",  # all in each state
+        "Σ_n q(which_s_is[n] = 2) log c - a Σ_n s[n] - b Σ_n s[n] - c Σ_n s[n] + const (7.1)",
+        "s[n] (q(which_s_is[n] = 1) + q(which_s_is[n] = 2)) (6.3)",  # not `[not(s[n] is seen)] s[n] ...`, which is 0
+        "What is missing of s is read elsewhere",
+    ),
+    """param tau2 : positive
+param s2 : positive
+param w : unit
+for p in P:
+    latent on[p] ~ Bernoulli(w)
+    latent b[p] ~ Normal(0, var = tau2) if on[p] == 1 else Delta(0)
+for n in N:
+    given x[n] : real[P]
+    observed y[n] ~ Normal(sum(x[n, p] * b[p] for p in P), var = s2)
+infer on, b by meanfield
+""": ("+ [i = 1] E[b[p]] Σ_n y[n] x[n, p] / s2", "- [i = 1] E[b[p]²] Σ_n x[n, p]² / (2 s2)"),  # not `b[p]²`
 }
 
 

@@ -23,6 +23,7 @@ from emdsl.derive.posteriors.told import told_tails
 from emdsl.derive.weighted import chained_plates
 from emdsl.language import model as m
 from emdsl.language.left_out import read_elsewhere
+from emdsl.language.transform import names_in
 
 CHECKED = frozenset({"positive", "unit", "simplex", "spd", "count"})  # domains of arguments that data are held against
 
@@ -182,6 +183,8 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
 
 def _needed_by_others(v: m.Variable, plan: Plan) -> bool:
     """Whether the density of another element reads an observed one: a missing entry cannot simply be left out."""
+    if any(v.name in names_in(p.expression) for p in plan.joint.model.potentials):
+        return True
     plates = len(home_of(v))
     names = (v.name, raw(v.name))
     for f in (f for n in names for f in plan.joint.holding.get(n, ())):

@@ -16,6 +16,7 @@ from emdsl.derive.plan import Plan
 from emdsl.language.transform import names_in
 from emdsl.report import formula as f
 from emdsl.report.draws import each_over_draws, over_draws
+from emdsl.report.each_state import once
 from emdsl.report.explicit import averaged_terms, joined, without_mass
 from emdsl.report.factored import content
 from emdsl.report.gathered import gathered
@@ -115,7 +116,7 @@ def averaged(plan: Plan, named: Plan, t: Typeset) -> Expr | None:
         one = x.rebuild(without_mass(one), lambda n: in_both_states(n, t.known.binary))
         one = x.add(*(over_draws(term, plan.drawn, inside=True) for term in x.terms_of(one))) if plan.drawn else one
         parts.append(tidy(x.rebuild(one, _number_out), t.known))
-    return _of_parameters(x.add(*parts), plan, t)
+    return _of_parameters(x.add(*once([e for p in parts for e in x.terms_of(p)], t.known.literal)), plan, t)
 
 
 def _free(factor: Factor, params: Set[str], plan: Plan) -> Factor:

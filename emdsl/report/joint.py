@@ -17,6 +17,7 @@ from emdsl.generate.spec import missing_policy
 from emdsl.language import model as m
 from emdsl.language.transform import expressions_of, names_in
 from emdsl.report import formula as f
+from emdsl.report.all_states import in_all_states
 from emdsl.report.conditions import followed
 from emdsl.report.formula import Formula
 from emdsl.report.lets import meanings, read_through, with_names
@@ -190,7 +191,7 @@ def _shown(factors: Sequence[Factor], plan: Plan, known: Ends, t: Typeset) -> tu
     seen = [replace(factor, body=with_points(factor.body, plan.joint.multipliers)) for factor in factors]
     bare = [apart(factor, known) for factor in seen]
     shown = [summed(factor, e, t) for factor, (e, _) in zip(seen, bare, strict=True)]
-    held = [(plates, e) for plates, e in _in_all_states(shown, t) if e != x.ZERO] or shown[:1]
+    held = [(plates, e) for plates, e in in_all_states(shown, t.known) if e != x.ZERO] or shown[:1]
     return held, _where([s for _, own in bare for s in own], t)
 
 
@@ -244,16 +245,6 @@ def _seen_by(latent: str, plan: Plan) -> tuple[str, ...]:
     named = ((v.name, {n for e in expressions_of(v.distribution) for n in names_in(e)})
              for v in model.of_kind("observed") if v.distribution is not None)  # fmt: skip
     return tuple(n for n, read in named if latent in read_through(read, model.lets))
-
-
-def _in_all_states(shown: Sequence[tuple[tuple[Ix, ...], Expr]], t: Typeset) -> list[tuple[tuple[Ix, ...], Expr]]:
-    """What factors hold in every state of a latent as one: `[z = 0] log 2 + [z = 1] log 2`."""
-    out: dict[tuple[Ix, ...], list[Expr]] = {}
-    for plates, e in shown:
-        out.setdefault(plates, []).extend([e] if e != x.ZERO else [])
-    whole = {plates: tidy(x.add(*own), t.known) for plates, own in out.items() if len(own) > 1}
-    fewer = {plates for plates, e in whole.items() if len(x.terms_of(e)) < len(out[plates])}
-    return [(plates, e) for plates, e in shown if plates not in fewer] + [(plates, whole[plates]) for plates in fewer]
 
 
 def _bounded_by(factor: Factor, plan: Plan) -> str:

@@ -27,6 +27,7 @@ from emdsl.report.conditions import (
     shares_met,
     sides_met,
 )
+from emdsl.report.each_state import once
 from emdsl.report.factored import into_ratios, other_share, out_of_sums, power_of, product_of, without_logs
 from emdsl.report.folded import folded
 from emdsl.report.known import SHORT, Known, entry_of, exact, is_empty, placed_in_order
@@ -91,7 +92,7 @@ class Tidying(x.Rebuilding):
                 met = _met(shares_met(own), facts)
                 met = all_states(cancelled(met, facts.binary), facts.literal) if facts.complete else met
                 if isinstance(met, x.Add):
-                    met = x.add(*in_every_state(statistics_met(met.terms), facts.literal))
+                    met = x.add(*once(in_every_state(statistics_met(met.terms), facts.literal), facts.literal))
                 return x.add(*_number_logs(list(met.terms))) if isinstance(met, x.Add) else met
             case x.Mul():
                 held = pointed(followed(n.factors, facts.whole, facts.supports))

@@ -88,7 +88,7 @@ def pieces_of(cuts: Sequence[Cut]) -> list[Piece] | None:
         masks = tuple(dict.fromkeys(c for case in chosen for c in case.masks))
         lows = tuple(dict.fromkeys(e for c in chosen for e in c.lows))
         highs = tuple(dict.fromkeys(e for c in chosen for e in c.highs))
-        if _never(masks):
+        if _never(masks) or any(_reads(c, _unseen(masks)) for c in chosen):
             continue
         outside = any(c.outside for c in chosen)
         if outside and len(lows) + len(highs) > 2:
@@ -127,6 +127,18 @@ def _never(masks: Sequence[Expr]) -> bool:
             if states.setdefault(mask.args[0], mask.args[1]) != mask.args[1]:
                 return True
     return False
+
+
+def _unseen(masks: Sequence[Expr]) -> set[str]:
+    """The data that are missing where conditions hold."""
+    inner = (c.args[0] for c in masks if isinstance(c, x.Fn) and c.name == "not")
+    return {PRESENT.named(e.var) for e in inner if isinstance(e, El) and e.var in PRESENT}
+
+
+def _reads(case: Case, unseen: set[str]) -> bool:
+    """Whether a condition of no data's own reads data that are missing there: it is refused before it is asked."""
+    of_data = any(isinstance(c, El) and c.var in PRESENT for c in case.masks)
+    return not of_data and any(x.variables(e) & unseen for e in (*case.lows, *case.highs))
 
 
 def _cases(cut: Cut) -> list[Case]:
