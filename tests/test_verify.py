@@ -782,6 +782,17 @@ for n in N:
     latent z[n] ~ Categorical(w)
     observed y[n] ~ Normal(b, s[z[n]])
 """  # rows that are summed out together have no weights: with them it is a fit by mean-field, which says so
+BESIDE_DRAWS = """model BesideDraws
+param q : positive
+param r : real
+for a in G:
+    latent w[a] ~ Normal(0, 1)
+for n in N:
+    given of[n] : index[G]
+    latent h[n] ~ Normal(0, q)
+    observed y[n] ~ Normal(w[of[n]] + r * h[n], 1)
+infer w by mcmc
+"""  # what is exact given w is checked with w as data, on two plates: rows of G weighed in another module
 TWO_SIGNS = """model TwoSigns
 param r : real
 param q : positive
@@ -882,6 +893,7 @@ for n in N:
         (SUM_DRAWN, 0, ""),
         (FAR_TAIL, 3, "posterior"),
         (WEIGHED, 0, "rows in another order"),
+        (BESIDE_DRAWS, 0, "the module alone"),
     ],
 )
 def test_no_alarm(text: str, seed: int, check: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def alone(case: Case) -> Iterator[Check]:
     yield measured("the module alone", "fits as the package does", apart(found, wanted), 0.0)
     if case.apart:
         yield _by_itself(case, make.__name__, wanted)
-    weighed, beside, unweighed = _weighed(case, wanted)
+    weighed, beside, unweighed = _weighed(case, module.SPEC, wanted)
     cutting = [name for name in ("chunks", "wide_chunks") if hasattr(module, name)]
     if not cutting:
         yield skipped("chunks of two rows", "", "its rows are not cut into chunks")
@@ -55,10 +55,12 @@ def alone(case: Case) -> Iterator[Check]:
         yield skipped("sums made once", "", "every pass is over the rows")
 
 
-def _weighed(case: Case, whole: Any) -> tuple[Any, dict[str, Any], str]:
+def _weighed(case: Case, spec: Mapping[str, Any], whole: Any) -> tuple[Any, dict[str, Any], str]:
     """A fit in which each row weighs what it does, and its weights; `whole` where none is made of them, and why."""
     why = "no plate of the data has a name"
     for name in outermost(case.world.model)[:1]:
+        if name in spec.get("unweighted", {}):  # the package prints another module for it
+            return whole, {}, f"rows of {name} weigh in another module: {spec['unweighted'][name]}"
         weights = 1 + 0.25 * (np.arange(case.drawn.setting.sizes[name]) % 3)  # few rows of large ones have no maximum
         beside: dict[str, Any] = {"sample_weight": weights, "weights_over": name}
         try:
