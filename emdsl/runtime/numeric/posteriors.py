@@ -112,11 +112,13 @@ def _cut_gaussian(
     flipped = lower - mean > mean - upper  # the tail that holds the interval is turned to the left
     a, b = (lower - mean) / sd, (upper - mean) / sd
     a, b = np.where(flipped, -b, a), np.where(flipped, -a, b)
-    log_b = scipy.special.log_ndtr(b)
-    log_mass = log_b + np.log1p(-np.exp(scipy.special.log_ndtr(a) - log_b))
-    at_a, at_b = (np.exp(-0.5 * t**2 - 0.5 * np.log(2 * np.pi) - log_mass) for t in (a, b))
+    log_mass, at_a = scipy.special.log_ndtr(b), 0.0
+    if (both := np.isfinite(a)).any():  # elsewhere one tail is all
+        log_mass = log_mass + np.log1p(-np.exp(scipy.special.log_ndtr(a) - log_mass))
+        at_a = np.exp(-0.5 * a**2 - 0.5 * np.log(2 * np.pi) - log_mass)
+    at_b = np.exp(-0.5 * b**2 - 0.5 * np.log(2 * np.pi) - log_mass)
     slope = at_a - at_b
-    curve = np.where(np.isfinite(a), a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
+    curve = np.where(both, a, 0.0) * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
     inside = mean + np.where(flipped, -1.0, 1.0) * sd * slope
     spread = var * np.maximum(1 + curve - slope**2, 0.0)
     whole = 0.0 if level is _log_density else _of_the_line(id, var, mean)
@@ -148,6 +150,8 @@ def hardly_normal(id: Array, square: Array, lower: Array, upper: Array) -> Array
     """Where exp(id * u + square * u^2) hardly changes between two bounds, or grows with u^2: no Normal's tails tell of
     what is between."""
     middle, half = _middle(lower, upper)
+    if not np.isfinite(half).any():
+        return np.zeros(np.broadcast_shapes(*map(np.shape, (id, square, half))), bool)
     length = np.where(np.isfinite(half), half, 0.0)
     steep = np.abs(id + 2 * square * middle) * length + np.abs(square) * length**2
     return np.isfinite(half) & ((steep < HARDLY_STEEP) | np.greater(square, 0.0))
