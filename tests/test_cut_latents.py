@@ -13,7 +13,7 @@ from scipy import integrate, special, stats
 
 import emdsl
 from emdsl.runtime.montecarlo.sampler import Chain
-from emdsl.runtime.numeric.posteriors import cut_normal_posterior
+from emdsl.runtime.numeric.cut_normals import cut_normal_posterior
 
 pytestmark = pytest.mark.filterwarnings("ignore::emdsl.runtime.data.faults.ConvergenceWarning")
 

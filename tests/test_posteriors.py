@@ -18,7 +18,7 @@ from emdsl.families.drawing import draw
 from emdsl.families.kernels_natural import gig_log_bessel, gig_log_normaliser, gig_parts, gig_power, standard_truncated
 from emdsl.families.normalised import quadrature, random_arguments
 from emdsl.families.table import PRELUDE, RECORDS
-from emdsl.runtime.numeric import posteriors
+from emdsl.runtime.numeric import cut_normals, posteriors
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # overflow to infinity is a right answer here
 
@@ -192,7 +192,7 @@ def test_a_cut_normal_keeps_its_digits(low: float, high: float) -> None:
 )
 def test_between_bounds_a_density_may_grow_with_the_square(id: float, square: float, low: float, high: float) -> None:
     """Against more digits: the likelihood was NaN wherever the square was positive and not next to nothing."""
-    total, said = posteriors.cut_normal_posterior(*(np.array(float(v)) for v in (id, square, low, high)))
+    total, said = cut_normals.cut_normal_posterior(*(np.array(float(v)) for v in (id, square, low, high)))
     with mp.workdps(25):
         top = max(id * v + square * v**2 for v in (low, high))
         parts = [low + (high - low) * mp.mpf(k) / 4 for k in range(5)]

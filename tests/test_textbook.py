@@ -16,7 +16,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.moments import MOMENTS
 from emdsl.report.unicode import text
 from emdsl.report.walking import rebuilt
-from emdsl.runtime.numeric import posteriors
+from emdsl.runtime.numeric import cut_normals, posteriors
 
 FUNCTIONS = {
     "log": np.log, "exp": np.exp, "digamma": special.digamma, "logdet": lambda m: np.linalg.slogdet(m)[1],
@@ -84,7 +84,7 @@ def test_moments_are_those_of_the_kernel(family: str) -> None:
 def test_a_normal_between_two_ends_and_a_wishart() -> None:
     a = {"low": np.array(-0.3), "high": np.array(1.1), "mean": np.array(0.4), "precision": np.array(2.5)}
     natural = {"id": a["mean"] * a["precision"], "square": -a["precision"] / 2}
-    _, kernel = posteriors.cut_normal_posterior(**natural, lower=a["low"], upper=a["high"])
+    _, kernel = cut_normals.cut_normal_posterior(**natural, lower=a["low"], upper=a["high"])
     names = {n: f.Name(n) for n in (*a, "alpha", "beta")}
     a |= {"sd": 1 / np.sqrt(a["precision"]), "variance": 1 / a["precision"]}
     spread = f.Name("sd"), f.Name("variance")
@@ -93,7 +93,7 @@ def test_a_normal_between_two_ends_and_a_wishart() -> None:
     first, second = intervals.between(names, *spread)
     np.testing.assert_allclose([value(first, a), value(second, a)], [kernel["id"], kernel["square"]])
     a |= {"low": a["high"], "high": a["low"], "alpha": a["beta"], "beta": a["alpha"]}  # outside
-    _, kernel = posteriors.parted_normal_posterior(**natural, lower=a["low"], upper=a["high"])
+    _, kernel = cut_normals.parted_normal_posterior(**natural, lower=a["low"], upper=a["high"])
     outside = [value(e, a) for e in intervals.between(names, *spread, apart=True)]
     np.testing.assert_allclose(outside, [kernel["id"], kernel["square"]])
     scale = np.array([[2.0, 0.3], [0.3, 1.0]])

@@ -20,6 +20,7 @@ MODULES = (
     "numeric/starts",
     "numeric/preparation",
     "numeric/threads",
+    "numeric/cut_normals",
     "numeric/posteriors",
     "discrete/lanes",
     "discrete/edges",

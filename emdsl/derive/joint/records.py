@@ -26,11 +26,11 @@ FACTORIAL = "log factorial"  # of counts: the base measure of a Multinomial
 class Posterior:
     """A family of the prelude that a block's posterior can be, and what its declaration cannot say.
 
-    `kernel` is a function of `emdsl.runtime.numeric.posteriors`, from natural parameters to log-normaliser and moments;
-    `moments` are all functions of the latent whose expectation it gives. `fields` are the family's arguments in
-    `posterior_`. `arguments` are those that are linear in a natural parameter: argument, statistic, factor, constant.
-    `neutral` are natural parameters of some proper member, for elements that are not there. The
-    statistics, the rank and the support are those of the declaration.
+    `kernel` is a function of `emdsl.runtime.numeric.posteriors`, or of `cut_normals` beside it, from natural
+    parameters to log-normaliser and moments; `moments` are all functions of the latent whose expectation it gives.
+    `fields` are the family's arguments in `posterior_`. `arguments` are those that are linear in a natural parameter:
+    argument, statistic, factor, constant. `neutral` are natural parameters of some proper member, for elements that
+    are not there. The statistics, the rank and the support are those of the declaration.
     """
 
     name: str

@@ -21,8 +21,8 @@ from emdsl.runtime.fields.fields import assembled, field_pieces
 from emdsl.runtime.fields.kinds import every_row
 from emdsl.runtime.fields.reduction import halved
 from emdsl.runtime.montecarlo.kernels import new_tuner, slice_kernel
+from emdsl.runtime.numeric.cut_normals import hardly_normal, two_sides
 from emdsl.runtime.numeric.numerics import cholesky
-from emdsl.runtime.numeric.posteriors import hardly_normal, two_sides
 
 Rng = np.random.Generator
 
