@@ -166,6 +166,7 @@ def test_estimates_of_what_the_data_name_stand_by_their_names(
         (["fit", "gmm.em", FAITHFUL, "--max-iter", "9" * 30], 2, ["--max-iter must be a whole number"]),
         (["fit", "gmm.em", FAITHFUL, "-o", ""], 1, ["its name is empty"]),
         (["fit", "gmm.em", FAITHFUL, "--plot", "a.pdf"], 2, [".svg"]),
+        (["fit", "gmm.em", FAITHFUL, "-o", FAITHFUL + "/"], 1, ["its name ends in /"]),  # it was written over
         (["fit", "gmm.em", FAITHFUL, "-o", "-"], 2, ["--output: name a file"]),
         (["fit", "gmm.em", FAITHFUL, "-o", "a.svg", "--plot", "./a.svg"], 2, ["two name the same file"]),
         (["fit", "gmm.em", FAITHFUL, "-o", "/no/such/dir/fit.json"], 1, ["cannot be written"]),
@@ -383,6 +384,15 @@ def test_a_reader_that_has_seen_enough_is_no_fault(
         monkeypatch.setattr(sys, "stdout", out)
         assert cli.run((command, "gmm.em", *more)) == 0
     assert command != "fit" or (tmp_path / "plot.svg").read_text().startswith("<svg")
+
+
+def test_what_is_wrong_stays_wrong_where_nobody_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`emdsl check M.em 2>&1 | true` of a wrong model ended with 0."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), open(writer, "w", buffering=1) as err:
+        monkeypatch.setattr(sys, "stderr", err)
+        assert cli.run(("check", "absent.em")) == 1
 
 
 def test_a_fit_that_comes_through_a_pipe_is_read_once(run: Any, tmp_path: Path) -> None:

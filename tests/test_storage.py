@@ -116,6 +116,16 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     assert not os.listdir(tmp_path)
 
 
+def test_what_is_write_protected_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename asks the directory alone: a file of mode 400 was replaced."""
+    path = tmp_path / "kept.json"
+    path.write_text("old")
+    monkeypatch.setattr(os, "access", lambda place, mode: place != path or mode != os.W_OK)  # who is root may write all
+    with pytest.raises(faults.DataError, match="cannot be written: Permission denied"):
+        whole.write_whole(path, b"new")
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["kept.json"]
+
+
 def refused(path: Path) -> str:
     with pytest.raises(faults.DataError) as info:
         GaussianMixture().restore(path)

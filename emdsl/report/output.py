@@ -29,6 +29,8 @@ def check_output(path: str | None, *read: str | None) -> None:
         folder = Path(path).resolve().parent
         if not path:
             reason = "its name is empty"
+        elif path.endswith(os.sep):
+            reason = f"it is no file, as its name ends in {os.sep}"
         elif any(f and os.path.isfile(f) and os.path.exists(path) and os.path.samefile(path, f) for f in read):
             reason = "it is what is read"
         elif Path(path).is_dir():
@@ -37,6 +39,8 @@ def check_output(path: str | None, *read: str | None) -> None:
             reason = f"there is no directory {folder}"
         elif not os.access(folder, os.W_OK):
             reason = f"the directory {folder} is not writable"
+        elif os.path.exists(path) and not os.access(path, os.W_OK):
+            reason = "it is write-protected"
     except (OSError, ValueError, RuntimeError) as error:  # a name too long, or of no file, a link to itself
         reason = getattr(error, "strerror", None) or str(error)
     if reason:
@@ -87,13 +91,20 @@ def as_text(document: Any) -> str:
 
 
 class Harmless:
-    """A stream that is handed text for people: names in it may come from any file."""
+    """A stream that is handed text for people: names in it may come from any file. Nobody need read it (`2>&1 | true`):
+    a command goes on to the status that it ends with."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        return self.stream.write(harmless(text))
+        with contextlib.suppress(BrokenPipeError):
+            self.stream.write(harmless(text))
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.stream.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

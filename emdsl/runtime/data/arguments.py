@@ -38,6 +38,8 @@ def place(value: Any) -> Path:
     """The path of a file; else DataError."""
     if not isinstance(value, (str, os.PathLike)):
         raise DataError(f"the path of a file must be a str or a Path, not {type(value).__name__}", code="D030")
+    if os.fspath(value).endswith(os.sep):  # which Path leaves out, and writes over the file of that name
+        raise DataError(f"{value}: is no file, as its name ends in {os.sep}", code="D030")
     path = Path(value)
     if "\0" in str(path):
         raise DataError("the path of a file holds a zero character", code="D030")

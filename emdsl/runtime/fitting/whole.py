@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -32,6 +33,8 @@ def _write_whole(path: str | os.PathLike[str], content: bytes) -> None:
         Path(path).write_bytes(content)
         return
     path = Path(os.path.realpath(path))
+    if path.exists() and not os.access(path, os.W_OK):  # a rename asks the directory alone
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     start = f".{path.name[:40]}."
     name = path.parent / f"{start}{os.urandom(4).hex()}{PART}"
     try:
