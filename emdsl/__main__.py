@@ -1,13 +1,14 @@
 """`emdsl` and `python -m emdsl`: the command line, loaded where Ctrl-C is told as it is later."""
 
 import os
-import signal
 import sys
 
 
 def main() -> None:
     """Run the command line. Exits."""
     try:
+        import signal  # which takes a moment
+
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         from emdsl.cli import main as run
     except KeyboardInterrupt:

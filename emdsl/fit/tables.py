@@ -7,6 +7,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from emdsl.runtime.fitting.sealing import DIGEST, plain_value
 from emdsl.runtime.fitting.settings import sizes_of_parameters, starting_values
 from emdsl.runtime.fitting.storage import by_unique_names, content_of, numbers_of, read_document
 
+BLOCK = 1 << 12  # rows that are written before Ctrl-C is heeded
 Array = np.ndarray[Any, np.dtype[Any]]
 Record = Mapping[str, Any]
 
@@ -191,7 +193,9 @@ def _csv_text(columns: Mapping[str, Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    rows = zip(*columns.values(), strict=True)
+    while block := list(islice(rows, BLOCK)):
+        writer.writerows(block)
     return text.getvalue()
 
 
