@@ -1046,7 +1046,7 @@ for n in N:
         "The data have this log density: log p(seen | k, s, limit) = Σ_n [seen[n] ≠ limit[n]] (log k",
         "+ (k - 1) log seen[n]",
         "[seen[n] ≠ limit[n]] log seen[n] (4.2)",
-        "newton. seen[n]^k ties k, s to the data",
+        "newton. (limit[n] / s)^k ties k, s to the data",
     ),
     """param b : real[P]
 param v : positive
@@ -1652,7 +1652,7 @@ for g in G:
         observed y[g, n] ~ NegativeBinomial(r, mean = exp(x[g, n] @ beta + u[g]))
 """: (
         "not exact: log(r + exp(x[g, n]ᵀ beta + u[g])) ties u to y",
-        "log Γ(y[g, n] + r) ties beta, r to the data",
+        "log(r + exp(x[g, n]ᵀ beta + u[g])) ties beta, r to the data",
         "log p(y | beta, r, u, x) =",
         "log volume(U⁽ⁱ⁾) = log w⁽ⁱ⁾ + X⁽ⁱ⁾² + log(√2 L)",
     ),
@@ -1743,6 +1743,17 @@ for n in N:
     observed y[n] ~ Normal(sum(x[n, p] * b[p] for p in P), var = s2)
 infer on, b by meanfield
 """: ("+ [i = 1] E[b[p]] Σ_n y[n] x[n, p] / s2", "- [i = 1] E[b[p]²] Σ_n x[n, p]² / (2 s2)"),  # not `b[p]²`
+    """param b : real
+param s2 : positive
+for n in N:
+    observed w[n] ~ Normal(b, var = s2)
+    observed y[n] ~ Normal(b + 0.5 * w[n], var = s2)
+    for j in J:
+        observed v[n, j] ~ Normal(b, var = s2)
+""": (
+        "h(w[n]) = 0.5 b / s2 + 0.5 y[n] / s2",  # not `... - 0.25 reference w / s2`
+        "E[w[missing] | w[seen]] = P[missing, missing]⁻¹",  # not J: it is a length here
+    ),
 }
 
 

@@ -233,7 +233,7 @@ def _derive(model: m.ModelText, incomplete: tuple[str, ...], shared: bool, above
     draws = sampling(model, near.shifts, near.centred, near.joint.deterministic, above)
     refuse_points(whole, names)
     model = near.joint.model
-    exact = _with_gaps(near.joint, incomplete)
+    exact = with_gaps(near.joint, incomplete)
     weighted = weighted_plate(model, exact)
     if draws is not None and exact.multipliers:
         text = f"nothing is drawn beside {', '.join(exact.multipliers.values())}, of which parts have no noise"
@@ -367,7 +367,7 @@ def _exact_without_gaps(joint: LogJoint, weighted: str | None) -> bool:
     return True
 
 
-def _with_gaps(joint: LogJoint, incomplete: tuple[str, ...]) -> LogJoint:
+def with_gaps(joint: LogJoint, incomplete: tuple[str, ...]) -> LogJoint:
     """The joint in which every cell of these data counts, seen or not."""
     marks = {PRESENT.of(n) for n in incomplete}
     factors = tuple(

@@ -26,7 +26,7 @@ from emdsl.derive.joint.designs import unmixed
 from emdsl.derive.joint.gradient import gradient
 from emdsl.derive.joint.joint import expand
 from emdsl.derive.joint.moving import moving
-from emdsl.derive.plan import Plan, posteriors
+from emdsl.derive.plan import Plan, posteriors, with_gaps
 from emdsl.derive.posteriors.kinks import followed
 from emdsl.derive.posteriors.tails import closed
 from emdsl.derive.updates.newton import Newton, Together
@@ -70,7 +70,7 @@ def _zero_at_origin(s: Statistic) -> bool:
 
 
 def _uncentred(plan: Plan) -> Plan:
-    joint, elimination, q, updates = _derived(plan.joint.as_written.model)
+    joint, elimination, q, updates = _derived(plan.joint.as_written.model, tuple(sorted(plan.joint.incomplete)))
     return replace(
         plan,
         joint=joint,
@@ -85,8 +85,8 @@ def _uncentred(plan: Plan) -> Plan:
 
 
 @lru_cache(maxsize=128)  # a derivation is asked for update by update
-def _derived(model: m.ModelText) -> tuple[Any, Any, Any, Any]:
-    joint = closed(expand(model))
+def _derived(model: m.ModelText, incomplete: tuple[str, ...]) -> tuple[Any, Any, Any, Any]:
+    joint = with_gaps(closed(expand(model)), incomplete)
     weighted = weighted_plate(model, joint)
     joint, elimination, _ = posteriors(joint, weighted)
     q = expected(joint, elimination, weighted)

@@ -65,4 +65,4 @@ def grouped() -> Say:
 
 
 def _block(letter: str, *which: Formula) -> Formula:
-    return f.At(f.Name(letter), which)
+    return f.At(f.Word(letter), which)

@@ -143,7 +143,7 @@ def _climbed(names: tuple[str, ...], q: Expected, every: Sequence[Term], model: 
     mixed = tuple(sized(t) for t in _held(names, [mx.term for mx in q.mixed]))
     every_factor = [f for t in mixed for f in t.factors]
     both = [f for f in every_factor if x.variables(f) & set(params) and x.variables(f) - set(params)]
-    ties = next((f for f in both if set(names) & x.variables(f)), both[0] if both else every_factor[0])
+    ties = max(both or every_factor[:1], key=lambda f: len(set(names) & x.variables(f)))  # the first with most of them
     rule, how = _numeric(Numeric(held, data=True, mixed=mixed), [params[n] for n in names])
     tie = briefly(in_plates(x.rebuild(ties, _where_seen), model))
     reason = f"{tie} ties {', '.join(names)} to the data: no finite statistics; {how}, by passes over the data"
