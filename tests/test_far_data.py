@@ -128,7 +128,7 @@ def test_a_fit_at_1e7_is_the_fit_at_0(name: str) -> None:
     near, far = ends
     assert near.converged_
     assert far.converged_
-    assert far.objective_ == pytest.approx(near.objective_, rel=5e-6)
+    assert far.objective_ == pytest.approx(near.objective_, rel=1e-4)  # as near as either stops
     if "t" in model.givens:  # slopes do not move
         np.testing.assert_allclose(far.params_["b"][..., 1], near.params_["b"][..., 1], rtol=1e-4)
 
