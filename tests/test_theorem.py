@@ -297,11 +297,13 @@ def _message(block: Block, w: World) -> Any:
         here = _places(block, at, (*block.gates, *_plates(block)))
         for n, s in zip(block.latents, block.states, strict=False):
             here[s] = int(w.value(x.El(n, block.home), here))
-        total = 0.0
+        total, eta = 0.0, {"id": 0.0, "square": 0.0}
         for k, t in enumerate(block.terms):
             inner = [i for i in t.ixs if i not in here]
             role: Role = block.roles[k] if block.roles else ""
             factors = list(t.factors)
+            if block.normalised:
+                eta[str(role)] += w.total(t.coef, factors, inner, here)
             if role and block.gaussian is not None:
                 factors += [*_held(block, role), *_in_part(block, role)]
             elif role:
@@ -310,6 +312,8 @@ def _message(block: Block, w: World) -> Any:
             total += w.total(t.coef, factors, inner, here)
         if block.scale is not None:  # its message holds half the logarithm of the scale beside
             total += math.log(w.value(block.scale, here)) / 2
+        if eta["square"]:  # a density that is cut: its constants are those of the Normal with these parameters
+            total += eta["id"] ** 2 / (4 * eta["square"]) + 0.5 * math.log(-eta["square"] / math.pi)
         return total
 
     return message
