@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from emdsl.derive.joint.elements import apart
 from emdsl.derive.posteriors.held import may_be_held
+from emdsl.errors import ModelError, Problem
 from emdsl.families import PRELUDE
 from emdsl.families.moments import Moments, moments
 from emdsl.families.table import mixture, record
@@ -14,7 +15,9 @@ from emdsl.fit.branches import leaves
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
 from emdsl.language.lengths import rename
-from emdsl.language.transform import substituted
+from emdsl.language.transform import names_in, substituted
+
+OF_PLATES = "E053"  # the code of what the condition of a plate may not hold
 
 
 def seen(name: str) -> str:
@@ -39,6 +42,20 @@ def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.Mode
         data = replace(v, kind="observed", name=seen(v.name), distribution=point, data_of=v.name)
         variables += [replace(v, kind="latent"), data]
     return replace(resolved, variables=tuple(variables))
+
+
+def refuse_in_conditions(resolved: m.ModelText, names: tuple[str, ...]) -> None:
+    """Raises ModelError where missing entries of one of these variables would say which elements a plate has."""
+    lets = {let.name: names_in(let.body) for let in resolved.lets}
+    every = ((p, p.condition) for v in resolved.variables for p in v.plates)
+    for plate, condition in every:
+        read = set() if condition is None else names_in(condition)
+        while more := {n for name in read & lets.keys() for n in lets[name]} - read:
+            read |= more
+        for name in (n for n in names if n in read):
+            text = f"which elements the plate of {plate.index} has is what {name} says"
+            hint = f"drop these rows, or give all of {name}"
+            raise ModelError(Problem(OF_PLATES, text, plate.span, hint), resolved.source)
 
 
 def is_one_integer(v: m.Variable) -> bool:
