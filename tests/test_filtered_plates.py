@@ -213,7 +213,7 @@ def test_what_says_which_elements_there_are_is_not_missing(body: str) -> None:
     text = "model M\nparam m : real\nfor n in N:\n    observed c[n] ~ Bernoulli(0.5)\n    let in[n] = c[n] == 1\n"
     model = emdsl.compile(text=f"{text.replace('in[', 'kept[')}for n in N if kept[n]:\n    {body}")
     data = {"c": np.array([1, 0, np.nan, 1, np.nan]), "y": np.array([0.5, np.nan, 0.2, 0.1, np.nan])}
-    with pytest.raises(emdsl.DataError, match=r"the first in row 2; .* the plate of n has is what c says"):
+    with pytest.raises(emdsl.DataError, match="2 values are missing, the first in row 2"):
         model.fitter().fit(data)
-    with pytest.raises(emdsl.ModelError, match="which elements the plate of n has is what c says"):
+    with pytest.raises(emdsl.ModelError, match="which elements a plate has is what c says"):
         model.complete(("c",))

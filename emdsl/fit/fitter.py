@@ -16,7 +16,7 @@ from emdsl.fit.apart import likelier_start
 from emdsl.fit.cells import TellsMissing
 from emdsl.fit.few import too_many
 from emdsl.fit.identified import unidentified
-from emdsl.fit.missing import LAST, are_last, has_gaps, located, refuse_unknown_plates, renamed
+from emdsl.fit.missing import LAST, are_last, has_gaps, located, renamed
 from emdsl.fit.reached import of_no_row
 from emdsl.fit.rings import refuse_rings
 from emdsl.fit.rounded import ByMultipliers, Rounded
@@ -125,7 +125,6 @@ class Fitter(TellsMissing, ByMultipliers):
         whole = base.whole
         bound = refuse_rings(whole.resolved, super()._bind(data, params, **beside))
         found = {v["name"]: v for v in self._module.SPEC["variables"] if has_gaps(v, bound.masks.get(v["name"]))}
-        refuse_unknown_plates(whole, found, bound)
         try:
             self._complete({*found, *base.completed})
         except ModelError as error:

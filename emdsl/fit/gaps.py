@@ -14,10 +14,9 @@ from emdsl.families.table import mixture, record
 from emdsl.fit.branches import leaves
 from emdsl.language import model as m
 from emdsl.language.bounds import is_cut
+from emdsl.language.left_out import deciding
 from emdsl.language.lengths import rename
-from emdsl.language.transform import names_in, substituted
-
-OF_PLATES = "E053"  # the code of what the condition of a plate may not hold
+from emdsl.language.transform import substituted
 
 
 def seen(name: str) -> str:
@@ -44,18 +43,11 @@ def seen_through_points(resolved: m.ModelText, names: tuple[str, ...]) -> m.Mode
     return replace(resolved, variables=tuple(variables))
 
 
-def refuse_in_conditions(resolved: m.ModelText, names: tuple[str, ...]) -> None:
-    """Raises ModelError where missing entries of one of these variables would say which elements a plate has."""
-    lets = {let.name: names_in(let.body) for let in resolved.lets}
-    every = ((p, p.condition) for v in resolved.variables for p in v.plates)
-    for plate, condition in every:
-        read = set() if condition is None else names_in(condition)
-        while more := {n for name in read & lets.keys() for n in lets[name]} - read:
-            read |= more
-        for name in (n for n in names if n in read):
-            text = f"which elements the plate of {plate.index} has is what {name} says"
-            hint = f"drop these rows, or give all of {name}"
-            raise ModelError(Problem(OF_PLATES, text, plate.span, hint), resolved.source)
+def refuse_deciding(resolved: m.ModelText, names: tuple[str, ...]) -> None:
+    """Raises ModelError for variables that say which elements a plate has: what is missing of one is no latent."""
+    for name in (n for n in names if n in deciding(resolved)):
+        text = f"which elements a plate has is what {name} says: no entry of it may be missing"
+        raise ModelError(Problem("E053", text, resolved.variable(name).span), resolved.source)
 
 
 def is_one_integer(v: m.Variable) -> bool:

@@ -9,8 +9,6 @@ import numpy as np
 
 from emdsl.derive.posteriors.held import KNOWN_TOTAL
 from emdsl.errors import ModelError
-from emdsl.fit.gaps import OF_PLATES, refuse_in_conditions
-from emdsl.fit.variants import CompiledModel
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.binding import Bound
 from emdsl.runtime.fitting.forecast import only_last
@@ -46,15 +44,6 @@ def are_last(variable: Mapping[str, Any], bound: Bound, spec: Mapping[str, Any])
     return only_last(variable, np.asarray(bound.masks[variable["name"]]), bound, spec.get("steps", {}))
 
 
-def refuse_unknown_plates(whole: CompiledModel, found: Mapping[str, Any], bound: Bound) -> None:
-    """Raises DataError where data are missing that say which elements a plate has."""
-    for name in found:
-        try:
-            refuse_in_conditions(whole.resolved, (name,))
-        except ModelError as error:
-            raise located(error, {name: found[name]}, bound, whole.module.SPEC) from None
-
-
 def located(error: ModelError, found: Mapping[str, Any], bound: Bound, spec: Mapping[str, Any]) -> faults.DataError:
     """Which data are missing, and what in the model keeps them from being integrated out."""
     name = next(iter(found))
@@ -68,8 +57,6 @@ def located(error: ModelError, found: Mapping[str, Any], bound: Bound, spec: Map
         hint = hint.replace("drop these rows", "begin a new sequence after them (a plate of sequences around)")
     if any(p.hint == KNOWN_TOTAL for p in error.problems):
         hint = KNOWN_TOTAL
-    if problem.code == OF_PLATES:
-        hint = problem.hint or hint
     if are_last(found[name], bound, spec):
         hint = LAST
     return faults.DataError(

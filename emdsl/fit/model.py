@@ -112,7 +112,7 @@ class Model:
         out nothing changes. Raises ModelError where they cannot be integrated out, with the density in the way.
         """
         names = names_of(names, self.observed, "observed variable")
-        rewritten.refuse_in_conditions(self.resolved, names)
+        rewritten.refuse_deciding(self.resolved, names)
         return self._kept(("completed", names), lambda: self._completed(names))
 
     def _completed(self, names: tuple[str, ...]) -> Model:

@@ -22,7 +22,7 @@ from emdsl.derive.posteriors.quadrature import finest
 from emdsl.derive.posteriors.told import told_tails
 from emdsl.derive.weighted import chained_plates
 from emdsl.language import model as m
-from emdsl.language.left_out import read_elsewhere
+from emdsl.language.left_out import deciding, read_elsewhere
 from emdsl.language.transform import names_in
 
 CHECKED = frozenset({"positive", "unit", "simplex", "spd", "count"})  # domains of arguments that data are held against
@@ -169,7 +169,7 @@ def missing_policy(v: m.Variable, plan: Plan) -> str:
     """What a missing entry gets: its factor is left out ("drop"); it is a latent of its row ("complete"), or is one
     where others of its element were seen ("cells"); an error ("refuse").
     """
-    if v.kind != "observed" or v.name in plan.drawn:
+    if v.kind != "observed" or v.name in plan.drawn or v.name in deciding(plan.joint.model):
         return "refuse"
     gaussian = v.domain.unbounded
     if v.name in plan.joint.incomplete:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emdsl.language import model as m
+from emdsl.language.transform import names_in
 
 
 def read_elsewhere(model: m.ModelText) -> frozenset[str]:
@@ -17,6 +18,16 @@ def read_elsewhere(model: m.ModelText) -> frozenset[str]:
     for plates, e in _expressions(model) if filtered else ():
         out |= _otherwise(e, plates, filtered)
     return frozenset(out)
+
+
+def deciding(model: m.ModelText) -> frozenset[str]:
+    """Variables that say which elements a filtered plate has, in its condition or through lets."""
+    lets = {let.name: names_in(let.body) for let in model.lets}
+    every = ([p for v in model.variables for p in v.plates], [p for f in model.potentials for p in f.plates])
+    read = {n for plates in every for p in plates if p.condition is not None for n in names_in(p.condition)}
+    while more := {n for name in read & lets.keys() for n in lets[name]} - read:
+        read |= more
+    return frozenset(read - lets.keys())
 
 
 def run_over(model: m.ModelText) -> frozenset[str]:
