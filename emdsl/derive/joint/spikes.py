@@ -27,6 +27,7 @@ ELEMENTS_OUT = (
     "give each of the elements a latent of its own: the least or the largest of `a[n]` and `b[n]`, "
     "`Delta(min(a[n], b[n]))`, is exact"
 )
+LOOP_OUT = "give each element of a vector a place in a loop: `for j in J: latent a[n, j] ~ ...`, of its own arguments"
 LIMIT_OUT = (
     "where it is known which of them it was, or none, see each up to a limit of its own: `Delta(min(a[n], limit[n]))`, "
     "its limit what was seen of the others"
@@ -107,7 +108,9 @@ def refuse_points(joint: LogJoint, names: Collection[str]) -> None:
             text = f"the posterior of {min(held)} is not tractable: a point mass sets it equal to a number, "
             text += "which no exact method takes here and no draw hits"
             latents = {v.name for v in joint.model.of_kind("latent")}
-            raise ModelError(Problem("E112", text, f.span, _way_out(f.body, latents)), joint.model.source)
+            whole = any(joint.model.variable(n).domain.dims for n in held)
+            way_out = LOOP_OUT if whole else _way_out(f.body, latents)
+            raise ModelError(Problem("E112", text, f.span, way_out), joint.model.source)
 
 
 def _way_out(body: Expr, latents: Collection[str]) -> str:
