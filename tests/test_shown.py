@@ -10,7 +10,9 @@ from test_theorem import planned, point, world
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.show import show
+from emdsl.report.conditions import solved
 from emdsl.report.equations import readable
+from emdsl.report.factored import product_of
 from emdsl.report.joint import summed
 from emdsl.report.known import known
 from emdsl.report.latents import closed_terms
@@ -118,6 +120,22 @@ def test_what_is_no_square_stays_open() -> None:
         (square(a), x.mul(two, a, c), square(b)),
     ):
         assert closed(*terms) == x.add(*terms)
+
+
+def test_conditions_are_solved_for_what_stands_in_them() -> None:
+    """It read `0 = -s - r`."""
+    a, b, c = (El(n, ()) for n in "abc")
+    assert solved("eq", x.add(x.neg(a), x.neg(b)), False) == x.fn("eq", a, x.neg(b))
+    assert solved("gt", x.add(a, x.neg(c)), True) == x.fn("gt", a, c)
+    assert solved("gt", x.add(a, x.neg(c)), False) == x.fn("gt", c, a)
+    assert solved("lt", x.add(x.neg(a), x.neg(b)), True) == x.fn("lt", x.ZERO, x.add(a, b))
+
+
+def test_exponents_that_are_multiples_are_one() -> None:
+    """A slope had `exp(-(k - 1) b) exp(-b)`."""
+    k, b = El("k", ()), El("b", ())
+    less = x.mul(x.num(-1), x.add(k, x.num(-1)), b)
+    assert product_of([x.fn("exp", less), x.fn("exp", x.neg(b))]) == x.fn("exp", x.mul(x.num(-1), k, b))
 
 
 def test_exponents_in_brackets() -> None:

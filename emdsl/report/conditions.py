@@ -97,14 +97,29 @@ def shares_met(terms: list[Expr]) -> list[Expr]:
     """`a b + (1 - a) b` is b."""
     for t in terms:
         for p in x.factors_of(t):
-            if not isinstance(p, x.Add) or len(p.terms) != 2 or x.ONE not in p.terms:
+            if not isinstance(p, x.Add) or len(p.terms) != 2:
                 continue
             rest = x.mul(*(q for q in x.factors_of(t) if q is not p))
+            if (whole := _without_number(p, rest, t, terms)) is not None:
+                return shares_met(whole)
+            if x.ONE not in p.terms:
+                continue
             share = x.neg(next(e for e in p.terms if e != x.ONE))
             for other in terms:
                 if other is not t and in_one_order(other) == in_one_order(x.mul(share, rest)):
                     return shares_met([rest, *(e for e in terms if e is not t and e is not other)])
     return terms
+
+
+def _without_number(p: x.Add, rest: Expr, t: Expr, terms: Sequence[Expr]) -> list[Expr] | None:
+    """`(k - 1) b + b` as `k b`; None where no other term is the number's."""
+    numbers = [e for e in p.terms if isinstance(e, x.Num)]
+    wanted = in_one_order(x.alpha(x.mul(x.neg(numbers[0]), rest))) if len(numbers) == 1 else None
+    other = next((o for o in terms if o is not t and wanted == in_one_order(x.alpha(o))), None)
+    if wanted is None or other is None:
+        return None
+    left = x.mul(*(e for e in p.terms if e not in numbers), rest)
+    return [left, *(e for e in terms if e is not t and e is not other)]
 
 
 def pointed(factors: Sequence[Expr]) -> list[Expr]:
@@ -241,6 +256,20 @@ def compared(name: str, at: Expr, v: Fraction | float) -> Expr:
     if v < 0 or (v == 0 and name in ("ge", "lt")):
         return x.ONE if name in ("ge", "gt", "ne") else x.ZERO
     return x.fn(name, at, x.Num(v))
+
+
+def solved(name: str, of: Expr, left: bool) -> Expr:
+    """`u - c > 0` as `u > c`, and `-s - r = 0` as `s = -r`: what is subtracted on the other side."""
+    added = [t for t in x.terms_of(of) if x.split_number(t)[0] > 0]
+    taken = [x.neg(t) for t in x.terms_of(of) if t not in added]
+    if not added or not taken:  # of an equality the first by itself, of an order all of them
+        first, *rest = added or taken
+        side = x.neg(x.add(*rest)) if name in ("eq", "ne") else x.ZERO
+        one, other = first if name in ("eq", "ne") else x.add(first, *rest), side
+        one, other = (one, other) if added or name in ("eq", "ne") else (other, one)
+    else:
+        one, other = x.add(*added), x.add(*taken)
+    return x.fn(name, one, other) if left or name in ("eq", "ne") else x.fn(name, other, one)
 
 
 def of_rows(e: Expr) -> bool:

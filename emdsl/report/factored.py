@@ -10,6 +10,7 @@ from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Expr
 from emdsl.derive.algebra.made import PROBABILITIES, among
 from emdsl.derive.algebra.nodes import is_long, kept
+from emdsl.report.conditions import shares_met
 from emdsl.report.powers import one_power
 
 LARGE = 8  # a number that no common factor is worth
@@ -20,11 +21,20 @@ def negative(e: Expr) -> bool:
 
 
 def one_exponential(factors: list[Expr]) -> list[Expr]:
-    """`exp(a) exp(b) exp(c)` is `exp(a + b + c)`."""
+    """`exp(a) exp(b) exp(c)` is `exp(a + b + c)`; of two, where their exponents share what they are multiples of."""
     powers = [p.args[0] for p in factors if isinstance(p, x.Fn) and p.name == "exp"]
-    if len(powers) < 3:
+    if len(powers) < 3 and not (len(powers) == 2 and _multiple(*powers)):
         return factors
-    return [*(p for p in factors if not (isinstance(p, x.Fn) and p.name == "exp")), x.fn("exp", x.add(*powers))]
+    total = x.add(*shares_met([t for p in powers for t in x.terms_of(p)]))
+    whole = without_logs(total) if isinstance(total, x.Add) else None
+    rest = [p for p in factors if not (isinstance(p, x.Fn) and p.name == "exp")]
+    return [*rest, *x.factors_of(x.fn("exp", total) if whole is None else whole)]
+
+
+def _multiple(a: Expr, b: Expr) -> bool:
+    """Whether one exponent is a multiple of the other: `-(k - 1) b` and `-b`."""
+    one, other = ({x.alpha(p) for p in x.factors_of(x.split_number(e)[1])} for e in (a, b))
+    return one <= other or other <= one
 
 
 def out_of_sums(factors: list[Expr]) -> list[Expr]:

@@ -26,6 +26,7 @@ from emdsl.report.conditions import (
     pointed,
     shares_met,
     sides_met,
+    solved,
 )
 from emdsl.report.each_state import once
 from emdsl.report.factored import into_ratios, other_share, out_of_sums, power_of, product_of, without_logs
@@ -109,6 +110,12 @@ class Tidying(x.Rebuilding):
                 return go(product)
             case x.Fn("lgamma", (x.Num(v),)) if v in (1, 2):
                 return x.ZERO
+            case x.Fn("abs", (a,)) if all(x.split_number(t)[0] < 0 for t in x.terms_of(go(a))):
+                return x.fn("abs", x.neg(go(a)))
+            case x.Fn(name, (x.Add() as of, x.Num(v))) | x.Fn(name, (x.Num(v), x.Add() as of)) if (
+                v == 0 and any(name == sign for sign in x.COMPARISONS) and x.variables(of)
+            ):
+                return solved(name, go(of), of is n.args[0])
             case x.Fn(name, (x.Add((x.Val() as at, x.Num(c))) | x.Add((x.Num(c), x.Val() as at)), x.Num(v))):
                 return compared(name, at, v - c) if name in x.COMPARISONS else None
         return None
