@@ -15,6 +15,7 @@ from emdsl import __version__
 from emdsl.errors import EmdslError, InternalError, Problem, harmless
 from emdsl.report.output import (
     as_text,
+    cells_of,
     check_files,
     check_output,
     end_at_once,
@@ -65,8 +66,8 @@ def pairs(option: str, items: Sequence[str]) -> dict[str, str]:
 
 
 def column_lists(items: Sequence[str]) -> dict[str, list[str]]:
-    """`--column x=a,b` options as names of columns."""
-    found = {n: [c.strip() for c in v.split(",")] for n, v in pairs("--column", items).items()}
+    """`--column x=a,b` options as names of columns; in quotes, as in a CSV file, a name may hold commas."""
+    found = {n: [c.strip() for c in cells_of(v)] for n, v in pairs("--column", items).items()}
     for name, columns in found.items():
         if not all(columns):
             raise click.UsageError(f"--column {name}: a name between commas is empty")

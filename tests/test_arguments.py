@@ -22,6 +22,7 @@ for t in T:
     observed y[t] ~ Normal(m[z[t]] + x[t], 1)
 """
 MODEL = emdsl.compile(text=TEXT)
+WEIGHED = emdsl.compile(text="model W\nparam m : real\nfor n in N: observed y[n] ~ Normal(m, 1)")
 DATA = {"x": np.arange(6.0), "y": np.array([0.0, 3, 2, 7, 4, 8])}
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -29,7 +30,7 @@ with warnings.catch_warnings():
 STATISTICS = FIT.e_step(FIT.params_, DATA)
 WRONG = (
     "a", b"a", float("nan"), -1, 2.5, 10**400, 1j, [], ["a", None], {"zz": 3}, {1: 2}, "\0", np.zeros((2, 3, 4)),
-    np.array([None, 1], object), object(),
+    np.array([None, 1], object), object(), np.zeros(0), np.array("a"), [[1], [1, 2]], "\ud800",
 )  # fmt: skip
 CALLS: dict[str, Callable[[Any], Any]] = {
     "path": lambda b: emdsl.compile(b),
@@ -54,6 +55,14 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "sizes": lambda b: MODEL.sample(FIT.params_, b, 0, {"x": DATA["x"]}),
     "seed": lambda b: MODEL.sample(FIT.params_, {"T": 6}, b, {"x": DATA["x"]}),
     "givens of draws": lambda b: MODEL.sample(FIT.params_, {"T": 6}, 0, b),
+    "a size": lambda b: MODEL.sample(FIT.params_, {"T": b}, 0, {"x": DATA["x"]}),
+    "a parameter of draws": lambda b: MODEL.sample({**FIT.params_, "m": b}, {"T": 6}, 0, {"x": DATA["x"]}),
+    "values": lambda b: MODEL.log_joint(b, {"T": 6}),
+    "a value": lambda b: MODEL.log_joint({**FIT.params_, **DATA, "z": np.zeros(6, int), "m": b}, {}),
+    "columns of text": lambda b: MODEL.derivation.to_text(b),
+    "columns of a difference": lambda b: MODEL.derivation.difference(MODEL.derivation).to_text(b),
+    "format": lambda b: emdsl.load({"format": b}),
+    "weighed plate": lambda b: WEIGHED.fitter().fit({"y": [1.0, 2.0]}, sample_weight=[1.0, 1.0], weights_over=b),
     "names": lambda b: MODEL.fix(b),
     "names of data": lambda b: MODEL.complete(b),
 }  # fmt: skip
@@ -71,6 +80,19 @@ def test_a_wrong_argument_is_told(argument: str, tmp_path: Any, monkeypatch: pyt
             refused += 1
             assert str(error)
     assert refused >= 6
+
+
+class Unreadable:
+    """Of which no array is made."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize("argument", ["data", "init of m", "a size", "a parameter of draws", "a value", "statistics"])
+def test_what_makes_no_array_is_told(argument: str) -> None:
+    with pytest.raises(EmdslError):
+        CALLS[argument](Unreadable())
 
 
 def test_labels_that_count_from_one_are_pointed_out() -> None:

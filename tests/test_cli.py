@@ -82,6 +82,11 @@ def test_fit_options_reach_the_fit(run: Any, tmp_path: Path) -> None:
     assert short.status == 0 and "not converged" in short.out
 
 
+def test_a_column_whose_name_holds_a_comma() -> None:
+    assert cli.column_lists(['x="a,b",c']) == {"x": ["a,b", "c"]}
+    assert cli.column_lists(['x=a"b, c d']) == {"x": ['a"b', "c d"]}
+
+
 def test_fit_with_weights(run: Any, tmp_path: Path) -> None:
     data = tmp_path / "w.csv"
     data.write_text("a,b,count\n" + "\n".join(f"{i % 7},{i % 5},2" for i in range(40)))

@@ -132,6 +132,7 @@ def test_partial_init_and_one_fit_starts_another() -> None:
         ({"cov": np.zeros((2, 2, 2))}, "positive definite"),
         ({"mean": np.full((2, 2), np.nan)}, "finite"),
         ({"mean": [["a", "b"], ["c", "d"]]}, "must be real numbers"),
+        ({"mean": [["1", "2"], ["3", "4"]]}, "must be real numbers"),  # of which numpy makes them
         (3, "dict of arrays"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from emdsl.errors import DataError, ModelError, Problem, nearest
 from emdsl.fit.interpret import ragged_axes
-from emdsl.fit.ragged import flat_rows
+from emdsl.fit.ragged import arrays_of, flat_rows
 from emdsl.fit.sizes import complete_sizes
 from emdsl.language.constants import farthest, longest
 from emdsl.language.model import ModelText
 from emdsl.runtime.data import faults
 from emdsl.runtime.data.arguments import by_name, place, seed_number, whole_number
+from emdsl.runtime.data.domains import parameter_numbers
 
 MOST = 2**40  # elements that are asked for: more would be no array
 
@@ -49,7 +50,7 @@ def within_reach(model: ModelText) -> Iterator[None]:
 
 def names_of(names: Any, known: Collection[str], what: str) -> tuple[str, ...]:
     """Names that the model has, as they are; DataError for anything else, with the nearest one."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
+    if isinstance(names, str) or not np.iterable(names):
         shown = repr(names) if isinstance(names, str) else type(names).__name__
         raise DataError(Problem("D016", f"names of {what} stand in a tuple, not in {shown}", hint='as in `("x",)`'))
     out = tuple(names)
@@ -69,7 +70,7 @@ def of_a_sample(params: Any, sizes: Any, seed: Any, data: Any) -> tuple[Any, dic
                 by_name(value, what)
         found = dict(by_name({} if sizes is None else sizes, "sizes", "whole numbers"))
         for name, value in found.items():
-            if np.ndim(value) == 0:
+            if not parameter_numbers(f"the size {name}", value).ndim:
                 whole_number(value, f"the size {name}", 0, MOST)
         seed = seed if isinstance(seed, np.random.Generator) else seed_number(seed)
     return params, found, seed, data
@@ -88,6 +89,8 @@ def of_a_log_joint(
     if lost:
         raise DataError([Problem("D051", f"`{v.name}` has no value", v.span, "give it in `values`") for v in lost])
     flat, found = flat_rows(model, values)
+    names = {v.name for v in model.variables}
+    flat |= arrays_of(model, {n: v for n, v in flat.items() if n in names})
     ragged = set(found) & set(ragged_axes(model))
     sizes = {**{n: k for n, k in found.items() if n not in ragged}, **sizes}
     lengths = {**{n: found[n] for n in ragged}, **(lengths or {})}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from emdsl.errors import DataError, Problem
 from emdsl.families.scope import Array
 from emdsl.language.model import ModelText, Ragged
@@ -31,6 +33,21 @@ def flat_rows(model: ModelText, data: Mapping[str, Any]) -> tuple[dict[str, Any]
             name = ragged_name(size)
             found[name or size] = counts if name else int(counts[0])
     return flat, found
+
+
+def arrays_of(model: ModelText, values: Mapping[str, Any]) -> dict[str, Array]:
+    """Values of variables as arrays; DataError for one that is none, or not of numbers."""
+    arrays: dict[str, Array] = {}
+    for name, value in values.items():
+        try:
+            arrays[name] = np.asarray(value)
+            number = arrays[name].dtype.kind in "biuf"
+        except Exception:  # noqa: BLE001  (of code that is not ours, or of rows of uneven lengths)
+            number = False
+        if not number:
+            message = f"`{name}` must be numbers in rows of one length, of labels those that the fit has"
+            raise DataError(Problem("D004", message, model.variable(name).span))
+    return arrays
 
 
 def by_parent(

@@ -30,7 +30,7 @@ from emdsl.fit.interpret import (
     read_names,
     rows_in,
 )
-from emdsl.fit.ragged import flat_rows
+from emdsl.fit.ragged import arrays_of, flat_rows
 from emdsl.fit.sizes import complete_sizes
 from emdsl.language.model import (
     Branch,
@@ -84,12 +84,7 @@ def sample_in_scope(
     drawn = to_draw(model, params)
     data, nested = flat_rows(model, data or {})
     sizes = {**nested, **sizes}
-    arrays = {k: np.asarray(v) for k, v in {**data, **(params or {})}.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "biuf":
-            raise DataError(
-                Problem("D004", f"`{name}` must be numbers, as the fit has its labels", model.variable(name).span)
-            )
+    arrays = arrays_of(model, {**data, **(params or {})})
     arrays = {k: v for k, v in arrays.items() if k not in {w.name for w in drawn}}
     flat = {k: int(v) for k, v in sizes.items() if np.ndim(v) == 0}
     numbers = complete_sizes(model, arrays, flat)

@@ -20,7 +20,7 @@ from emdsl.report.equations import readable
 from emdsl.report.gaps import missing_step
 from emdsl.report.html import STYLE, coded, in_a_cell
 from emdsl.report.latex import display, escaped, inside, tex
-from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, labels, shown_names
+from emdsl.report.page import BESIDE, COLUMNS, SENTENCE, Say, Show, Step, columns_of_page, labels, shown_names
 from emdsl.report.places import Place, anchor, by_function, listing, places, whole
 from emdsl.report.prose import told
 from emdsl.report.reference import as_written, reference_step
@@ -119,7 +119,7 @@ class Derivation:
 
     def to_text(self, columns: int = COLUMNS) -> str:
         """Plain text for a page of so many columns: what is longer is folded within its brackets."""
-        wide, names = columns - BESIDE, shown_names(self.shown)
+        wide, names = columns_of_page(columns) - BESIDE, shown_names(self.shown)
         out = [self.model, "=" * len(self.model), ""]
         for k, step in enumerate(self.shown, 1):
             title = f"{k}. {step.title.replace('`', '')}"

@@ -20,7 +20,7 @@ from emdsl.report import formula as f
 from emdsl.report.formula import Formula
 from emdsl.report.html import as_typed
 from emdsl.report.latex import inside
-from emdsl.report.page import BESIDE, COLUMNS, SHORT, Say, Show, Step, labels
+from emdsl.report.page import BESIDE, COLUMNS, SHORT, Say, Show, Step, columns_of_page, labels
 from emdsl.report.unicode import lines, text
 from emdsl.report.walking import rebuilt
 
@@ -59,6 +59,7 @@ class Difference:
 
     def to_text(self, columns: int = COLUMNS) -> str:
         """Plain text for a page of so many columns."""
+        columns_of_page(columns)
         if not self.changes:
             but = ", ".join(f"{old} is {new}" for old, new in self.names)
             return f"The derivations are the same{f', but for names: {but}' if but else ''}."

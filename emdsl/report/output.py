@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import json
 import os
@@ -57,6 +58,14 @@ def check_files(paths: Mapping[str, str | None], *read: str | None) -> None:
     places = [os.path.realpath(p) for p in named.values() if os.path.isfile(p) or not os.path.exists(p)]
     if len(set(places)) < len(places):
         raise click.UsageError(f"{', '.join(named)}: two name the same file")
+
+
+def cells_of(text: str) -> list[str]:
+    """A row of CSV as its cells."""
+    try:
+        return next(csv.reader([text], skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise click.UsageError(f"{text!r:.60} cannot be split at its commas: {error}") from None
 
 
 def put(path: str | None, content: str) -> None:

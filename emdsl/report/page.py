@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
+from emdsl.errors import DataError, Problem
 from emdsl.report.formula import Formula, Name
 from emdsl.report.html import in_a_cell, step_html
 from emdsl.report.latex import inside
 from emdsl.report.mathml import mathml
 from emdsl.report.walking import distinct
 
+NARROWEST = 40  # columns of a page of text
 COLUMNS = 100  # of a page of text, where nothing says how wide it is
 SENTENCE = 105  # columns of a sentence at most, its margin among them
 BESIDE = 15  # columns that an equation leaves: the margin before it and its number after it
 FUNCTIONS = ("log", "exp", "sqrt")  # no word at the start of a sentence
+
+
+def columns_of_page(columns: Any) -> int:
+    """How wide a page is asked to be; else DataError."""
+    if not isinstance(columns, int) or not NARROWEST <= columns <= sys.maxsize:
+        told = columns if isinstance(columns, int) and abs(columns) < NARROWEST else type(columns).__name__
+        raise DataError(Problem("D016", f"columns must be a whole number, {NARROWEST} or more, not {told}"))
+    return columns
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,10 @@ def place(value: Any) -> Path:
     path = Path(value)
     if "\0" in str(path):
         raise DataError("the path of a file holds a zero character", code="D030")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise DataError(f"the path of a file holds {error.object[error.start]!a}, no character", code="D030") from None
     return path
 
 

@@ -370,6 +370,8 @@ def _weights(
     if options.sample_weight is None:
         return None, None
     plates = outer_plates(spec)
+    if not isinstance(options.weights_over, (str, type(None))):
+        raise DataError("weights_over must be the name of a plate", code="D016")
     over = options.weights_over or (plates[0] if len(plates) == 1 else None)
     if over is None or over not in plates:
         what = f"weights_over = {over!r} is no" if over else "sample_weight needs weights_over: the name of an"

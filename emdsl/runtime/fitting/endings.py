@@ -115,7 +115,7 @@ def _out_of_measure(setup: Setup, end: Climb, mine: Params) -> Iterator[tuple[En
     spread = float(setup.prepared.get("the scale", 1.0))  # starts are raced, and may have collapsed themselves
     now = {n: end.params[n] for n in mine}
     for asked, inward, there in (
-        (GROWN, False, {n: now[n] > OUTGROWN * v for n, v in mine.items()}),
+        (GROWN, False, {n: now[n] / OUTGROWN > v for n, v in mine.items()}),
         (GROWN, False, {n: now[n] > OUTGROWN for n in mine}),
         (SHRUNK, True, {n: now[n] < np.maximum(v, spread) / OUTGROWN for n, v in mine.items()}),
     ):
@@ -152,7 +152,7 @@ def _grows_in_noise(setup: Setup, end: Climb, mine: Params, at: Callable[[float]
     noise = _noise(setup, end)
     if not noise > 0.1:
         return False
-    grown = end.status == "decreased" or any((end.params[n] > OUTGROWN * v).any() for n, v in mine.items())
+    grown = end.status == "decreased" or any((end.params[n] / OUTGROWN > v).any() for n, v in mine.items())
     if grown and rises(at, end.history[-1], GROWN._replace(ahead=-np.inf)):
         return True
     if all(np.size(v) == 1 for v in mine.values()):

@@ -144,7 +144,7 @@ def check_options(o: Mapping[str, Any]) -> None:
     whole_number(o["max_iter"], "max_iter", 0)
     whole_number(o["n_init"], "n_init", 1)
     seed_number(o["seed"])
-    tol = o["tol"]
+    tol = float(o["tol"]) if isinstance(o["tol"], np.floating) else o["tol"]
     number = isinstance(tol, (int, float, np.integer, np.floating)) and not isinstance(tol, bool)
     if not number or not 0 <= tol <= sys.float_info.max:
         raise DataError(f"tol must be a finite number, 0 or more, not {type(tol).__name__} {tol!r:.40}", code="D016")

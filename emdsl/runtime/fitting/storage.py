@@ -161,7 +161,7 @@ def _no_fit(document: Any) -> str | None:
     """What keeps a document from being a saved fit: another format, what it lacks, what no fit has, wrong types."""
     held: Mapping[str, Any] = document if isinstance(document, dict) else {}
     version = held.get("format", FIT_FORMAT)
-    if version is True or version != FIT_FORMAT:
+    if type(version) is not int or version != FIT_FORMAT:
         return f"has format {version!r}, and this version reads {FIT_FORMAT}"
     absent = [k for k in KEYS if k not in held]
     if absent:
