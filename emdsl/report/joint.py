@@ -28,6 +28,7 @@ from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.unicode import text
 from emdsl.report.walking import parts, rebuilt
+from emdsl.report.whole_vectors import components, in_cells, in_vectors
 
 Summed = tuple[tuple[Ix, ...], Expr]  # what a term is summed over, and the term
 FEW = 12  # states of which each is tried
@@ -91,8 +92,11 @@ def joint_step(plan: Plan, t: Typeset) -> Step:
         body.append(Say(_held(plan.joint.multipliers)))
     if any("present:" in repr(factor.masks) for factor in plan.joint.factors):
         told = [v.name for v in model.of_kind("observed") if missing_policy(v, plan) == "complete"]
-        but = f"; of {names_of(*told)} the last step tells" if told else ""
-        body.append(Say(f"A missing value leaves its term out, here and in all that follows{but}."))
+        cells = in_cells(plan.joint, {about: right for about, _, right, _ in parts})
+        but = f", a missing cell of {names_of(*cells)} its component" if cells else ""
+        but += ", here and in all that follows"
+        but += f"; of {names_of(*told)} the last step tells" if told else ""
+        body.append(Say(f"A missing value leaves its term out{but}."))
     return Step("The log joint density", tuple(body), {"kind": "joint", "variables": random})
 
 
@@ -191,6 +195,7 @@ def _shown(factors: Sequence[Factor], plan: Plan, known: Ends, t: Typeset) -> tu
     seen = [replace(factor, body=with_points(factor.body, plan.joint.multipliers)) for factor in factors]
     bare = [apart(factor, known) for factor in seen]
     shown = [summed(factor, e, t) for factor, (e, _) in zip(seen, bare, strict=True)]
+    shown = [in_vectors(*e, components(factor, plan.joint.model), t) for factor, e in zip(seen, shown, strict=True)]
     held = [(plates, e) for plates, e in in_all_states(shown, t.known) if e != x.ZERO] or shown[:1]
     return held, _where([s for _, own in bare for s in own], t)
 
