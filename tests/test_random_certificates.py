@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -40,7 +40,7 @@ from emdsl.fit.verify import (
 from emdsl.fit.verify import case as case_of_verify
 from emdsl.fit.verify.case import find_case, further
 from emdsl.fit.verify.cells import Cell, cells_of
-from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of, points_of, searched
+from emdsl.fit.verify.effort import MOST_NUMBERS, numbers_of, points_of, refuse_dear_gaps, searched
 from emdsl.fit.verify.factors import log_wishart
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.grids import grid
@@ -1123,6 +1123,25 @@ def test_a_mean_of_draws_whose_tails_are_heavy_tells_nothing(
     monkeypatch.setattr(on_average, "fitted", wider)
     found = {c.subject: c.status for c in on_average.latents(case)}
     assert found["time: variance"] == wanted and found["h: mean"] == "passed"
+
+
+def test_gaps_of_many_configurations_are_too_dear_for_a_check() -> None:
+    """Night 12101, models 141 and 175: thirty rows whose gaps made 2^16 configurations of 61 tied numbers, at 7 seconds
+    an E-step, were to be fitted to their end. Of six rows there are few."""
+    text = """
+        model Gaps
+        param m[2] : real
+        latent share ~ Normal(0, 2)
+        for n in N:
+            observed half[n] : category[2] ~ Categorical([0.4, 0.6])
+            latent h[n] ~ Normal(0, 1)
+            observed y[n] ~ Normal(m[half[n]] - share - h[n], 1)
+    """
+    model, y = emdsl.compile(text=text), np.linspace(-2, 2, 60)
+    for rows in (6, 60):
+        data = {"half": np.where(np.arange(rows) % 5, 1.0, np.nan), "y": y[:rows]}
+        with pytest.raises(Unchecked, match=r"2\^12 configurations of half") if rows > 6 else nullcontext():
+            refuse_dear_gaps(model.fitter(), data, data)
 
 
 def test_slopes_of_rows_are_differences_at_the_points_of_one_fit(monkeypatch: pytest.MonkeyPatch) -> None:

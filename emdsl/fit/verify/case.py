@@ -17,7 +17,7 @@ from emdsl.derive.joint.spikes import is_point_mass, leaves
 from emdsl.errors import DataError, EmdslError
 from emdsl.families.scope import Array
 from emdsl.fit.fitter import DegenerateError
-from emdsl.fit.verify.effort import MOST_NUMBERS, MOST_POINTS, numbers_of, points_of, refuse_draws
+from emdsl.fit.verify.effort import MOST_NUMBERS, MOST_POINTS, numbers_of, points_of, refuse_dear_gaps
 from emdsl.fit.verify.far import far_out
 from emdsl.fit.verify.oracle import FINE, Oracle
 from emdsl.fit.verify.setting import Drawn, Numbers, as_data, draw, plate_names, shortened, sized
@@ -181,7 +181,7 @@ def fitted(
         estimator.as_printed = True  # another variant of the model may hide what is wrong with this one
         estimator.hurried = True  # what twice the points add, and where a few steps lead to, few of all fits are asked
         if not model.derived.drawn:
-            refuse_draws(estimator, drawn.data, data)
+            refuse_dear_gaps(estimator, drawn.data, data)
         return estimator.fit(data, init=params, **beside)
 
 

@@ -17,6 +17,7 @@ from emdsl.derive.posteriors.tail_moments import POINTS
 from emdsl.derive.updates.curvature import kinked
 from emdsl.derive.updates.rules import Numeric, Update
 from emdsl.families.scope import Array
+from emdsl.fit.few import too_many
 from emdsl.fit.verify.world import Unchecked
 from emdsl.runtime.fitting.climbs import is_sampled
 
@@ -79,15 +80,19 @@ def searched(updates: Sequence[Update]) -> tuple[str, ...]:
     return tuple(n for u in dear for n in u.params)
 
 
-def refuse_draws(estimator: Any, arrays: Mapping[str, Array], data: Mapping[str, Any]) -> None:
+def refuse_dear_gaps(estimator: Any, arrays: Mapping[str, Array], data: Mapping[str, Any]) -> None:
     """Raises Unchecked where gaps of data make latents that are drawn, of a model whose own are not: what a fit tells
-    then has the digits of a sample, at a price above that of all other checks.
+    then has the digits of a sample, at a price above that of all other checks. So have their configurations, where
+    they are more than are enumerated unasked of latents (gaps never turn an exact fit into a bound).
 
     arrays : the data as they are drawn. data : as an estimator takes them."""
     if not any(a.dtype.kind == "f" and np.isnan(a).any() for a in map(np.asarray, arrays.values())):
         return
     with estimator._told():
-        estimator._bind(data)
+        bound = estimator._bind(data)
+    variant = getattr(estimator, "_variant", None)  # a printed module has none
+    if variant is not None and variant.tied is None and (why := too_many(variant.current.derived, bound)):
+        raise Unchecked(why)
     if is_sampled(estimator._module):
         raise Unchecked("where entries are missing latents are drawn, and what is told is that of a sample")
 
