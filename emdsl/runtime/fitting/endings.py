@@ -127,10 +127,15 @@ def _all_but_flat(start: Params, flat: Mapping[str, FlatDirections]) -> Iterator
     """Covariances that are all but singular, or nothing beside where they started. Where data bear on one at the least
     it would have ended where the objective is level."""
     for name, f in flat.items():
-        before = np.sqrt(np.asarray(start[name]).diagonal(0, -2, -1)) if name in start else f.spread
-        thin, small = f.eigen[..., 0] < FLATTENED, (f.spread < FLATTENED**0.5 * before).all(-1)
+        thin, small = _flattened(f, start.get(name))
         if (thin | small).any():
             yield SINGULAR, [f.going(name, thin, small)]
+
+
+def _flattened(f: FlatDirections, start: Array | None) -> tuple[Array, Array]:
+    """Which matrices are all but singular, and which nothing beside where they started."""
+    before = f.spread if start is None else np.sqrt(np.asarray(start).diagonal(0, -2, -1))
+    return f.eigen[..., 0] < FLATTENED, (f.spread < FLATTENED**0.5 * before).all(-1)
 
 
 def _objective_along(setup: Setup, end: Climb, way: Together, far: float) -> float:
@@ -187,9 +192,9 @@ def _climbed_on(history: Sequence[float], least: float) -> bool:
 
 
 def all_but_singular(setup: Setup, end: Climb, start: Params, flat: Mapping[str, FlatDirections]) -> list[str]:
-    """Covariances, and scales that are nothing beside where they started: rounding may hide there whether the
-    objective still climbs, so that nothing has converged."""
-    found = [n for n, f in flat.items() if (f.eigen[..., 0] < FLATTENED).any()]
+    """Covariances, and what is nothing beside where it started: rounding may hide there whether the objective still
+    climbs, so that nothing has converged."""
+    found = [n for n, f in flat.items() if np.any(_flattened(f, start.get(n)))]
     for n in start:
         if n in end.params and _variable(setup, n)["domain"] == "positive":
             if (end.params[n] < FLATTENED * start[n]).any():
