@@ -440,3 +440,24 @@ def test_no_sequence_has_a_row(line: str) -> None:
     assert fit.score({"y": [[]]}) == 0.0
     np.testing.assert_array_equal(fit.score_samples({"y": [[], np.zeros((0, 2))]}), [0.0, 0.0])
     assert all(len(rows) == 0 for moments in fit.posterior({"y": [[]]}).values() for rows in moments["mean"])
+
+
+def test_the_last_sequence_is_empty() -> None:
+    """Night 12102, model 176: what stands at the first element of each sequence was looked up behind the end."""
+    text = """
+        model M
+        param p : simplex[2]
+        param m : real[2]
+        for s in S:
+            for n in N[s]:
+                latent z[s, n] ~ Categorical(p) if n == 0 else Categorical([0.7, 0.3] if z[s, n-1] == 0 else [0.2, 0.8])
+                given x[s, n] : real
+                observed y[s, n] ~ Poisson(exp(m[z[s, n]] - (x[s, n] if n == 0 else x[s, n-1])))
+    """
+    model, none = emdsl.compile(text=text), np.zeros(0)
+    x, y = [np.array([0.0, 1.0]), np.array([0.3])], [np.array([1, 0]), np.array([2])]
+    fits = [
+        model.fitter(max_iter=1, tol=0).fit({"x": given, "y": seen}, init={"p": [0.5, 0.5], "m": [0.0, 1.0]})
+        for given, seen in ((x, y), ([x[0], none, x[1], none], [y[0], none, y[1], none]))
+    ]
+    np.testing.assert_allclose(fits[1].history_, fits[0].history_, rtol=1e-14)

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import DataIx, El, Expr, Idx, Ix
+from emdsl.derive.algebra.made import START
 from emdsl.errors import InternalError
 from emdsl.generate.lines.arrays import Array, Lines
 from emdsl.generate.lines.contraction import contract
@@ -149,12 +150,13 @@ class Emitter(Lines):
     def index(self, p: Idx, code: str, axis: int, cut: bool = False) -> Array:
         """An index position as an integer array; rows of the chunk count from its first where the array is cut to it.
 
-        A computed one is kept inside the axis: a branch that is not taken may leave it.
+        A computed one is kept inside the axis: a branch that is not taken may leave it, as the first element of a
+        sequence that is empty does.
         """
         if cut and isinstance(p, Ix) and p.dim == self.chunk:
             return Array(f"np.arange({code}.shape[{axis}])", (p,), True)
         value = self.value(x.value_of(p))
-        if isinstance(p, DataIx) and not isinstance(p.value, El):
+        if isinstance(p, DataIx) and (not isinstance(p.value, El) or p.value.var in START):
             whole = "" if _integers(p.value) and all(map(self._whole, x.walk(p.value))) else ".astype(np.int64)"
             return Array(f"np.clip({value.code}, 0, {code}.shape[{axis}] - 1){whole}", value.axes, value.inner)
         return value
