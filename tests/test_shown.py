@@ -10,6 +10,9 @@ from test_theorem import planned, point, world
 from emdsl.derive.algebra import expr as x
 from emdsl.derive.algebra.expr import El, Ix
 from emdsl.derive.algebra.show import show
+from emdsl.derive.joint.sides import classes, side_in
+from emdsl.derive.joint.terms import Term, opened, settle
+from emdsl.derive.posteriors.averages import in_turn
 from emdsl.report.conditions import solved
 from emdsl.report.equations import readable
 from emdsl.report.factored import product_of
@@ -23,7 +26,7 @@ from emdsl.report.tidy import tidy
 from emdsl.report.typeset import typeset
 
 SHOWN = ["word_alignment", "ising_denoising", "switching_linear_system"]
-SQUARES = ["mixture_of_factor_analysers", "bayesian_gaussian_mixture", "switching_linear_system"]
+SQUARES = ["mixture_of_factor_analysers", "bayesian_gaussian_mixture"]
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -54,6 +57,29 @@ def test_squares_that_are_closed_are_what_stood_open(name: str) -> None:
         at = dict.fromkeys(x.free(x.add(opened, short)), 0) | dict.fromkeys(block.home, 1)
         np.testing.assert_allclose(w.value(short, at), w.value(opened, at), rtol=1e-9)
     assert closed
+
+
+def test_means_of_squares_are_what_was_averaged_open() -> None:
+    """`E[(level[t] - slope[k] level[t - 1])²]` is the sum of moments that the plan has for it."""
+    plan = readable(planned("switching_linear_system"))
+    w, kinds = world(plan, point("switching_linear_system", False)), side_in(classes(plan.joint))
+    (block,) = (b for b in plan.elimination.blocks if b.states)
+    others = [part.blocks for part in plan.elimination.parts if block not in part.blocks]
+
+    def moments(e: x.Expr) -> x.Expr | None:
+        if not isinstance(e, x.Fn) or e.name != "E":
+            return None
+        terms = (settle(Term(c, (), fs, ixs)) for c, fs, ixs in opened(e.args[0], kinds))
+        found = [p for term in terms for p in in_turn(term, others, plan.joint)]
+        return x.add(*(x.totals(list(p.ixs), p.body) for p in found))
+
+    held = {*block.home, *block.states, *block.chain.before}
+    whole = [x.add(*(x.totals([i for i in t.ixs if i not in held], t.body) for t in own))
+             for own in ([p.term for p in closed_terms(plan, block)], block.terms)]  # fmt: skip
+    shown, plain = x.rebuild(whole[0], moments), whole[1]
+    assert any(isinstance(n, x.Fn) and n.name == "E" for n in x.walk(whole[0]))
+    at = dict.fromkeys(x.free(x.add(shown, plain)), 0) | dict.fromkeys(block.home, 1)
+    np.testing.assert_allclose(w.value(shown, at), w.value(plain, at), rtol=1e-9)
 
 
 def test_squares_close_in_sums_over_the_rows_of_a_group() -> None:

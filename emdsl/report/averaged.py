@@ -26,7 +26,7 @@ def averaged_over_others(plan: Plan, block: Block, factors: Sequence[Factor]) ->
     moments, and where the block is no factor by itself."""
     parts = plan.elimination.parts
     own = next((part for part in parts if part.blocks == (block,)), None)
-    if own is None or block.chain is not None or block.gaussian is not None:
+    if own is None or block.gaussian is not None:
         return None
     others, out = [part for part in parts if part is not own], list[Term]()
     if any(b.scale is not None for part in others for b in part.blocks):  # squares close in its location

@@ -20,6 +20,7 @@ from emdsl.report.formula import Formula
 from emdsl.report.incomplete import conditional, grouped, left
 from emdsl.report.indices import Names
 from emdsl.report.page import Say, Show, in_part, names_of
+from emdsl.report.products import second_moments
 from emdsl.report.rank_one import products, sharing, sharing_in_sums
 from emdsl.report.sums import closed
 from emdsl.report.tidy import tidy
@@ -199,7 +200,7 @@ def _entries(
     names: Names,
 ) -> Formula:
     """`J(a, b)` or `h(a)`, of (latent, plates, own axes): vectors and matrices where it has such a form."""
-    value = tidy(x.add(*parts), t.known)
+    value = second_moments(tidy(x.add(*parts), t.known), t)
     own = tuple(i for _, _, axes in entries for i in axes)
     single = any(isinstance(n, x.Delta) and _one_place(n) for n in x.walk(value))
     value = sharing_in_sums(value, *own) if letter == "h" and single and len(own) == 1 else value
