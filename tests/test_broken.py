@@ -368,6 +368,31 @@ def test_a_fault_of_what_is_told_of_the_rest_is_caught() -> None:
     ]
 
 
+def test_steps_that_hold_other_parameters_are_not_compared() -> None:
+    """Night 12102, model 35: where effects are drawn y and the scales are raised one given the other; beside effects
+    that are data, together."""
+    text = """model Held
+param s : positive
+param r : real
+param v : positive
+size Q = 2
+size R = Q + 1
+param y[R] : real ~ Normal(0, 1)
+latent top ~ Normal(0, s)
+for a in G:
+    latent nest[a] ~ Normal(top, 1)
+for n in N:
+    given of[n] : index[G]
+    observed y0[n] ~ Normal(r + nest[of[n]] + y[Q] - y[0], precision = s)
+    observed y1[n] : real(min = -2) ~ Normal(r, var = v)
+infer nest by mcmc
+"""
+    model = emdsl.compile(text=text)
+    found = list(drawn.steps(model.written(known(model.resolved, ["nest"])), model, 0, 4))
+    assert not any(c.status == "failed" for c in found)
+    assert {c.subject: c.status for c in found}["moments of the rest at draws"] == "passed"
+
+
 def test_what_is_no_number_is_caught() -> None:
     """Python's `max` passes over NaN where it is not the first: an objective that is none was as good as any."""
     model = emdsl.compile(text=REST)
