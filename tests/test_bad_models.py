@@ -52,9 +52,11 @@ def test_every_model_has_its_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["model M\nlet a = 1" + " + 1" * 70_000, "model M\n# " + "x" * 1_000_001], ids=["tokens", "characters"]
+    "text",
+    ["model M\nlet a = 1" + " + 1" * 70_000, "model M\n# " + "x" * 1_000_001, b"model M\n# " + b"x" * 1_000_001],
+    ids=["tokens", "characters", "bytes"],
 )
-def test_a_model_too_large(text: str) -> None:
+def test_a_model_too_large(text: str | bytes) -> None:
     with pytest.raises(ModelError) as caught:
         parse_model(text, "f.em", PRELUDE())
     assert [p.code for p in caught.value.problems] == ["E008"]
