@@ -1754,6 +1754,16 @@ for n in N:
         "h(w[n]) = 0.5 b / s2 + 0.5 y[n] / s2",  # not `... - 0.25 reference w / s2`
         "E[w[missing] | w[seen]] = P[missing, missing]⁻¹",  # not J: it is a length here
     ),
+    """param S : spd[D]
+for n in N:
+    latent h[n] ~ MvNormal(zeros(D), S)
+    observed x[n] ~ MvNormal(h[n], eye(D))
+""": (
+        "Of the families that the model calls, with g(x) = 1 where none is told",  # and `log h(x)` above and below
+        "- A(η) + log g(x)",
+        "the name that follows S. S without one is the model's own.",
+        "(x[n] - h[n])ᵀ (x[n] - h[n])",  # not `Σ_{n, d} ...`
+    ),
 }
 
 

@@ -29,7 +29,8 @@ def drawn_step(draws: Sampling, model: ModelText, parts: tuple[str, ...]) -> Ste
     observed = [v.name for v in model.of_kind("observed") if v.name not in draws.latents]
     mean = f.Mean(f.Apply(f.Name("T"), (f.Listed(tuple(map(f.Name, (*draws.latents, *observed)))),)))
     body: list[Say | Show] = [
-        Say(f"{names} {drawn}, drawn anew in each E-step. " + _exact(draws) + " ".join(map(_group, draws.groups))),
+        Say(f"{names} {drawn}, drawn anew in each E-step. {_exact(draws)}".rstrip()),
+        Say(" ".join(map(_group, draws.groups)), reason=True),
         Say("Given all else there holds"),
         *(Show(_conditional(g, model), part="conditional") for g in draws.groups),
         Say("A statistic"),

@@ -21,7 +21,7 @@ from emdsl.report.tidy import tidy
 from emdsl.report.typeset import Typeset
 from emdsl.report.vectors import tensor
 
-ETA, T, H, X, J = f.Word("eta"), f.Name("T"), f.Name("h"), f.Name("x"), f.Name("j")
+ETA, T, H, X, J = f.Word("eta"), f.Name("T"), f.Word("h"), f.Name("x"), f.Name("j")
 A = f.Apply(f.Word("A"), (ETA,))
 
 

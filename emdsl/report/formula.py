@@ -305,8 +305,7 @@ def plain_log(e: Formula) -> bool:
         return False
     inner = e.arguments[0]
     function = isinstance(inner, Apply) and inner.function in (
-        *map(Word, ("p", "q", "delta", "Gamma", "I0", "volume")),
-        Name("h"),
+        *map(Word, ("p", "q", "delta", "Gamma", "I0", "volume", "h", "g", "l", "v")),  # h, or what it is called
     )
     return function or isinstance(inner, Name | At | Nth | Number | Word)
 

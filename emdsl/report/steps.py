@@ -175,6 +175,7 @@ def _statistics(plan: Plan, t: Typeset) -> Step:
     under = "expectations under q of what multiplies" if has_latents(plan) else "what multiplies"
     say = f"What the E-step hands to the M-step: {under} functions of parameters. "
     say += "In the code each has the name that follows S."
+    say += " `S` without one is the model's own." if "S" in taken(plan) else ""
     body: list[Say | Show] = [Say(say)]
     facts = []
     for s in plan.expected.statistics:
