@@ -1071,3 +1071,21 @@ def test_a_chain_under_its_own_factor_has_a_path() -> None:
             assert list(told[own][s]) == list(best)
             apart += list(best) != list(q[own][s].argmax(-1))
     assert apart  # somewhere single elements have other states
+
+
+def test_states_that_are_tied_are_told_of_equal_rows_each() -> None:
+    """Night 12102, model 227: equal rows of a ragged plate are one element, and `predict` told of these elements."""
+    text = """
+        model Within
+        param w : simplex[2]
+        param m[2] : real
+        for a in G:
+            latent kind[a] ~ Categorical(w)
+            for n in N[a]:
+                latent z[a, n] ~ Categorical([0.3, 0.7] if kind[a] == 0 else [0.6, 0.4])
+                observed y[a, n] ~ Normal(m[z[a, n]], 1)
+        infer (kind, z) by meanfield
+    """
+    y = [np.array([3.0, -3.0, 3.0, -3.0, -3.0]), np.array([-3.0, 3.0])]
+    fit = emdsl.compile(text=text).fitter(max_iter=0).fit({"y": y}, init={"w": [0.5, 0.5], "m": [-3.0, 3.0]})
+    assert [z.tolist() for z in fit.predict({"y": y})["z"]] == [[1, 0, 1, 0, 0], [0, 1]]

@@ -156,6 +156,12 @@ def counted_plate(plan: Plan, latent: str) -> str:
     return plates[-1].removesuffix("[]") if plates and plates[-1] in plan.joint.counted else ""
 
 
+def told_row_by_row(plan: Plan, latent: str, code: str) -> str:
+    """What equal rows of a counted plate have together, rows last, for each of them; the code as it is elsewhere."""
+    plate = counted_plate(plan, latent)
+    return f'{code}[..., prepared["which {plate}"]]' if plate else code
+
+
 def stored_order(v: m.Variable) -> tuple[int, ...]:
     """Where a flat data array keeps its axes: its own first, inner plates, the outermost plate last."""
     plates, rest = flat_axes(v)

@@ -9,7 +9,7 @@ from emdsl.derive.joint.plates import home_of, outermost
 from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.networks import Clique
 from emdsl.generate.blocks.chains import add_up
-from emdsl.generate.context import Function
+from emdsl.generate.context import Function, told_row_by_row
 from emdsl.generate.lines.arrays import Array, Leaf
 from emdsl.generate.lines.kept import CONDITIONAL, DRAWN, STATE
 
@@ -133,7 +133,8 @@ def network_path(f: Function, block: Block) -> list[str]:
     for latent in block.latents:
         axes = len(home_of(f.plan.joint.model.variable(latent)))
         f.runtime[STATE.of(latent)] = Leaf(f'{found}["{latent}"]', tuple(range(axes)), True, integer=True)
-        out.append(f'"{latent}": plates_first({found}["{latent}"], {axes}),')
+        states = told_row_by_row(f.plan, latent, f'{found}["{latent}"]')
+        out.append(f'"{latent}": plates_first({states}, {axes}),')
     return out
 
 

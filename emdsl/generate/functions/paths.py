@@ -15,7 +15,7 @@ from emdsl.derive.posteriors.block import Block
 from emdsl.derive.posteriors.blocks import Part
 from emdsl.generate.blocks.configurations import configured_path
 from emdsl.generate.blocks.networks import network_path
-from emdsl.generate.context import CHUNKS, Function
+from emdsl.generate.context import CHUNKS, Function, told_row_by_row
 from emdsl.generate.functions.parts import part_name
 from emdsl.generate.lines.arrays import Leaf
 from emdsl.generate.lines.kept import CONDITIONAL, STATE
@@ -105,5 +105,6 @@ def _states(f: Function, block: Block) -> list[str]:
         if configured is not None and latent == configured.name:
             out += configured_path(f)
             continue
-        out.append(f'"{latent}": plates_first({found}[{n}], {len(home)}),')
+        states = told_row_by_row(f.plan, latent, f"{found}[{n}]")
+        out.append(f'"{latent}": plates_first({states}, {len(home)}),')
     return out

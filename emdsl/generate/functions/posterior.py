@@ -18,7 +18,7 @@ from emdsl.generate.blocks.clouds import cloud_fields
 from emdsl.generate.blocks.configurations import configured_fields
 from emdsl.generate.blocks.fields import field_fields
 from emdsl.generate.blocks.gaussian import about_mean, gaussian_fields
-from emdsl.generate.context import Function, counted_plate
+from emdsl.generate.context import Function, told_row_by_row
 from emdsl.generate.functions.parts import part_name
 from emdsl.generate.lines.arrays import Array
 from emdsl.generate.lines.spelling import numbered
@@ -205,8 +205,7 @@ def _results(
     for (latent, field, _), part in zip(entries, parts, strict=True):
         home = len(home_of(printer.plan.joint.model.variable(latent)))
         code = f"np.concatenate({part}, axis=-1)" if printer.chunk else f"np.asarray({part})"
-        plate = counted_plate(printer.plan, latent)
-        code += f'[..., prepared["which {plate}"]]' if plate else ""
+        code = told_row_by_row(printer.plan, latent, code)
         by_latent.setdefault(latent, []).append((field, f"plates_first({code}, {home})"))
     number: dict[str, list[object]] = {n: [k] for n, k in _numbers(printer).items()}
     for latent in (n for n in number if back.get(n)):
