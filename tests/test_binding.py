@@ -670,6 +670,16 @@ def test_objects_that_refuse_to_be_read(kind: type) -> None:
             bound(SCALAR, read_data(SCALAR, data, None, None).values)
 
 
+def test_series_in_another_order_are_not_taken_by_position() -> None:
+    pandas = pytest.importorskip("pandas")
+    spec = spec_of(variable("x"), variable("y"), N=None)
+    one, two = pandas.Series([1.0, 2.0], ["a", "b"]), pandas.Series([4.0, 3.0], ["b", "a"])
+    with pytest.raises(DataError, match="x and y have the same index in another order"):
+        read_data(spec, {"x": one, "y": two}, None, None)
+    for other in (two.sort_index(), two.reset_index(drop=True), two.to_numpy()):
+        assert set(read_data(spec, {"x": one, "y": other}, None, None).values) == {"x", "y"}
+
+
 def test_what_was_taken_for_another() -> None:
     """Bytes that are no UTF-8 were one label; a name and a number of a frame one column; lists in an index a bug."""
     assert len(set(read_column("c", [b"\xff", b"\xfe"]).values)) == 2

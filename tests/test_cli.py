@@ -82,6 +82,11 @@ def test_fit_options_reach_the_fit(run: Any, tmp_path: Path) -> None:
     assert short.status == 0 and "not converged" in short.out
 
 
+def test_a_delimiter_that_is_none(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a b\n1 2\n3 4\n")
+    assert "what tells columns apart is a comma" in run("fit", "gmm.em", str(tmp_path / "t.csv")).err
+
+
 def test_a_column_whose_name_holds_a_comma() -> None:
     assert cli.column_lists(['x="a,b",c']) == {"x": ["a,b", "c"]}
     assert cli.column_lists(['x=a"b, c d']) == {"x": ['a"b', "c d"]}

@@ -7,6 +7,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -49,6 +50,9 @@ def fit_table(
         try:
             fitter.fit(used, columns=columns or None, index=index or None, **more)
         except DataError as error:
+            if error.problems[0].code == "D018" and len(used.columns) == 1 and {*" :^~"} & set(*used.columns):
+                hint = "what tells columns apart is a comma, a semicolon, a tab or |"
+                raise DataError([replace(p, hint=hint) for p in error.problems]) from None
             row = getattr(error, "row", None)
             known = getattr(error, "of_table", False) or (not index and _in_order(fitter.model.module.SPEC))
             if row is None or row >= len(table.lines) or not known:

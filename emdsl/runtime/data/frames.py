@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -68,6 +69,15 @@ def _as_table(data: Any) -> Table | None:
     if twice:
         raise DataError(f"the table has two columns named {', '.join(twice)}", code="D017")
     return Table({str(n): column(n) for n in names}, _index_levels(data))
+
+
+def refuse_other_order(data: Mapping[str, Any]) -> None:
+    """DataError where two pandas Series have the same labels in another order: by position rows would be mixed."""
+    series = {n: v.index for n, v in data.items() if type(v).__name__ == "Series" and hasattr(v, "index")}
+    for (one, before), (two, index) in pairwise(series.items()):
+        if len(index) == len(before) and not index.equals(before) and set(index) == set(before):
+            hint = "put them into one data frame, or pass their values: .to_numpy()"
+            raise DataError(f"{one} and {two} have the same index in another order", hint=hint, code="D017")
 
 
 def _index_levels(data: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from emdsl.runtime.data.cells import nested_columns, read_cells
 from emdsl.runtime.data.columns import Array, Column, place_words, read_column, refuse_text
 from emdsl.runtime.data.faults import DataError, closest
-from emdsl.runtime.data.frames import Table, as_table
+from emdsl.runtime.data.frames import Table, as_table, refuse_other_order
 from emdsl.runtime.data.groups import Groups, coded, coded_by_rows, group_columns, read_groups, told_by_rows
 from emdsl.runtime.data.layout import IndexColumn, Layout, RowsOf, first_row, layout_of, plates_of_rows
 from emdsl.runtime.data.named import columns_of, index_columns, named_columns, spread_over_columns
@@ -82,6 +82,7 @@ def read_data(
     if columns or index:
         raise DataError("columns= and index= are for data frames", code="D017")
     if isinstance(data, Mapping):
+        refuse_other_order(data)
         return ReadData(dict(data))
     needed = [
         v["name"] for v in spec["variables"] if v["kind"] == "observed" or (v["kind"] == "given" and not v["default"])
