@@ -999,7 +999,11 @@ for n in N:
     given x[n] : real[P]
     observed y[n] ~ Normal(x[n] @ w, precision = tau)
 infer w, alpha, tau by meanfield
-""": ("rate(alpha[p]) = ½ E[w[p]²] + 0.01", "rate(tau) = 0.01 + ½ Σ_n E[(y[n] - x[n]ᵀ w)²]"),
+""": (
+        "rate(alpha[p]) = ½ E[w[p]²] + 0.01",
+        "rate(tau) = 0.01 + ½ Σ_n E[(y[n] - x[n]ᵀ w)²]",
+        "E[(y[n] - x[n]ᵀ w)²] = (y[n] - x[n]ᵀ E[w])² + x[n]ᵀ cov(w, w) x[n]",  # MacKay 1992
+    ),
     """size K = 3
 param share : simplex[K]
 param easy : unit

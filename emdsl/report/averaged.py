@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence, Set
 from fractions import Fraction
 
 from emdsl.derive.algebra import expr as x
-from emdsl.derive.algebra.expr import Expr, Ix
+from emdsl.derive.algebra.expr import El, Expr, Ix
+from emdsl.derive.algebra.made import MEAN
 from emdsl.derive.joint.factors import Factor
-from emdsl.derive.joint.sides import ASKED, REST
+from emdsl.derive.joint.sides import ASKED, REST, classes, side_in
 from emdsl.derive.joint.terms import Term, merge, opened, settle
 from emdsl.derive.plan import Plan
 from emdsl.derive.posteriors.averages import in_turn
@@ -54,3 +55,31 @@ def _opened(
     apart = [t for t in x.terms_of(body) if x.variables(t) & others]
     for term in (x.add(*(t for t in x.terms_of(body) if t not in apart)), *apart):
         yield from opened(term, lambda n: ASKED if n in block.latents else REST)
+
+
+def squares_opened(e: Expr, plan: Plan, block: Block) -> list[tuple[Expr, Expr]]:
+    """Means of squares in an expression, each with the square of the mean and the variance that it is made of.
+
+    `E[(y - x'w)^2] = (y - x'E[w])^2 + x'cov(w, w) x`, of Gaussian latents.
+    """
+    sides = side_in(classes(plan.joint))
+    others = [part.blocks for part in plan.elimination.parts if block not in part.blocks]
+    gaussian = {n for blocks in others for b in blocks if b.gaussian is not None and not b.gates for n in b.latents}
+    hidden = {n for blocks in others for b in blocks for n in b.latents}
+    out: dict[Expr, tuple[Expr, Expr]] = {}
+    for n in x.walk(e):
+        match n:
+            case x.Fn("E", (x.Pow(base, x.Num(v)),)) if v == 2 and x.variables(base) & hidden <= gaussian:
+                terms = [settle(Term(c, (), fs, ixs)) for c, fs, ixs in opened(n.args[0], sides)]
+                found = [in_turn(t, others, plan.joint) for t in terms]
+                parts = [p for own in found if not isinstance(own, str) for p in own]
+                spread = [p for p in parts if any(is_covariance(q) for q in p.factors)]
+                mean = x.rebuild(base, lambda q: _mean_of(q, gaussian))
+                rest = (x.totals([i for i in p.ixs if i not in x.free(n)], p.body) for p in spread)
+                if isinstance(base, x.Add) and spread and not any(isinstance(own, str) for own in found):
+                    out[x.alpha(n)] = n, x.add(x.power(mean, x.num(2)), *rest)
+    return list(out.values())
+
+
+def _mean_of(e: Expr, latents: Set[str]) -> Expr | None:
+    return El(MEAN.of(e.var), e.idx) if isinstance(e, El) and e.var in latents else None

@@ -27,7 +27,7 @@ from emdsl.derive.posteriors.quadrature import counts
 from emdsl.derive.posteriors.scaled import is_matrix
 from emdsl.derive.posteriors.slopes import components
 from emdsl.report import formula as f
-from emdsl.report.averaged import averaged_over_others
+from emdsl.report.averaged import averaged_over_others, squares_opened
 from emdsl.report.chains import chain_lines
 from emdsl.report.explicit import joined
 from emdsl.report.formula import Formula, under
@@ -320,6 +320,9 @@ def _known(plan: Plan, block: Block, naturals: Mapping[str, Expr], t: Typeset, n
         yield Say("It is cut to the intervals where the conditions on it hold: a truncated Normal.")
     if block.scale is None and block.record.arguments:
         yield from _arguments(block, naturals, names, t)
+        for mean, value in squares_opened(x.add(*naturals.values()), plan, block) if plan.elimination.parts else ():
+            inner = t.letters.extend(names, x.free(mean))
+            yield Show(f.Relation("=", t.of(mean, inner), t.of(tidy(value, t.known), inner)))
         yield from moment_lines(plan, block, t, names)
         return
     if block.name in plan.joint.incomplete:
