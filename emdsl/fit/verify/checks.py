@@ -65,7 +65,7 @@ def sampler(case: Case) -> Iterator[Check]:
             break  # else what is rare may not have been drawn: rows that score all alike
     for param, figures in off.items():
         if np.isnan(figures).all():
-            yield skipped(name, param, "what was drawn is impossible beside it, or shows one event alone")
+            yield skipped(name, param, "what was drawn is impossible beside it, rounded, or one event alone")
         else:
             yield measured(name, param, np.nanmin(figures), FALSE_ALARM)
 
@@ -86,12 +86,13 @@ def _scores(world: World, drawn: Mapping[str, Any], rng: np.random.Generator) ->
 
         up, down = rows(SMALL), rows(-SMALL)
         there = np.isfinite(up) & np.isfinite(down)  # not where a threshold moves past what was drawn
-        score = (up - down)[there] / (2 * SMALL)
+        score = (up[there] - down[there]) / (2 * SMALL)
         size = float(np.sqrt((score**2).sum()))
         off = abs(float(score.sum())) / size if size > 0 else 0.0
         read = score[score != 0]
         rare = off > FALSE_ALARM and float(np.ptp(read)) < ALIKE * float(np.abs(read).max())
-        yield param, np.nan if rare or there.mean() <= MOST_THERE else off
+        rounded = off > FALSE_ALARM and bool(np.isposinf(up).any())  # onto an end, where what is left out has a score
+        yield param, np.nan if rare or rounded or there.mean() <= MOST_THERE else off
 
 
 def likelihood(case: Case) -> Iterator[Check]:
