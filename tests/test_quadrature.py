@@ -1045,3 +1045,42 @@ def test_a_chain_inside_points_whose_number_is_known_with_them() -> None:
             sum(integrate.quad(density, *e, epsabs=1e-14, epsrel=1e-12)[0] for e in itertools.pairwise(ends))
         )
     assert fit.log_likelihood_ == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.parametrize("share", ["logistic({})", "(1 + tanh({} / 2)) / 2"])
+def test_probabilities_that_round_to_one_far_out_stop_no_step(share: str) -> None:
+    """Guessed answers (Birnbaum's third parameter): at points of hardly any mass 1 - p was 0, a wall at which Newton
+    stood in half of all data."""
+    item = f"c + (1 - c) * {share.format('(a[j] * (u[i] - b[j]))')}"
+    text = f"""
+        model Guessing
+        param a[J] : positive
+        param b[J] : real
+        param c : unit
+        for i in I:
+            latent u[i] ~ Normal(0, 1)
+            for j in J: observed y[i, j] ~ Bernoulli({item})
+        infer u by quadrature(points = 80)
+    """
+    y = np.random.default_rng(11).integers(2, size=(12, 3))
+    start = {"a": np.array([4.0, 2.3, 1.7]), "b": np.array([-0.4, 0.0, 0.4]), "c": 0.3}
+    step = emdsl.compile(text=text).fitter(max_iter=1).fit({"y": y}, init=start).params_
+    u = np.linspace(-9, 9, 4001)
+
+    def chance(v: Any) -> Any:
+        return v["c"] + (1 - v["c"]) * special.expit(v["a"][:, None] * (u - v["b"][:, None]))
+
+    p = chance(start)
+    q = np.exp(y @ np.log(p) + (1 - y) @ np.log1p(-np.minimum(p, 1 - 1e-16)) - u**2 / 2)
+    q /= q.sum(1, keepdims=True)
+
+    def expected(**moved: Any) -> float:
+        p = chance({**step, **moved})
+        return float((y.T @ q * np.log(p) + (1 - y).T @ q * np.log1p(-np.minimum(p, 1 - 1e-16))).sum())
+
+    for name in "abc":
+        for k in range(np.size(step[name])):
+            off = np.zeros(np.shape(step[name]))
+            off.flat[k] = 1e-4 * np.reshape(step[name], -1)[k]
+            ahead, back = (expected(**{name: step[name] + sign * off}) for sign in (1, -1))
+            assert abs(ahead - back) < 1e-8

@@ -15,6 +15,7 @@ from emdsl.derive.algebra.facts import (
     COMPARISONS,
     DECIDED,
     UNIT,
+    beside_a_share,
     decided,
     factors_of,
     float_power,
@@ -226,11 +227,11 @@ def _log(a: Expr) -> Expr:
         case Add((s, t)) if (found := _between(s, t) or _between(t, s)) is not None:
             return found
     if isinstance(a, Add):
-        constant = next((t.value for t in a.terms if isinstance(t, Num)), None)
-        if constant is not None and constant > 0 and constant != 1:  # log(c - c t) = log c + log(1 - t)
-            scaled = add(*(mul(Num(1 / constant), t) for t in a.terms))
-            if positive(scaled):
-                return add(_log(Num(constant)), _log(scaled))
+        if (parts := beside_a_share(a)) is not None and positive(parts[0]):
+            return add(_log(parts[0]), _log(add(ONE, mul(*parts[1]))))
+        constant = next((t.value for t in a.terms if isinstance(t, Num)), num(1).value)
+        if 0 < constant != 1 and positive(scaled := add(*(mul(Num(1 / constant), t) for t in a.terms))):
+            return add(_log(Num(constant)), _log(scaled))  # log(c - c t) = log c + log(1 - t)
     return Fn("log", (a,))
 
 
@@ -252,6 +253,8 @@ def _beside_one(t: Expr) -> Expr | None:
             return Fn("log1mexp", (mul(exponent, _log(base)),))
         case 1, Fn("exp", a):
             return Fn("softplus", a)
+        case (1 | -1) as sign, Fn("tanh", (a,)):  # 1 + tanh a = 2 logistic(2 a)
+            return _log(mul(num(2), Fn("logistic", (mul(Num(2 * sign), a),))))
     return None
 
 

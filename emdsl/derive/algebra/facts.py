@@ -147,10 +147,25 @@ def positive(e: Expr) -> bool:
     return False
 
 
+def beside_a_share(e: Add) -> tuple[Expr, tuple[Expr, ...]] | None:
+    """(a, factors of q) where the sum is `a + a q`, as 1 - c - (1 - c) p: p next to 1 would leave no digits of it."""
+    for k, t in enumerate(e.terms):
+        others = (*e.terms[:k], *e.terms[k + 1 :])
+        rest = others[0] if len(others) == 1 else Add(others)
+        c, body = split_number(t)
+        held = factors_of(body)
+        if rest in held and len(held) > 1:
+            at = held.index(rest)
+            return rest, (Num(c), *held[:at], *held[at + 1 :])
+    return None
+
+
 def _is_unit_minus(t: Expr) -> bool:
     c, rest = split_number(t)
     if isinstance(rest, Pow) and isinstance(rest.exponent, Num) and rest.exponent.value > 0:
         rest = rest.base
+    if isinstance(rest, Fn) and rest.name == "tanh":
+        return abs(c) == 1
     return c == -1 and (
         (isinstance(rest, El) and rest.sort == "unit") or (isinstance(rest, Fn) and rest.name == "logistic")
     )
