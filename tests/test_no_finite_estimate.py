@@ -268,9 +268,10 @@ def test_a_likelihood_without_a_maximum_is_no_fall() -> None:
         "    given x[n] : real\n    observed y[n] ~ Normal(a + b * x[n], exp(g + h * x[n]))"
     )
     model, x = emdsl.compile(text=text), np.array([-0.38, -0.35, -0.31, -0.14, 0.43, 0.76])
-    for seed in (0, 34):  # which of the two is told is for last digits
-        with pytest.raises(DegenerateError, match=r"where the expected log joint still rises|what is left is rounding"):
-            model.fitter(seed=seed).fit({"x": x, "y": 3.1 * x - 1.5 + np.array([0.4, -0.3, 0.5, 0, 0, 0])})
+    for seed in (0, 34):  # what is told of residuals that are rounding is for last digits
+        data = {"x": x, "y": 3.1 * x - 1.5 + np.array([0.4, -0.3, 0.5, 0, 0, 0])}
+        fit = model.fitter(seed=seed, on_degenerate="keep").fit(data)
+        assert fit.status_ == "degenerate" or np.diff(fit.history_).min(initial=0.0) > -1e-6, fit.message_
     assert np.isfinite(list(find_case(model, 0).step.values())).all()
 
 

@@ -25,7 +25,7 @@ from emdsl.errors import ModelError, Problem
 from emdsl.fit import verify
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.model import Model
-from emdsl.fit.verify import Certificate, bounds, mass, whole
+from emdsl.fit.verify import Certificate, blur, bounds, mass, whole
 from emdsl.fit.verify.case import Case, find_case, together
 from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
@@ -902,6 +902,13 @@ def test_no_alarm(text: str, seed: int, check: str, monkeypatch: pytest.MonkeyPa
     found = emdsl.compile(text=text).verify(seed=seed, apart=False)
     told_of_rounding = check == "Fisher's identity" and text == APART_BY_A_MILLION
     assert not found.failures and (found.passed or told_of_rounding), str(found)
+
+
+@pytest.mark.parametrize(("text", "rough"), [(WIDE, True), (WIDE.replace("1e6", "2"), False)])
+def test_what_rounding_does_alike_wherever_last_digits_differ_is_rough(text: str, rough: bool) -> None:
+    """1 + 1e-12 was rounded alike at every place beside, by some libraries' digits: an alarm where none was."""
+    found = blur._roughness(find_case(emdsl.compile(text=text), 0))
+    assert found > 1e-7 if rough else found < 1e-12
 
 
 def test_rounding_excuses_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from emdsl.fit.verify.setting import Drawn
 from emdsl.fit.verify.world import Unchecked, World
 
 PLACES, LAST_DIGITS = 8, 1e-15  # how often, and how far off
+A_STEP = 2e-4  # along which eight places tell what is smooth: to 8e-12 of a third derivative
 OTHERS = 10  # times the range of so many: the data of other checks are others (gaps, a step later), and as large
 ROUNDED = "rounding: the log-likelihood is known to"  # what a fit says where a variance is one of last digits
 TELLS = 1e-3  # of the objective, or of a slope: where rounding takes more, a comparison says nothing
@@ -56,13 +57,28 @@ def blur(case: Case) -> float:
     places = [case.start, case.step]
     with suppress(DataError, DegenerateError):
         places.append({n: np.asarray(v) for n, v in case.fit(case.start, 3).params_.items()})
-    return max(_range(case, params) for params in places)
+    return max([*(_range(case, params) for params in places), _roughness(case)])
 
 
 def jitter(case: Case, drawn: Drawn, here: Mapping[str, Array]) -> float:
     """The range of the objective of other data over places that differ in last digits."""
     places = [params_beside(case, here, case.rng(90 + k)) for k in range(PLACES)]
     return float(np.ptp([case.fit(params, 0, drawn).history_[0] for params in places]))
+
+
+def _roughness(case: Case) -> float:
+    """How far the objective less the oracle's is from smooth, of 1 + |objective|, by third differences along a line.
+
+    A precision that is rounded (1 + 1e-12) is so alike wherever last digits differ; what is wrong is smooth.
+    """
+    off, size = list[float](), 0.0
+    for k in range(PLACES + 1):
+        params = params_beside(case, case.start, case.rng(90), k * A_STEP)
+        with suppress(DataError, DegenerateError, Unchecked, NotImplementedError, np.linalg.LinAlgError):
+            objective = case.fit(params, 0).history_[0]
+            off.append(objective - case.need().total(params))
+            size = 1 + abs(objective)
+    return float(np.abs(np.diff(off, 3)).max()) / (4 * size) if len(off) == PLACES + 1 else 0.0
 
 
 def _range(case: Case, here: Mapping[str, Array]) -> float:
