@@ -82,6 +82,16 @@ def test_fit_options_reach_the_fit(run: Any, tmp_path: Path) -> None:
     assert short.status == 0 and "not converged" in short.out
 
 
+def test_garbage_is_looked_for_seldom(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A derivation of many equations took a quarter longer."""
+    seen: list[int] = []
+    monkeypatch.setattr("gc.set_threshold", lambda *found: seen.append(found[0]))
+    monkeypatch.setattr(cli, "stop_when_told", lambda: None)
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    assert seen[0] > 10000
+
+
 def test_a_delimiter_that_is_none(run: Any, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a b\n1 2\n3 4\n")
     assert "what tells columns apart is a comma" in run("fit", "gmm.em", str(tmp_path / "t.csv")).err
