@@ -33,6 +33,7 @@ SAME = 1e-9
 AS_GOOD_BY_SLOPES = 1e-6  # two ends of quasi-Newton where Q has kinks: as near as its slopes are held to be level
 AS_GOOD = 1e-8  # of the objective: two ends of Newton's method on a ridge, which differ as parameters
 NEIGHBOURS = 10  # times what a start a little beside moves: two fits differ by no more than that
+OF_ESTIMATES = 100  # times what points miss of the log-likelihood may what they miss of a step be
 LAST_DIGITS, AS_MODES_ARE = 1e-15, 1e-7  # how little; modes are found from those before, points stand about them
 OTHERS = 10  # values of the latents, and data, with which the log joint is compared before an order means nothing
 OF_A_START = 30  # rows
@@ -102,8 +103,12 @@ def memory(case: Case) -> Iterator[Check]:
         found = max((_params_apart(once, fit) for fit in _beside(case, beside)), default=0.0)
         if NEIGHBOURS * found > SAME:
             most, note = NEIGHBOURS * found, f"a start off by {beside:.0e} moves it so far"
-        if off > most and len({fit._times for fit in (case.fit(case.start, 1), once, twice)}) > 1:
+        first = case.fit(case.start, 1)
+        if off > most and len({fit._times for fit in (first, once, twice)}) > 1:
             raise Unchecked("of one step and of two not as many points of a quadrature are taken")
+        missed = abs(first.quadrature_error_ or 0.0) / (1 + abs(first.history_[-1]))
+        if most < off <= OF_ESTIMATES * missed:  # the points are placed anew, from the modes of those before
+            raise Unchecked(f"twice the points tell of an error of {missed:.0e} after the first step")
     yield measured("two steps are one, twice", "", off, most, note)
 
 
