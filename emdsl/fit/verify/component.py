@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,17 @@ def components_of(reading: Array) -> tuple[tuple[int, ...], ...]:
     return tuple(out)
 
 
+def refuse_many(components: Sequence[Sequence[int]], layout: Layout) -> None:
+    """Raises Unchecked where the components around Gaussian cells have so many configurations together that all that is
+    asked of them would take minutes: fewer data do."""
+    numbers = 0.0
+    for cells in components:
+        normal = sum(layout.gaussian[k] for k in cells)
+        numbers += normal**2 * math.prod(float(len(layout.nodes[k])) for k in cells if not layout.gaussian[k])
+    if numbers > MOST_STATES:
+        raise Unchecked(f"{numbers:.0e} numbers around Gaussian latents are too many")
+
+
 def component_norm(cells: Sequence[int], mine: Sequence[Table], layout: Layout, tilt: Tilt | None = None) -> complex:
     """log Z of the rows that read these cells."""
     factors = [(t.discrete, np.asarray(t.a, complex)) for t in mine]
@@ -57,6 +69,43 @@ def _gaussian(
     mine: Sequence[Table], discrete: tuple[int, ...], normal: Sequence[int], layout: Layout, tilt: Tilt | None
 ) -> Array:
     """log int exp(b h + h' A h / 2) dh in every configuration of the discrete cells."""
+    out, alive, b, A = _kept(mine, discrete, normal, layout)
+    place = {k: i for i, k in enumerate(normal)}
+    if tilt is not None and tilt.levels is None:
+        b, A = b.copy(), A.copy()
+        i = place[tilt.cell]
+        b[:, i] += 1j * STEP * tilt.linear
+        A[:, i, i] += 2j * STEP * tilt.square
+        if tilt.other is not None:
+            j = place[tilt.other]
+            A[:, [i, j], [j, i]] += 1j * STEP
+    sign, size = np.linalg.slogdet(-A)
+    mean = np.linalg.solve(-A, b[..., None])[..., 0]
+    out = out.copy()
+    out[alive] = (b * mean).sum(1) / 2 - (np.log(sign) + size) / 2 + len(normal) / 2 * np.log(2 * np.pi)
+    return out
+
+
+def _kept(
+    mine: Sequence[Table], discrete: tuple[int, ...], normal: Sequence[int], layout: Layout
+) -> tuple[Array, Array, Array, Array]:
+    """What the last tables of a layout came to, which every moment of the same posterior asks for."""
+    last = layout.opened
+    if len(last) != 1 or not _same(last[0][0], (*mine, discrete)):
+        last[:] = [((*mine, discrete), _opened(mine, discrete, normal, layout))]
+    found: tuple[Array, Array, Array, Array] = last[0][1]
+    return found
+
+
+def _same(a: Sequence[object], b: Sequence[object]) -> bool:
+    """Whether these are the same tables, of the same cells."""
+    return len(a) == len(b) and a[-1] == b[-1] and all(x is y for x, y in zip(a[:-1], b[:-1], strict=True))
+
+
+def _opened(
+    mine: Sequence[Table], discrete: tuple[int, ...], normal: Sequence[int], layout: Layout
+) -> tuple[Array, Array, Array, Array]:
+    """Of every configuration: log of no integral, whether it has one, and for those that do b and A."""
     shape, m = [len(layout.nodes[k]) for k in discrete], len(normal)
     states = int(np.prod(shape, dtype=float)) if shape else 1
     if states * m * m > MOST_STATES:
@@ -75,19 +124,9 @@ def _gaussian(
         z, own = _rows_of(t, at, layout, states), np.array([place[k] for k in t.gaussian], int)
         b[:, own] += t.b[z]
         A[:, own[:, None], own] += t.A[z]
-    if tilt is not None and tilt.levels is None:
-        i = place[tilt.cell]
-        b[:, i] += 1j * STEP * tilt.linear
-        A[:, i, i] += 2j * STEP * tilt.square
-        if tilt.other is not None:
-            j = place[tilt.other]
-            A[:, [i, j], [j, i]] += 1j * STEP
     if not (np.linalg.eigvalsh(-A.real)[:, 0] > 0).all():
         raise Unchecked("the log joint has no maximum in a Gaussian latent")
-    sign, size = np.linalg.slogdet(-A)
-    mean = np.linalg.solve(-A, b[..., None])[..., 0]
-    out[alive] = (b * mean).sum(1) / 2 - (np.log(sign) + size) / 2 + m / 2 * np.log(2 * np.pi)
-    return out
+    return out, alive, b, A
 
 
 def _rows_of(t: Table, at: Mapping[int, Array], layout: Layout, states: int) -> Array:

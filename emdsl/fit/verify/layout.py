@@ -65,6 +65,11 @@ class Layout:
     spans: tuple[tuple[int, int], ...]  # which rows are each declaration's
 
     @cached_property
+    def opened(self) -> list[Any]:
+        """What the last tables of Gaussian cells came to."""
+        return []
+
+    @cached_property
     def latents(self) -> Mapping[str, Array]:
         """The arrays of the latents at every point."""
         return all_placed(self.world, self.cells, self.points)

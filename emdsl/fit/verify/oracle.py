@@ -21,7 +21,7 @@ import numpy as np
 
 from emdsl.families.scope import Array
 from emdsl.fit.verify.cells import Cell, drawn_values, own_values, placed
-from emdsl.fit.verify.component import Tilt, component_norm, components_of
+from emdsl.fit.verify.component import Tilt, component_norm, components_of, refuse_many
 from emdsl.fit.verify.elimination import eliminated
 from emdsl.fit.verify.grids import grid
 from emdsl.fit.verify.layout import Known, Layout, find_cells, lay_out, quadratic_cells
@@ -82,6 +82,7 @@ class Oracle:
             nodes[k], weights[k] = grid(cells[k], at[k])
         layout = lay_out(world, cells, reading, gaussian, nodes, weights, counts)
         oracle = Oracle(layout, components_of(reading))
+        refuse_many(oracle.components, layout)
         oracle.check(params, rng)
         return oracle
 
