@@ -25,7 +25,7 @@ from emdsl.errors import ModelError, Problem
 from emdsl.fit import verify
 from emdsl.fit.fitter import DegenerateError
 from emdsl.fit.model import Model
-from emdsl.fit.verify import Certificate, blur, bounds, mass, whole
+from emdsl.fit.verify import Certificate, blur, bounds, component, mass, whole
 from emdsl.fit.verify.case import Case, find_case, together
 from emdsl.fit.verify.cells import _halved
 from emdsl.fit.verify.certificate import Check
@@ -928,6 +928,25 @@ for n in N:
     monkeypatch.setattr(verify, "CHECKS", tuple((n, run) for n, run in verify.CHECKS if n.startswith("two steps")))
     found = emdsl.compile(text=text).verify(seed=6, apart=False)
     assert not found.failures and "after the first step" in " ".join(str(found).split())
+
+
+def test_fewer_data_where_configurations_around_gaussians_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of them took minutes: 12 groups of 160,000 configurations each, of which no one was too many."""
+    text = """model Around
+param s : positive
+param p : unit
+for g in G:
+    latent b[g] ~ Normal(0, s)
+    for n in N:
+        latent z[g, n] ~ Bernoulli(p)
+        observed y[g, n] ~ Normal(b[g] + z[g, n], 1)
+"""
+    model = emdsl.compile(text=text)
+    found = find_case(model, 0)
+    monkeypatch.setattr(component, "MOST_STATES", 6 * 2**6 - 1)  # six groups of six
+    fewer = find_case(model, 0)
+    assert found is not None and fewer is not None and found.oracle is not None and fewer.oracle is not None
+    assert (found.sizes(), fewer.sizes()) == ({"G": 6, "N": 6}, {"G": 5, "N": 5})
 
 
 def test_rounding_excuses_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
