@@ -1047,11 +1047,11 @@ def test_a_chain_inside_points_whose_number_is_known_with_them() -> None:
     assert fit.log_likelihood_ == pytest.approx(wanted, abs=1e-9)
 
 
-@pytest.mark.parametrize("share", ["logistic({})", "(1 + tanh({} / 2)) / 2"])
+@pytest.mark.parametrize("share", ["logistic({})", "(1 + tanh({} / 2)) / 2", "1 - 1 / (1 + exp({}))"])
 def test_probabilities_that_round_to_one_far_out_stop_no_step(share: str) -> None:
     """Guessed answers (Birnbaum's third parameter): at points of hardly any mass 1 - p was 0, a wall at which Newton
     stood in half of all data."""
-    item = f"c + (1 - c) * {share.format('(a[j] * (u[i] - b[j]))')}"
+    item = f"c + (1 - c) * ({share.format('(a[j] * (u[i] - b[j]))')})"
     text = f"""
         model Guessing
         param a[J] : positive
