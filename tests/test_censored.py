@@ -616,3 +616,39 @@ for n in N:
     above = u.expect(lambda x: x, lb=0.7, conditional=True)
     np.testing.assert_allclose(told["mean"], [u.mean(), u.mean(), share * 0.7 + (1 - share) * above], rtol=1e-7)
     np.testing.assert_allclose(told["var"][:2], u.var(), rtol=1e-7)
+
+
+@pytest.mark.parametrize("sds", [(0.7, 1.3), (0.2, 0.5), (0.1, 0.3)])
+def test_moments_below_a_number_that_hardly_anything_is_below(sds: tuple[float, float]) -> None:
+    """Against sixty digits: 1 - S(y) had none, and the moments were NaN (night 12107)."""
+    text = """
+        model Latest
+        param w : simplex[2]
+        param r[2] : positive
+        param m : real
+        param s[2] : positive
+        for n in N:
+            latent z[n] ~ Categorical(w)
+            latent u[n] ~ Exponential(r[z[n]])
+            latent v[n] ~ LogNormal(m, s[z[n]])
+            observed y[n] ~ Delta(max(u[n], v[n]))
+    """
+    y, start = np.array([0.02, 0.2, 1.0, 5.0, 50.0]), {"w": [0.4, 0.6], "r": [1.0, 0.5], "m": 0.2, "s": list(sds)}
+    told = emdsl.compile(text=text).fitter(max_iter=0).fit({"y": y}, init=start).posterior_["v"]
+    for k, b in enumerate(map(float, y)):
+        with mpmath.workdps(60):
+            total, first, second = mpmath.mpf(0), mpmath.mpf(0), mpmath.mpf(0)
+            for w, r, s in zip(start["w"], start["r"], sds, strict=True):
+                at = (mpmath.log(b) - mpmath.mpf(0.2)) / s
+                seen, last = mpmath.npdf(at) / (s * b) * (1 - mpmath.exp(-r * b)), r * mpmath.exp(-r * b)
+                below = [
+                    mpmath.exp(j * mpmath.mpf(0.2) + (j * s) ** 2 / mpmath.mpf(2)) * mpmath.ncdf(at - j * s)
+                    for j in range(3)
+                ]
+                total += w * (seen + last * below[0])
+                first += w * (seen * b + last * below[1])
+                second += w * (seen * b**2 + last * below[2])
+            mean = first / total
+            wanted = float(mean), float(second / total - mean**2)
+        assert told["mean"][k] == pytest.approx(wanted[0], rel=1e-12)
+        assert told["var"][k] == pytest.approx(wanted[1], rel=1e-7)

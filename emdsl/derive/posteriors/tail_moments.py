@@ -3,6 +3,7 @@
     E[t | t > a]      =  a + int_0^inf S(a + s) / S(a) ds
     E[t^2 | t > a]    =  a^2 + int_0^inf 2 (a + s) S(a + s) / S(a) ds
     E[t | a < t < b]  =  a + int_0^(b - a) (S(a + s) - S(b)) / (S(a) - S(b)) ds
+    E[t | t < b]      =  b - int_0^(b - a) F(b - s) / F(b) ds  where half or less of it lies there, and a is its start
 
 by the doubly exponential rule at fixed points (Takahasi and Mori 1974): functions of all else, as the tails are.
 """
@@ -41,6 +42,11 @@ def moments(piece: Piece, tails: Tails, start: Expr | None) -> Moments:
         under = _under(piece.low, start, below, above)
         return _mixed((below(piece.low), under), (above(piece.high), _beyond(piece.high, above)))
     low = start if piece.low is None else piece.low
+    if piece.low is None and start is not None and piece.high is not None:
+        few = x.fn("gt", above(piece.high), x.HALF)  # else what is left of 1 has no digits
+        told = zip(_under(piece.high, None, below, above, start), _under(piece.high, start, below, above), strict=True)
+        first, second = (x.Where(few, a, b) for a, b in told)
+        return first, second
     if low is None and piece.high is None:
         return _mixed((below(x.ZERO), _under(x.ZERO, None, below, above)),
                       (above(x.ZERO), _beyond(x.ZERO, above)))  # fmt: skip
@@ -66,12 +72,16 @@ def _beyond(low: Expr, above: Callable[[Expr], Expr]) -> Moments:
     return _from(low, 1, share, None)
 
 
-def _under(high: Expr, low: Expr | None, below: Callable[[Expr], Expr], above: Callable[[Expr], Expr]) -> Moments:
-    """Those of what is below an end, and above another one where there is one."""
+def _under(
+    high: Expr, low: Expr | None, below: Callable[[Expr], Expr], above: Callable[[Expr], Expr],
+    start: Expr | None = None,
+) -> Moments:  # fmt: skip
+    """Those of what is below an end, and above another one where there is one; `start` is where the support starts."""
     if low is None:
         there = x.fn("log", below(high))
+        width = None if start is None else x.add(high, x.neg(start))
         return _from(high, -1, lambda s: x.fn("exp", x.add(x.fn("log", below(x.add(high, x.neg(s)))), x.neg(there))),
-                     None)  # fmt: skip
+                     width)  # fmt: skip
     here, end = x.fn("log", above(low)), x.fn("log", above(high))
     left = x.fn("exp", x.add(end, x.neg(here)))
     whole = x.power(x.add(x.ONE, x.neg(left)), x.num(-1))
